@@ -1,0 +1,150 @@
+//! nf_tables objects as values, and as the text that `nft list` prints.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// `ip` or `ip6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4.
+    Ip,
+    /// IPv6.
+    Ip6,
+}
+
+/// A table that is wholly ours: `table ip calico`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Address family.
+    pub family: Family,
+    /// Its name.
+    pub name: String,
+    /// Sets by name.
+    pub sets: BTreeMap<String, Set>,
+    /// Chains by name.
+    pub chains: BTreeMap<String, Chain>,
+}
+
+/// A named set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Set {
+    /// What its elements are.
+    pub key: SetKey,
+    /// Members. For [`SetKey::Address`] of an interval set: prefixes; otherwise full-length prefixes.
+    pub elements: BTreeSet<IpNet>,
+    /// Members are prefixes (nft's `flags interval`).
+    pub interval: bool,
+}
+
+/// The type of a set's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SetKey {
+    /// Addresses of the table's family.
+    Address,
+}
+
+/// A chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chain {
+    /// Where the kernel calls it; `None` for a chain that is only jumped to.
+    pub base: Option<BaseChain>,
+    /// Rules in order.
+    pub rules: Vec<Rule>,
+}
+
+/// A base chain's place. Its policy is always accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BaseChain {
+    /// `filter`, `nat` or `route`.
+    pub kind: ChainKind,
+    /// The hook.
+    pub hook: Hook,
+    /// Smaller runs earlier: filter 0, raw -300, mangle -150, dstnat -100, srcnat 100.
+    pub priority: i32,
+}
+
+/// A base chain's type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "nft's own words")]
+pub enum ChainKind {
+    Filter,
+    Nat,
+    Route,
+}
+
+/// A netfilter hook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "nft's own words")]
+pub enum Hook {
+    Prerouting,
+    Input,
+    Forward,
+    Output,
+    Postrouting,
+}
+
+/// A rule: all `matches` must hold, then it counts, then `verdict`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Conditions, all of which must hold.
+    pub matches: Vec<Match>,
+    /// What happens.
+    pub verdict: Verdict,
+    /// Why, as shown by `nft list`; at most 127 bytes.
+    pub comment: String,
+}
+
+/// One condition of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Match {
+    /// `ip saddr @set` or `!= @set`.
+    SourceInSet {
+        /// The set's name.
+        set: String,
+        /// The address is not in the set.
+        not: bool,
+    },
+    /// `ip daddr @set` or `!= @set`.
+    DestinationInSet {
+        /// The set's name.
+        set: String,
+        /// The address is not in the set.
+        not: bool,
+    },
+    /// `meta l4proto`: 6 TCP, 17 UDP, 4 IP in IP.
+    Protocol(u8),
+    /// `th dport`; needs a preceding [`Match::Protocol`] of TCP, UDP or SCTP.
+    DestinationPort(u16),
+    /// `iifname`, exact, or a prefix where it ends in `*`.
+    InputInterface(String),
+    /// `oifname`, exact, or a prefix where it ends in `*`.
+    OutputInterface(String),
+    /// `fib saddr type local` or `!= local`: whether the source is an address of this node.
+    SourceIsLocal {
+        /// The source is not local.
+        not: bool,
+    },
+    /// `fib daddr type local`: whether the destination is an address of this node.
+    DestinationIsLocal {
+        /// The destination is not local.
+        not: bool,
+    },
+    /// Something read from the kernel that this project never writes: equal to nothing desired.
+    Foreign(String),
+}
+
+/// What a rule does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "nft's own words")]
+pub enum Verdict {
+    Accept,
+    Drop,
+    Return,
+    Jump(String),
+    Goto(String),
+    /// Source address becomes that of the leaving interface; ports chosen at random (`fully-random`).
+    Masquerade,
+    /// Neither: count and go on.
+    Continue,
+}

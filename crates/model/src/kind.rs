@@ -1,0 +1,73 @@
+//! The kinds of resource: their names, plurals, scopes and the spellings a user may type.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a kind's names are unique in the cluster or in a namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One name space for the whole cluster.
+    Cluster,
+    /// One name space per Kubernetes namespace.
+    Namespaced,
+}
+
+macro_rules! kinds {
+    ($($variant:ident, $name:literal, $plural:literal, $scope:ident, [$($short:literal),*];)*) => {
+        /// A kind of v3 resource (Calico documentation, "Resource definitions").
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind {
+            $(#[doc = concat!("`", $name, "`.")] #[serde(rename = $name)] $variant,)*
+        }
+
+        impl Kind {
+            /// Every kind, in alphabetical order.
+            pub const ALL: &'static [Kind] = &[$(Kind::$variant),*];
+
+            /// The `kind` field's text, e.g. `IPPool`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Kind::$variant => $name),* }
+            }
+
+            /// The lower-case plural of datastore keys and commands, e.g. `ippools`.
+            pub const fn plural(self) -> &'static str {
+                match self { $(Kind::$variant => $plural),* }
+            }
+
+            /// Cluster-wide or namespaced.
+            pub const fn scope(self) -> Scope {
+                match self { $(Kind::$variant => Scope::$scope),* }
+            }
+
+            const fn short_names(self) -> &'static [&'static str] {
+                match self { $(Kind::$variant => &[$($short),*]),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    BgpConfiguration, "BGPConfiguration", "bgpconfigurations", Cluster, ["bgpconfig", "bgpconfigs"];
+    BgpPeer, "BGPPeer", "bgppeers", Cluster, ["bgpp", "bgpps"];
+    BlockAffinity, "BlockAffinity", "blockaffinities", Cluster, ["affinity", "affinities"];
+    ClusterInformation, "ClusterInformation", "clusterinformations", Cluster, ["clusterinfo", "clusterinfos"];
+    FelixConfiguration, "FelixConfiguration", "felixconfigurations", Cluster, ["felixconfig", "felixconfigs"];
+    IpamBlock, "IPAMBlock", "ipamblocks", Cluster, [];
+    IpamConfig, "IPAMConfig", "ipamconfigs", Cluster, ["ipamconfiguration", "ipamconfigurations"];
+    IpamHandle, "IPAMHandle", "ipamhandles", Cluster, [];
+    IpPool, "IPPool", "ippools", Cluster, ["ipp", "ipps", "pool", "pools"];
+    Node, "Node", "nodes", Cluster, ["no", "nos"];
+    Profile, "Profile", "profiles", Cluster, ["pro", "pros"];
+    WorkloadEndpoint, "WorkloadEndpoint", "workloadendpoints", Namespaced, ["wep", "weps"];
+}
+
+impl Kind {
+    /// The kind a user means: name, plural or short name in any case, with or without hyphens.
+    pub fn parse(text: &str) -> Option<Kind> {
+        let wanted = text.to_ascii_lowercase().replace('-', "");
+        Kind::ALL.iter().copied().find(|kind| {
+            kind.name().to_ascii_lowercase() == wanted
+                || kind.plural() == wanted
+                || kind.short_names().contains(&wanted.as_str())
+        })
+    }
+}

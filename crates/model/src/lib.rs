@@ -1,0 +1,44 @@
+//! Calico's resources as values: names, keys, JSON, defaults, validation, selectors, configuration.
+//!
+//! ```text
+//!  YAML / JSON ──▶ Resource<Spec> ──▶ validate ──▶ Key + bytes ──▶ (store)
+//!  (store) ──▶ Key + bytes ──▶ Value ──▶ node, ctl, cni
+//! ```
+//!
+//! Owns: the shape of every v3 resource and of the IPAM objects, how each is named in the datastore
+//! ([`Key`]), what a field defaults to and which values it takes, the selector language, the registry of
+//! configuration parameters, and a datastore request as a value ([`request`]), so that protocols over the
+//! datastore can be written and checked without one.
+//!
+//! Must not know: I/O, async, the kernel. Everything here is pure.
+
+pub mod affinity;
+pub mod block;
+pub mod handle;
+pub mod ipam_config;
+pub mod key;
+pub mod kind;
+pub mod metadata;
+pub mod request;
+pub mod resource;
+pub mod resources;
+pub mod value;
+
+pub use affinity::{Affinity, AffinityState};
+pub use block::{Allocation, Block};
+pub use handle::Handle;
+pub use ipam_config::IpamConfig;
+pub use key::{AffinityKind, Key, Query};
+pub use kind::{Kind, Scope};
+pub use metadata::Metadata;
+pub use request::{DatastoreEvent, Entry, Failure, Protocol, Request, Response, Revision, Step};
+pub use resource::{Resource, Spec};
+pub use resources::bgp_configuration::{BgpConfiguration, BgpConfigurationSpec};
+pub use resources::bgp_peer::{BgpPeer, BgpPeerSpec};
+pub use resources::cluster_information::{ClusterInformation, ClusterInformationSpec};
+pub use resources::felix_configuration::{FelixConfiguration, FelixConfigurationSpec};
+pub use resources::ip_pool::{EncapsulationMode, IpPool, IpPoolSpec};
+pub use resources::node::{Node, NodeBgpSpec, NodeSpec};
+pub use resources::profile::{Profile, ProfileSpec};
+pub use resources::workload_endpoint::{WorkloadEndpoint, WorkloadEndpointSpec};
+pub use value::Value;

@@ -1,0 +1,10 @@
+//! The specs of the v3 resources, a file each. Field names, defaults and values are Calico's.
+
+pub mod bgp_configuration;
+pub mod bgp_peer;
+pub mod cluster_information;
+pub mod felix_configuration;
+pub mod ip_pool;
+pub mod node;
+pub mod profile;
+pub mod workload_endpoint;

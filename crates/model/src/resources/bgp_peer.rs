@@ -1,0 +1,71 @@
+//! BGPPeer: a BGP session that some or all nodes hold.
+
+use crate::{Kind, Resource, Spec};
+use serde::{Deserialize, Serialize};
+
+/// A BGPPeer resource.
+pub type BgpPeer = Resource<BgpPeerSpec>;
+
+/// The spec of a BGPPeer (Calico reference, "BGP peer").
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct BgpPeerSpec {
+    /// The one node that peers; excludes `nodeSelector`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// The nodes that peer.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node_selector: String,
+    /// `ip`, `ip:port` or `[v6]:port`; excludes `peerSelector`.
+    #[serde(rename = "peerIP", skip_serializing_if = "String::is_empty")]
+    pub peer_ip: String,
+    /// The peer's AS: a number or `x.y`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub as_number: Option<serde_json::Value>,
+    /// Nodes to peer with.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub peer_selector: String,
+    /// Own AS towards this peer (3.31).
+    #[serde(rename = "localASNumber", skip_serializing_if = "Option::is_none")]
+    pub local_as_number: Option<serde_json::Value>,
+    /// Deprecated: use `nextHopMode`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub keep_original_next_hop: bool,
+    /// Auto, Self or Keep (3.30).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_hop_mode: Option<String>,
+    /// `{secretKeyRef: {name, key}}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub password: Option<serde_json::Value>,
+    /// UseNodeIP (default) or None.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source_address: Option<String>,
+    /// A Go duration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_restart_time: Option<String>,
+    /// A Go duration (3.32).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keepalive_time: Option<String>,
+    /// How often the own AS may stand in a path.
+    #[serde(rename = "numAllowedLocalASNumbers", skip_serializing_if = "Option::is_none")]
+    pub num_allowed_local_as_numbers: Option<i32>,
+    /// Hops for the generalised TTL security mechanism.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_security: Option<u8>,
+    /// Gateway towards the peer.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub reachable_by: String,
+    /// BGPFilter names.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
+    /// Workloads to peer with (3.30).
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub local_workload_selector: String,
+    /// Auto (default) or Manual (3.30).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reverse_peering: Option<String>,
+}
+
+impl Spec for BgpPeerSpec {
+    const KIND: Kind = Kind::BgpPeer;
+}

@@ -1,0 +1,77 @@
+//! WorkloadEndpoint: one interface of one pod.
+
+use crate::{Kind, Resource, Spec};
+use serde::{Deserialize, Serialize};
+
+/// A WorkloadEndpoint resource.
+pub type WorkloadEndpoint = Resource<WorkloadEndpointSpec>;
+
+/// The spec of a WorkloadEndpoint (Calico reference, "Workload endpoint").
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadEndpointSpec {
+    /// `k8s` or `cni`.
+    pub orchestrator: String,
+    /// Workload name where the orchestrator is not Kubernetes.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub workload: String,
+    /// The node it runs on.
+    pub node: String,
+    /// The runtime's container (sandbox) id.
+    #[serde(rename = "containerID", skip_serializing_if = "String::is_empty")]
+    pub container_id: String,
+    /// Pod name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// The interface's name inside, e.g. `eth0`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub endpoint: String,
+    /// The pod's service account.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub service_account_name: String,
+    /// Addresses as `/32` or `/128`.
+    #[serde(rename = "ipNetworks")]
+    pub ip_networks: Vec<String>,
+    /// Floating addresses.
+    #[serde(rename = "ipNATs", skip_serializing_if = "Vec::is_empty")]
+    pub ip_nats: Vec<IpNat>,
+    /// Unused by Calico's dataplane; kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv4_gateway: Option<String>,
+    /// Unused by Calico's dataplane; kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ipv6_gateway: Option<String>,
+    /// Profiles in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub profiles: Vec<String>,
+    /// The host's end of the veth pair.
+    pub interface_name: String,
+    /// The MAC inside.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub mac: String,
+    /// Named ports.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<serde_json::Value>,
+    /// Sources other than the own addresses that it may send from.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_spoofed_source_prefixes: Vec<String>,
+    /// Bandwidth, packet rate and connection limits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos_controls: Option<serde_json::Value>,
+}
+
+/// A floating address and the address it stands for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct IpNat {
+    /// The endpoint's own address.
+    #[serde(rename = "internalIP")]
+    pub internal_ip: String,
+    /// The address outside.
+    #[serde(rename = "externalIP")]
+    pub external_ip: String,
+}
+
+impl Spec for WorkloadEndpointSpec {
+    const KIND: Kind = Kind::WorkloadEndpoint;
+}

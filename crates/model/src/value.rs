@@ -1,0 +1,57 @@
+//! A stored object read back: key and bytes to a typed value.
+
+use crate::*;
+
+/// Any object this project reads from the datastore.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each variant is the type it holds")]
+pub enum Value {
+    BgpConfiguration(Box<BgpConfiguration>),
+    BgpPeer(Box<BgpPeer>),
+    ClusterInformation(Box<ClusterInformation>),
+    FelixConfiguration(Box<FelixConfiguration>),
+    IpPool(Box<IpPool>),
+    Node(Box<Node>),
+    Profile(Box<Profile>),
+    WorkloadEndpoint(Box<WorkloadEndpoint>),
+    Affinity(Affinity),
+    Block(Box<Block>),
+    Handle(Handle),
+    IpamConfig(IpamConfig),
+}
+
+impl Value {
+    /// Reads an entry's bytes as what its key says they are.
+    ///
+    /// # Errors
+    /// The bytes are not that kind's JSON. The caller reports it with the entry's key and carries on
+    /// without the object.
+    pub fn decode(entry: &Entry) -> Result<Value, serde_json::Error> {
+        let (bytes, revision) = (entry.value.as_slice(), entry.revision);
+        macro_rules! resource {
+            ($variant:ident) => {
+                Value::$variant(Box::new(Resource::from_stored(bytes, revision)?))
+            };
+        }
+        Ok(match &entry.key {
+            Key::Block(_) => Value::Block(serde_json::from_slice(bytes)?),
+            Key::Affinity { .. } => Value::Affinity(Affinity::from_stored(bytes)?),
+            Key::Handle(_) => Value::Handle(serde_json::from_slice(bytes)?),
+            Key::IpamConfig => Value::IpamConfig(serde_json::from_slice(bytes)?),
+            Key::Resource { kind, .. } => match kind {
+                Kind::BgpConfiguration => resource!(BgpConfiguration),
+                Kind::BgpPeer => resource!(BgpPeer),
+                Kind::ClusterInformation => resource!(ClusterInformation),
+                Kind::FelixConfiguration => resource!(FelixConfiguration),
+                Kind::IpPool => resource!(IpPool),
+                Kind::Node => resource!(Node),
+                Kind::Profile => resource!(Profile),
+                Kind::WorkloadEndpoint => resource!(WorkloadEndpoint),
+                Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamHandle | Kind::IpamConfig => {
+                    let kind = kind.name();
+                    return Err(serde::de::Error::custom(format!("{kind} has a key of its own")));
+                }
+            },
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! What other programs of the node ask of the agent, over its Unix socket.
+//!
+//! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one line and
+//! reads one JSON [`Reply`] on one line; then the connection ends.
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+/// Where the agent listens.
+pub const SOCKET: &str = "/var/run/calico/agent.sock";
+
+/// Where DEL leaves, as `<container id>-<interface>.json` holding a [`DeleteWorkload`], what it could not
+/// tell an agent that was down; the agent empties it.
+pub const SPOOL: &str = "/var/lib/calico/cni-spool";
+
+/// A question or order to the agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// CNI ADD, after the plugin has made the veth pair. Answered when traffic is allowed and routed.
+    AddWorkload(Box<AddWorkload>),
+    /// CNI DEL. Succeeds also for what isn't there.
+    DeleteWorkload(DeleteWorkload),
+    /// CNI CHECK: is this endpoint known, and routed?
+    CheckWorkload(DeleteWorkload),
+    /// How the node is; what `calicoctl node status` prints.
+    Status,
+}
+
+/// The endpoint that CNI ADD asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddWorkload {
+    /// Which endpoint.
+    pub id: WorkloadId,
+    /// The host's end of the veth pair, e.g. `cali4d001776093`; exists already.
+    pub host_interface: String,
+    /// The container's MAC.
+    pub mac: String,
+    /// Where its addresses come from.
+    pub addresses: AddressSource,
+}
+
+/// Where an endpoint's addresses come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddressSource {
+    /// The agent assigns them from Calico's blocks.
+    CalicoIpam {
+        /// How many IPv4 addresses: 0 or 1.
+        ipv4: u8,
+        /// How many IPv6 addresses: 0 or 1.
+        ipv6: u8,
+        /// Pools to use, by CIDR or name; empty: all that select the node.
+        ipv4_pools: Vec<String>,
+        /// Pools to use, by CIDR or name; empty: all that select the node.
+        ipv6_pools: Vec<String>,
+        /// These very addresses, instead of any.
+        requested: Vec<IpAddr>,
+    },
+    /// Another IPAM plugin has assigned these.
+    Given(Vec<IpNet>),
+}
+
+/// Names one endpoint of one container.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct WorkloadId {
+    /// The CNI network's name, first part of the IPAM handle: `k8s-pod-network`.
+    pub network: String,
+    /// The runtime's container (sandbox) id.
+    pub container_id: String,
+    /// The interface inside: `eth0`.
+    pub interface: String,
+    /// `k8s` where CNI_ARGS name a pod, else `cni`.
+    pub orchestrator: String,
+    /// The pod's namespace; `default` without Kubernetes.
+    pub namespace: String,
+    /// The pod's name; empty without Kubernetes.
+    pub pod: String,
+}
+
+/// The endpoint that CNI DEL or CHECK speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteWorkload {
+    /// Which endpoint.
+    pub id: WorkloadId,
+    /// The host's end of its veth pair.
+    pub host_interface: String,
+    /// Release its addresses (false where another IPAM plugin holds them).
+    pub release_addresses: bool,
+}
+
+/// The agent's answer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum Reply {
+    /// ADD succeeded.
+    Added {
+        /// Its addresses, each `/32` or `/128`.
+        addresses: Vec<IpNet>,
+    },
+    /// DEL or CHECK succeeded.
+    Done,
+    /// The node's status.
+    Status(Box<crate::status::NodeStatus>),
+    /// Not done.
+    Failed {
+        /// Worth trying again later (CNI error code 11).
+        retry: bool,
+        /// The object, the likely cause and the next step.
+        message: String,
+    },
+}

@@ -1,0 +1,139 @@
+//! The datastore as one trait, and its drivers.
+//!
+//! ```text
+//!  agent, ctl, cni ──▶ dyn Datastore ──▶ etcd driver ──▶ etcd, or our own `calico datastore`
+//!                        │           └─▶ kubernetes driver (its place: `kubernetes.rs`)
+//!                        └─▶ watcher: snapshot, then deltas, through every reconnect
+//! ```
+//!
+//! Owns: connections (addresses, TLS, users), the meaning of create/update/delete as compare-and-swap,
+//! snapshot-then-delta watches that resume without gap or duplicate, back-off.
+//!
+//! Must not know: what the resources mean to Felix, BGP or the kernel.
+
+use model::{Entry, Key, Query, Request, Response, Revision};
+use std::pin::Pin;
+
+/// A boxed future: what makes [`Datastore`] usable as `dyn Datastore`.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A boxed stream of watch events.
+pub type BoxStream<T> = Pin<Box<dyn futures_util::Stream<Item = T> + Send>>;
+
+/// The entries of a query, all as of `revision`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// In key order.
+    pub entries: Vec<Entry>,
+    /// Watch from here to miss nothing.
+    pub revision: Revision,
+}
+
+/// A change told by [`Datastore::watch`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The object is now this.
+    Put(Entry),
+    /// The object is gone since `Revision`.
+    Delete(Key, Revision),
+}
+
+/// Why a datastore request failed, split by what the caller does about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Create of what exists, update or delete of what has changed: read again.
+    #[error("{0} was changed by somebody else meanwhile: read it again and retry")]
+    Conflict(Key),
+    /// Update or delete of what isn't there.
+    #[error("{0} does not exist")]
+    NotFound(Key),
+    /// The watched revision is compacted away: list again.
+    #[error("revision {0} is compacted away")]
+    Compacted(Revision),
+    /// Refused: credentials, permissions, read-only or full. Retrying alone doesn't help.
+    #[error("datastore {endpoint} refused: {reason}")]
+    Refused {
+        /// The server asked.
+        endpoint: String,
+        /// Its reason and what to do.
+        reason: String,
+    },
+    /// No answer: wrong address, network, server down. Worth retrying.
+    #[error("datastore {endpoint} does not answer: {reason}")]
+    Unreachable {
+        /// The server asked.
+        endpoint: String,
+        /// What was seen and what to do.
+        reason: String,
+    },
+    /// The settings cannot be used: the text names the setting and says what it takes.
+    #[error("{0}")]
+    Settings(String),
+}
+
+/// A datastore: atomic writes on single keys, consistent lists, resumable watches.
+pub trait Datastore: Send + Sync {
+    /// Reads one object.
+    fn get<'a>(&'a self, key: &'a Key) -> BoxFuture<'a, Result<Option<Entry>, Error>>;
+    /// Reads a set of objects as of one revision.
+    fn list<'a>(&'a self, query: &'a Query) -> BoxFuture<'a, Result<Listing, Error>>;
+    /// Writes an object that must not exist.
+    fn create<'a>(&'a self, key: &'a Key, value: Vec<u8>)
+    -> BoxFuture<'a, Result<Revision, Error>>;
+    /// Replaces an object that must still be at `revision`.
+    fn update<'a>(
+        &'a self,
+        key: &'a Key,
+        value: Vec<u8>,
+        revision: Revision,
+    ) -> BoxFuture<'a, Result<Revision, Error>>;
+    /// Removes an object, which must still be at `revision` where one is given.
+    fn delete<'a>(
+        &'a self,
+        key: &'a Key,
+        revision: Option<Revision>,
+    ) -> BoxFuture<'a, Result<(), Error>>;
+    /// Tells every change after `after` in order; ends with an error when the connection is lost.
+    fn watch<'a>(
+        &'a self,
+        query: &'a Query,
+        after: Revision,
+    ) -> BoxFuture<'a, Result<BoxStream<Result<Change, Error>>, Error>>;
+}
+
+/// Carries out one request of a protocol (see [`model::request`]).
+pub async fn execute(datastore: &dyn Datastore, request: Request) -> Response {
+    use model::Failure;
+    let failed = |error: Error| {
+        Response::Failed(match error {
+            Error::Conflict(_) => Failure::Conflict,
+            Error::NotFound(_) => Failure::NotFound,
+            other => Failure::Unavailable(other.to_string()),
+        })
+    };
+    match request {
+        Request::Get(key) => datastore.get(&key).await.map_or_else(failed, Response::Entry),
+        Request::List(query) => {
+            datastore.list(&query).await.map_or_else(failed, |l| Response::Entries(l.entries))
+        }
+        Request::Create { key, value } => {
+            datastore.create(&key, value).await.map_or_else(failed, Response::Written)
+        }
+        Request::Update { key, value, revision } => {
+            datastore.update(&key, value, revision).await.map_or_else(failed, Response::Written)
+        }
+        Request::Delete { key, revision } => {
+            datastore.delete(&key, Some(revision)).await.map_or_else(failed, |()| Response::Deleted)
+        }
+    }
+}
+
+/// Carries a protocol through to its end.
+pub async fn drive<P: model::Protocol>(datastore: &dyn Datastore, mut protocol: P) -> P::Output {
+    let mut answer = None;
+    loop {
+        match protocol.step(answer.take()) {
+            model::Step::Ask(request) => answer = Some(execute(datastore, request).await),
+            model::Step::Done(output) => return output,
+        }
+    }
+}
