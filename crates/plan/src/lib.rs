@@ -1,1 +1,82 @@
-//! Skeleton.
+//! What a node wants in its kernel: addresses, blocks and pools in, kernel values out.
+//!
+//! ```text
+//!  Topology (who has which block, which pool says what, what the kernel already routes)
+//!      │
+//!      ├─ encapsulation: pool ──▶ how its packets travel, or why they can't
+//!      ├─ routes:        blocks, borrowed addresses, workloads ──▶ routes, blackholes
+//!      ├─ vxlan:         vxlan.calico, its FDB and neighbours
+//!      └─ nft:           table ip calico (masquerade, tunnel protection)
+//!      ▼
+//!  Plan { state, owned, tables, pod_mtu, unroutable }
+//! ```
+//!
+//! Owns: the table of routing modes, and every decision about what is programmed. A plan is a value:
+//! computed afresh from the whole topology, so that it cannot depend on the order of events.
+//!
+//! Must not know: syscalls, the datastore, time.
+
+mod encapsulation;
+mod masquerade;
+mod mtu;
+mod routes;
+mod topology;
+mod vxlan;
+mod workload;
+
+pub use encapsulation::{Encapsulation, Unroutable};
+pub use topology::{Backend, ClusterRoutes, Facts, Pool, RemoteNode, Settings, Topology, Workload};
+pub use vxlan::{DEVICE as VXLAN_DEVICE, device_mac as vxlan_mac};
+
+use kernel::{Ownership, State, nft};
+use serde::{Deserialize, Serialize};
+
+/// Everything a node wants in its kernel.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// Links, addresses, routes, neighbours, FDB entries, sysctls.
+    pub state: State,
+    /// What of the kernel's state may be removed because it isn't in `state`.
+    pub owned: Ownership,
+    /// nf_tables tables that are wholly ours.
+    pub tables: Vec<nft::Table>,
+    /// Bytes a pod's interface may send in one packet, as `/var/lib/calico/mtu` says.
+    pub pod_mtu: u32,
+    /// Pools whose packets cannot travel, each with the reason and the next step.
+    pub unroutable: Vec<Unroutable>,
+}
+
+/// Computes the plan of the topology's own node.
+pub fn plan(topology: &Topology) -> Plan {
+    let mut state = State::default();
+    let mut unroutable = Vec::new();
+    workload::add(topology, &mut state);
+    for pool in &topology.pools {
+        match encapsulation::of(pool, topology) {
+            Ok(encapsulation) => routes::add(topology, pool, encapsulation, &mut state),
+            Err(why) => {
+                routes::add_blackholes(topology, pool, &mut state);
+                unroutable.push(why);
+            }
+        }
+    }
+    vxlan::add(topology, &mut state);
+    Plan {
+        owned: owned(topology),
+        tables: masquerade::tables(topology),
+        pod_mtu: mtu::pod(topology),
+        state,
+        unroutable,
+    }
+}
+
+fn owned(topology: &Topology) -> Ownership {
+    Ownership {
+        route_protocols: [kernel::PROTOCOL_CALICO].into(),
+        workload_prefixes: [topology.settings.interface_prefix.clone()].into(),
+        devices: [vxlan::DEVICE.to_owned()].into(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

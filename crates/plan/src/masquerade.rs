@@ -1,0 +1,94 @@
+//! Table `ip calico`: masquerade for what leaves the pools, and tunnels open to cluster nodes only.
+//!
+//! Names of table, chains and sets are Felix's nftables mode's, so that either takes over from the other.
+
+use crate::topology::Topology;
+use crate::vxlan;
+use ipnet::{IpNet, Ipv4Net};
+use kernel::nft::{
+    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+};
+use std::collections::{BTreeMap, BTreeSet};
+
+const ALL_POOLS: &str = "cali40network-ip-pools";
+const MASQUERADED_POOLS: &str = "cali40masq-ipam-pools";
+const VXLAN_NODES: &str = "cali40all-vxlan-net";
+const UDP: u8 = 17;
+
+/// The tables of the plan.
+pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
+    let mut table = Table {
+        family: Family::Ip,
+        name: "calico".to_owned(),
+        sets: BTreeMap::new(),
+        chains: BTreeMap::new(),
+    };
+    add_masquerade(topology, &mut table);
+    add_vxlan_protection(topology, &mut table);
+    vec![table]
+}
+
+fn add_masquerade(topology: &Topology, table: &mut Table) {
+    let pools = || topology.pools.iter().filter(|pool| matches!(pool.cidr, IpNet::V4(_)));
+    let masqueraded = pools().filter(|pool| pool.nat_outgoing);
+    set(table, ALL_POOLS, true, pools().map(|pool| pool.cidr));
+    set(table, MASQUERADED_POOLS, true, masqueraded.map(|pool| pool.cidr));
+    base(table, "nat-POSTROUTING", ChainKind::Nat, Hook::Postrouting, 100, "nat-cali-POSTROUTING");
+    chain(
+        table,
+        "nat-cali-POSTROUTING",
+        vec![rule(vec![], Verdict::Jump("nat-cali-nat-outgoing".to_owned()), "")],
+    );
+    chain(
+        table,
+        "nat-cali-nat-outgoing",
+        vec![rule(
+            vec![
+                Match::SourceInSet { set: MASQUERADED_POOLS.to_owned(), not: false },
+                Match::DestinationInSet { set: ALL_POOLS.to_owned(), not: true },
+            ],
+            Verdict::Masquerade,
+            "NAT for packets that leave the pools",
+        )],
+    );
+}
+
+fn add_vxlan_protection(topology: &Topology, table: &mut Table) {
+    let nodes = topology.nodes.values().filter_map(|node| node.address);
+    set(table, VXLAN_NODES, false, nodes.map(|address| IpNet::V4(Ipv4Net::from(address))));
+    base(table, "filter-INPUT", ChainKind::Filter, Hook::Input, 0, "filter-cali-INPUT");
+    let mut rules = Vec::new();
+    if vxlan::in_use(topology) {
+        let to_vxlan_port = || {
+            vec![
+                Match::Protocol(UDP),
+                Match::DestinationPort(topology.settings.vxlan_port),
+                Match::DestinationIsLocal { not: false },
+            ]
+        };
+        let mut from_nodes = to_vxlan_port();
+        from_nodes.push(Match::SourceInSet { set: VXLAN_NODES.to_owned(), not: false });
+        rules.push(rule(from_nodes, Verdict::Accept, "VXLAN from cluster nodes"));
+        rules.push(rule(to_vxlan_port(), Verdict::Drop, "VXLAN from anybody else"));
+    }
+    chain(table, "filter-cali-INPUT", rules);
+}
+
+fn set(table: &mut Table, name: &str, interval: bool, elements: impl Iterator<Item = IpNet>) {
+    let elements: BTreeSet<IpNet> = elements.collect();
+    table.sets.insert(name.to_owned(), Set { key: SetKey::Address, elements, interval });
+}
+
+fn base(table: &mut Table, name: &str, kind: ChainKind, hook: Hook, priority: i32, to: &str) {
+    let rules = vec![rule(vec![], Verdict::Jump(to.to_owned()), "")];
+    let base = Some(BaseChain { kind, hook, priority });
+    table.chains.insert(name.to_owned(), Chain { base, rules });
+}
+
+fn chain(table: &mut Table, name: &str, rules: Vec<Rule>) {
+    table.chains.insert(name.to_owned(), Chain { base: None, rules });
+}
+
+fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
+    Rule { matches, verdict, comment: comment.to_owned() }
+}

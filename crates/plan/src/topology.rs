@@ -1,0 +1,189 @@
+//! The input of a plan: all that decides what a node programs.
+
+use ipnet::{IpNet, Ipv4Net};
+use kernel::{Link, Mac, Route, RouteKey, RouteTarget};
+use model::EncapsulationMode;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// All that decides what a node programs.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Topology {
+    /// This node's name.
+    pub node: String,
+    /// This node's address with its subnet's prefix length.
+    pub address: Option<Ipv4Net>,
+    /// This node's address on `vxlan.calico`.
+    pub vxlan_address: Option<Ipv4Addr>,
+    /// All other nodes by name.
+    pub nodes: BTreeMap<String, RemoteNode>,
+    /// All pools, in order of name.
+    pub pools: Vec<Pool>,
+    /// Which node routes each block.
+    pub blocks: BTreeMap<IpNet, String>,
+    /// Addresses that a node holds in another node's block.
+    pub borrowed: BTreeMap<IpAddr, String>,
+    /// This node's workloads, by their host interface.
+    pub workloads: BTreeMap<String, Workload>,
+    /// What the kernel has that isn't ours.
+    pub facts: Facts,
+    /// Settings from FelixConfiguration and the environment.
+    pub settings: Settings,
+}
+
+/// What is known of another node.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct RemoteNode {
+    /// Its address; without one nothing is routed to it.
+    pub address: Option<Ipv4Addr>,
+    /// Its address on `vxlan.calico`.
+    pub vxlan_address: Option<Ipv4Addr>,
+    /// Its MAC on `vxlan.calico`, where it isn't the derived one.
+    pub vxlan_mac: Option<Mac>,
+}
+
+/// A pool, as far as routing cares.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Pool {
+    /// The resource's name.
+    pub name: String,
+    /// Its range.
+    pub cidr: IpNet,
+    /// `ipipMode`.
+    pub ipip: EncapsulationMode,
+    /// `vxlanMode`.
+    pub vxlan: EncapsulationMode,
+    /// Masquerade what leaves the pools.
+    pub nat_outgoing: bool,
+}
+
+/// One interface of a local workload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workload {
+    /// Its addresses, `/32` or `/128`.
+    pub addresses: BTreeSet<IpNet>,
+}
+
+/// What the kernel has that isn't ours: the ground the plan stands on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// All devices but workloads' and our own.
+    pub links: BTreeMap<String, Link>,
+    /// Names of the workload devices that exist.
+    pub workload_links: BTreeSet<String>,
+    /// Addresses of those devices.
+    pub addresses: BTreeSet<(String, IpNet)>,
+    /// Main-table routes that others made.
+    #[serde(with = "route_list")]
+    pub routes: BTreeMap<RouteKey, Route>,
+}
+
+/// The way the kernel's own routes lead to an address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Path {
+    pub(crate) device: String,
+    pub(crate) gateway: Option<IpAddr>,
+}
+
+impl Facts {
+    /// The device that holds an address.
+    pub(crate) fn device_of(&self, address: IpAddr) -> Option<&str> {
+        let found = self.addresses.iter().find(|(_, net)| net.addr() == address);
+        found.map(|(device, _)| device.as_str())
+    }
+
+    /// Longest prefix, then lowest metric, as the kernel chooses.
+    pub(crate) fn path_to(&self, address: IpAddr) -> Option<Path> {
+        let best =
+            self.routes.iter().filter(|(key, _)| key.destination.contains(&address)).max_by_key(
+                |(key, _)| (key.destination.prefix_len(), std::cmp::Reverse(key.metric)),
+            );
+        match &best?.1.target {
+            RouteTarget::Via { device, gateway, .. } => {
+                Some(Path { device: device.clone(), gateway: *gateway })
+            }
+            RouteTarget::Blackhole | RouteTarget::Other(_) => None,
+        }
+    }
+}
+
+/// Who routes between nodes: CALICO_NETWORKING_BACKEND.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Backend {
+    /// BGP, and VXLAN beside it.
+    #[default]
+    Bird,
+    /// No BGP.
+    Vxlan,
+    /// Nobody: pods of other nodes are somebody else's business.
+    None,
+}
+
+/// FelixConfiguration `programClusterRoutes`: which pools' routes come from block affinities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "Calico's own words")]
+pub enum ClusterRoutes {
+    #[default]
+    Disabled,
+    Enabled,
+    #[serde(rename = "EnabledIPIPOnly")]
+    EnabledIpipOnly,
+    EnabledNoEncapOnly,
+}
+
+/// Settings that a plan needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// CALICO_NETWORKING_BACKEND.
+    pub backend: Backend,
+    /// `programClusterRoutes`.
+    pub program_cluster_routes: ClusterRoutes,
+    /// `vxlanVNI`.
+    pub vxlan_vni: u32,
+    /// `vxlanPort`.
+    pub vxlan_port: u16,
+    /// `vxlanMTU`; 0: derived from the uplink.
+    pub vxlan_mtu: u32,
+    /// `mtuIfacePattern` has matched these devices.
+    pub mtu_devices: BTreeSet<String>,
+    /// `interfacePrefix`.
+    pub interface_prefix: String,
+    /// `deviceRouteProtocol` of routes to workloads.
+    pub device_route_protocol: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings {
+            backend: Backend::Bird,
+            program_cluster_routes: ClusterRoutes::Disabled,
+            vxlan_vni: 4096,
+            vxlan_port: 4789,
+            vxlan_mtu: 0,
+            mtu_devices: BTreeSet::new(),
+            interface_prefix: "cali".to_owned(),
+            device_route_protocol: kernel::PROTOCOL_BOOT,
+        }
+    }
+}
+
+// JSON objects have string keys only, so a map by RouteKey is written as a list.
+mod route_list {
+    use super::{BTreeMap, Route, RouteKey};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        routes: &BTreeMap<RouteKey, Route>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        routes.iter().collect::<Vec<_>>().serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<RouteKey, Route>, D::Error> {
+        Ok(Vec::<(RouteKey, Route)>::deserialize(deserializer)?.into_iter().collect())
+    }
+}

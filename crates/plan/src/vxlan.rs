@@ -1,0 +1,60 @@
+//! `vxlan.calico`: the device, its address, and where each other node is.
+
+use crate::encapsulation::{self, Encapsulation};
+use crate::mtu;
+use crate::topology::Topology;
+use ipnet::{IpNet, Ipv4Net};
+use kernel::{Link, LinkKind, Mac, State};
+use sha1::{Digest, Sha1};
+use std::net::IpAddr;
+
+/// The VXLAN device's name.
+pub const DEVICE: &str = "vxlan.calico";
+
+/// The MAC of a node's `vxlan.calico`: 0x66 and the first five bytes of SHA-1 of its name, so that every
+/// node knows every other's without being told.
+pub fn device_mac(node: &str) -> Mac {
+    let digest = Sha1::digest(node.as_bytes());
+    Mac([0x66, digest[0], digest[1], digest[2], digest[3], digest[4]])
+}
+
+/// Whether any pool may send by VXLAN.
+pub(crate) fn in_use(topology: &Topology) -> bool {
+    topology.pools.iter().any(|pool| {
+        use Encapsulation::{Vxlan, VxlanCrossSubnet};
+        matches!(encapsulation::of(pool, topology), Ok(Vxlan | VxlanCrossSubnet))
+    })
+}
+
+/// Adds the device with its address, FDB and neighbours, while a pool uses VXLAN.
+pub(crate) fn add(topology: &Topology, state: &mut State) {
+    let (Some(own), Some(tunnel)) = (topology.address, topology.vxlan_address) else { return };
+    let Some(parent) = topology.facts.device_of(own.addr().into()) else { return };
+    if !in_use(topology) {
+        return;
+    }
+    state.links.insert(
+        DEVICE.to_owned(),
+        Link {
+            kind: LinkKind::Vxlan {
+                vni: topology.settings.vxlan_vni,
+                port: topology.settings.vxlan_port,
+                local: own.addr().into(),
+                parent: parent.to_owned(),
+            },
+            mtu: mtu::vxlan(topology, parent),
+            mac: Some(device_mac(&topology.node)),
+            up: true,
+        },
+    );
+    let host_route = IpNet::V4(Ipv4Net::from(tunnel));
+    state.addresses.insert((DEVICE.to_owned(), host_route));
+    for (name, remote) in &topology.nodes {
+        let (Some(address), Some(tunnel)) = (remote.address, remote.vxlan_address) else {
+            continue;
+        };
+        let mac = remote.vxlan_mac.unwrap_or_else(|| device_mac(name));
+        state.neighbors.insert((DEVICE.to_owned(), tunnel.into()), mac);
+        state.fdb.insert((DEVICE.to_owned(), mac), IpAddr::from(address));
+    }
+}

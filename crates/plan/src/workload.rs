@@ -1,0 +1,43 @@
+//! The host's side of local workloads: routes to their addresses and the sysctls of their interfaces.
+
+use crate::topology::Topology;
+use kernel::{Route, RouteKey, RouteTarget, SCOPE_LINK, State, TABLE_MAIN};
+
+/// Adds routes and sysctls for every workload whose interface exists, and forwarding itself.
+pub(crate) fn add(topology: &Topology, state: &mut State) {
+    sysctl(state, "net/ipv4/ip_forward", "1");
+    for (interface, workload) in &topology.workloads {
+        if !topology.facts.workload_links.contains(interface) {
+            continue;
+        }
+        add_sysctls(interface, state);
+        for address in &workload.addresses {
+            let key = RouteKey { table: TABLE_MAIN, destination: *address, metric: 0 };
+            let target =
+                RouteTarget::Via { device: interface.clone(), gateway: None, onlink: false };
+            let protocol = topology.settings.device_route_protocol;
+            let route = Route { target, protocol, scope: SCOPE_LINK, source: None };
+            state.routes.insert(key, route);
+        }
+    }
+}
+
+/// Calico's settings for a workload's interface (`calico-features.md` §5.4, §6.2): answer ARP for
+/// 169.254.1.1 at once, forward, and let node-local addresses be reached through it.
+fn add_sysctls(interface: &str, state: &mut State) {
+    for (name, value) in [
+        ("ipv4/conf/{}/route_localnet", "1"),
+        ("ipv4/conf/{}/proxy_arp", "1"),
+        ("ipv4/conf/{}/forwarding", "1"),
+        ("ipv4/neigh/{}/proxy_delay", "0"),
+        ("ipv6/conf/{}/accept_ra", "0"),
+        ("ipv6/conf/{}/forwarding", "1"),
+        ("ipv6/conf/{}/proxy_ndp", "1"),
+    ] {
+        sysctl(state, &format!("net/{}", name.replace("{}", interface)), value);
+    }
+}
+
+fn sysctl(state: &mut State, path: &str, value: &str) {
+    state.sysctls.insert(path.to_owned(), value.to_owned());
+}
