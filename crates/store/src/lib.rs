@@ -11,8 +11,16 @@
 //!
 //! Must not know: what the resources mean to Felix, BGP or the kernel.
 
+mod etcd;
+pub mod settings;
+pub mod typed;
+pub mod watcher;
+
+pub use settings::Settings;
+
 use model::{Entry, Key, Query, Request, Response, Revision};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A boxed future: what makes [`Datastore`] usable as `dyn Datastore`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -35,6 +43,8 @@ pub enum Change {
     Put(Entry),
     /// The object is gone since `Revision`.
     Delete(Key, Revision),
+    /// Nothing else has changed up to `Revision`: a later watch may begin there.
+    Progress(Revision),
 }
 
 /// Why a datastore request failed, split by what the caller does about it.
@@ -65,9 +75,26 @@ pub enum Error {
         /// What was seen and what to do.
         reason: String,
     },
+    /// The stored bytes are no object of this kind: somebody else wrote them.
+    #[error("{key} is stored in a form that cannot be read: {reason}; correct or delete it")]
+    Corrupt {
+        /// The object.
+        key: Key,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The settings cannot be used: the text names the setting and says what it takes.
     #[error("{0}")]
     Settings(String),
+}
+
+/// The datastore these settings name. Connects when first asked, so that a server that is down now is
+/// [`Error::Unreachable`] of the request, and again after every break.
+///
+/// # Errors
+/// [`Error::Settings`] when the settings cannot be used, e.g. a certificate that cannot be read.
+pub async fn connect(settings: &Settings) -> Result<Arc<dyn Datastore>, Error> {
+    Ok(Arc::new(etcd::Etcd::new(settings)?))
 }
 
 /// A datastore: atomic writes on single keys, consistent lists, resumable watches.

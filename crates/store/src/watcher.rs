@@ -1,0 +1,151 @@
+//! A snapshot, then every change, through every reconnect.
+//!
+//! ```text
+//!   list each query ──▶ InSync ──▶ watch each ──▶ changes ──▶ …
+//!        ▲                           │ broken: Unreachable once, back off, watch from the last revision
+//!        └───── compacted ───────────┘ tell only what differs from what was told
+//! ```
+//!
+//! Of what was told only key and revision are kept, for that difference.
+
+mod backoff;
+mod watched;
+
+use crate::{Datastore, Error};
+use backoff::Backoff;
+use futures_util::future::select_all;
+use model::{DatastoreEvent, Query};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+use tokio::time::Instant;
+use watched::Watched;
+
+/// Events told and not yet taken, at most; then the server is read no further.
+const EVENTS_MAX: usize = 1024;
+/// The pause after the first failure.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// The pause it doubles up to.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Watches everything the queries name. Ends when the receiver is dropped.
+///
+/// The events of one key have strictly growing revisions, queries that overlap notwithstanding.
+/// Must be called within a tokio runtime.
+pub fn watch(datastore: Arc<dyn Datastore>, queries: Vec<Query>) -> Receiver<DatastoreEvent> {
+    start(datastore, queries, Backoff::new(PAUSE_MIN, PAUSE_MAX))
+}
+
+fn start(
+    datastore: Arc<dyn Datastore>,
+    queries: Vec<Query>,
+    backoff: Backoff,
+) -> Receiver<DatastoreEvent> {
+    let (events, receiver) = mpsc::channel(EVENTS_MAX);
+    let watched = distinct(queries).into_iter().map(Watched::new).collect();
+    let watcher =
+        Watcher { datastore, watched, events, backoff, in_sync: false, unreachable: false };
+    tokio::spawn(async move {
+        let stop = watcher.events.clone();
+        tokio::select! {
+            _gone = watcher.run() => {}
+            () = stop.closed() => {}
+        }
+    });
+    receiver
+}
+
+/// The queries without those that others cover, so that nothing is told twice.
+fn distinct(mut queries: Vec<Query>) -> Vec<Query> {
+    queries.sort_by_key(Query::prefix);
+    queries.dedup_by(|next, kept| next.prefix().starts_with(&kept.prefix()));
+    queries
+}
+
+/// The consumer is gone.
+struct Gone;
+
+/// Tells the consumer.
+async fn tell(events: &Sender<DatastoreEvent>, event: DatastoreEvent) -> Result<(), Gone> {
+    events.send(event).await.map_err(|_| Gone)
+}
+
+struct Watcher {
+    datastore: Arc<dyn Datastore>,
+    watched: Vec<Watched>,
+    events: Sender<DatastoreEvent>,
+    backoff: Backoff,
+    in_sync: bool,
+    unreachable: bool,
+}
+
+impl Watcher {
+    async fn run(mut self) -> Result<(), Gone> {
+        loop {
+            match self.catch_up().await? {
+                Ok(()) => {}
+                Err(error) => {
+                    self.failed(error).await?;
+                    continue;
+                }
+            }
+            if std::mem::take(&mut self.unreachable) {
+                tell(&self.events, DatastoreEvent::Reachable).await?;
+            }
+            if self.watched.is_empty() {
+                self.events.closed().await;
+                return Err(Gone);
+            }
+            let since = Instant::now();
+            let error = self.follow().await?;
+            if since.elapsed() >= PAUSE_MAX {
+                self.backoff.reset();
+            }
+            self.failed(error).await?;
+        }
+    }
+
+    /// Lists what was never listed or cannot be resumed, then watches what isn't watched.
+    async fn catch_up(&mut self) -> Result<Result<(), Error>, Gone> {
+        for watched in &mut self.watched {
+            if let Err(error) = watched.list(&*self.datastore, &self.events).await? {
+                return Ok(Err(error));
+            }
+        }
+        if !self.in_sync {
+            self.in_sync = true;
+            tell(&self.events, DatastoreEvent::InSync).await?;
+        }
+        for watched in &mut self.watched {
+            if let Err(error) = watched.watch(&*self.datastore).await {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    /// Tells changes until one of the watches ends.
+    async fn follow(&mut self) -> Result<Error, Gone> {
+        loop {
+            let nexts = self.watched.iter_mut().map(|watched| Box::pin(watched.next()));
+            let (next, which, _) = select_all(nexts).await;
+            match next {
+                Ok(change) => self.watched[which].tell(change, &self.events).await?,
+                Err(error) => return Ok(error),
+            }
+        }
+    }
+
+    async fn failed(&mut self, error: Error) -> Result<(), Gone> {
+        // A compaction is no failure to tell of: the next list makes up for it.
+        let compacted = matches!(error, Error::Compacted(_));
+        if !compacted && !std::mem::replace(&mut self.unreachable, true) {
+            tell(&self.events, DatastoreEvent::Unreachable(error.to_string())).await?;
+        }
+        tokio::time::sleep(self.backoff.pause()).await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
