@@ -13,18 +13,25 @@
 //! Must not know: I/O, async, the kernel. Everything here is pure.
 
 pub mod affinity;
+pub mod as_number;
 pub mod block;
+pub mod config;
+pub mod duration;
 pub mod handle;
 pub mod ipam_config;
 pub mod key;
 pub mod kind;
 pub mod metadata;
+pub mod names;
 pub mod request;
 pub mod resource;
 pub mod resources;
+pub mod selector;
+pub mod validate;
 pub mod value;
 
 pub use affinity::{Affinity, AffinityState};
+pub use as_number::AsNumber;
 pub use block::{Allocation, Block};
 pub use handle::Handle;
 pub use ipam_config::IpamConfig;
@@ -37,8 +44,15 @@ pub use resources::bgp_configuration::{BgpConfiguration, BgpConfigurationSpec};
 pub use resources::bgp_peer::{BgpPeer, BgpPeerSpec};
 pub use resources::cluster_information::{ClusterInformation, ClusterInformationSpec};
 pub use resources::felix_configuration::{FelixConfiguration, FelixConfigurationSpec};
-pub use resources::ip_pool::{EncapsulationMode, IpPool, IpPoolSpec};
+pub use resources::ip_pool::{
+    AllowedUse, AssignmentMode, Encapsulation, EncapsulationMode, IpPool, IpPoolSpec,
+};
 pub use resources::node::{Node, NodeBgpSpec, NodeSpec};
 pub use resources::profile::{Profile, ProfileSpec};
 pub use resources::workload_endpoint::{WorkloadEndpoint, WorkloadEndpointSpec};
+pub use selector::{Labels, Selector, SelectorError};
+pub use validate::{Problem, Problems};
 pub use value::Value;
+
+/// This program's version, as `calicoctl version` and ClusterInformation show it.
+pub const VERSION: &str = concat!("v", env!("CARGO_PKG_VERSION"));

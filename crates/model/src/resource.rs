@@ -1,6 +1,6 @@
 //! The one generic envelope of every v3 resource: kind, apiVersion, metadata, spec, status.
 
-use crate::{Key, Kind, Metadata};
+use crate::{Key, Kind, Metadata, Problem, Problems, validate};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::Debug;
@@ -12,6 +12,12 @@ pub const API_VERSION: &str = "projectcalico.org/v3";
 pub trait Spec: Clone + Debug + Default + PartialEq + Serialize + DeserializeOwned {
     /// The kind whose spec this is.
     const KIND: Kind;
+
+    /// Reports what Calico would refuse, the common rules of metadata apart.
+    fn check(&self, metadata: &Metadata, problems: &mut Problems);
+
+    /// Fills in what Calico fills in on create and update; `metadata` gets the labels the kind implies.
+    fn apply_defaults(&mut self, _metadata: &mut Metadata) {}
 }
 
 /// A resource: `spec` is typed, `status` is passed through as it stands.
@@ -41,6 +47,19 @@ impl<S: Spec> Resource<S> {
             namespace: self.metadata.namespace.clone(),
             name: self.metadata.name.clone(),
         }
+    }
+
+    /// Checks the resource as Calico does before it writes one; defaults need not be applied before.
+    ///
+    /// # Errors
+    /// Every problem found, in field order.
+    pub fn validate(&self) -> Result<(), Vec<Problem>> {
+        validate::validate(self)
+    }
+
+    /// Fills in Calico's defaults, so that readers need not know them. Idempotent.
+    pub fn apply_defaults(&mut self) {
+        self.spec.apply_defaults(&mut self.metadata);
     }
 
     /// The bytes the datastore keeps: the JSON form without `resourceVersion`.

@@ -1,6 +1,6 @@
 //! BGPConfiguration: BGP settings for the cluster (`default`) or one node (`node.<name>`).
 
-use crate::{Kind, Resource, Spec};
+use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 
 /// A BGPConfiguration resource.
@@ -18,7 +18,7 @@ pub struct BgpConfigurationSpec {
     pub node_to_node_mesh_enabled: Option<bool>,
     /// The cluster's AS, default 64512: a number or `x.y`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub as_number: Option<serde_json::Value>,
+    pub as_number: Option<AsNumber>,
     /// Service ranges to advertise: `{cidr}`.
     #[serde(rename = "serviceClusterIPs", skip_serializing_if = "Option::is_none")]
     pub service_cluster_ips: Option<Vec<CidrBlock>>,
@@ -99,4 +99,8 @@ pub struct PrefixAdvertisement {
 
 impl Spec for BgpConfigurationSpec {
     const KIND: Kind = Kind::BgpConfiguration;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::bgp_configuration::check(self, metadata, problems);
+    }
 }

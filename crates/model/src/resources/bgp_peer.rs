@@ -1,6 +1,6 @@
 //! BGPPeer: a BGP session that some or all nodes hold.
 
-use crate::{Kind, Resource, Spec};
+use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 
 /// A BGPPeer resource.
@@ -21,13 +21,13 @@ pub struct BgpPeerSpec {
     pub peer_ip: String,
     /// The peer's AS: a number or `x.y`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub as_number: Option<serde_json::Value>,
+    pub as_number: Option<AsNumber>,
     /// Nodes to peer with.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub peer_selector: String,
     /// Own AS towards this peer (3.31).
     #[serde(rename = "localASNumber", skip_serializing_if = "Option::is_none")]
-    pub local_as_number: Option<serde_json::Value>,
+    pub local_as_number: Option<AsNumber>,
     /// Deprecated: use `nextHopMode`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub keep_original_next_hop: bool,
@@ -68,4 +68,8 @@ pub struct BgpPeerSpec {
 
 impl Spec for BgpPeerSpec {
     const KIND: Kind = Kind::BgpPeer;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::bgp_peer::check(self, metadata, problems);
+    }
 }

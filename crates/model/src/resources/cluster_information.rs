@@ -1,6 +1,6 @@
 //! ClusterInformation: identity and readiness of the cluster's datastore. One object, named `default`.
 
-use crate::{Kind, Resource, Spec};
+use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 
 /// A ClusterInformation resource.
@@ -29,4 +29,8 @@ pub struct ClusterInformationSpec {
 
 impl Spec for ClusterInformationSpec {
     const KIND: Kind = Kind::ClusterInformation;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::cluster_information::check(self, metadata, problems);
+    }
 }

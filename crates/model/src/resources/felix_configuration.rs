@@ -1,6 +1,6 @@
 //! FelixConfiguration: settings of the node agent, for all nodes (`default`) or one (`node.<name>`).
 
-use crate::{Kind, Resource, Spec};
+use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -17,4 +17,8 @@ pub struct FelixConfigurationSpec(pub BTreeMap<String, serde_json::Value>);
 
 impl Spec for FelixConfigurationSpec {
     const KIND: Kind = Kind::FelixConfiguration;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::felix_configuration::check(self, metadata, problems);
+    }
 }

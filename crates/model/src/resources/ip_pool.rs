@@ -1,6 +1,7 @@
 //! IPPool: a range that workload, tunnel and load-balancer addresses come from.
 
-use crate::{Kind, Resource, Spec};
+use crate::{Kind, Labels, Metadata, Problem, Problems, Resource, Selector, Spec, validate};
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// An IPPool resource.
@@ -11,9 +12,21 @@ pub type IpPool = Resource<IpPoolSpec>;
 #[expect(missing_docs, reason = "the names say it")]
 pub enum EncapsulationMode {
     #[default]
+    #[serde(alias = "")]
     Never,
     Always,
     CrossSubnet,
+}
+
+/// A pool's encapsulation and when it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Encapsulation {
+    /// Packets travel as they are.
+    None,
+    /// In IP-in-IP; the mode is Always or CrossSubnet.
+    Ipip(EncapsulationMode),
+    /// In VXLAN; the mode is Always or CrossSubnet.
+    Vxlan(EncapsulationMode),
 }
 
 /// What a pool's addresses may be used for.
@@ -70,6 +83,103 @@ pub struct IpPoolSpec {
     pub assignment_mode: Option<AssignmentMode>,
 }
 
+/// What a pool that says nothing may be used for.
+pub const DEFAULT_ALLOWED_USES: [AllowedUse; 2] = [AllowedUse::Workload, AllowedUse::Tunnel];
+
+impl IpPoolSpec {
+    /// The pool's range.
+    ///
+    /// # Errors
+    /// `cidr` is no range, or has host bits set.
+    pub fn net(&self) -> Result<IpNet, Problem> {
+        let problem = |reason: String| Problem {
+            field: "spec.cidr".to_owned(),
+            value: self.cidr.clone(),
+            reason,
+        };
+        let net: IpNet = self.cidr.parse().map_err(|_| {
+            problem("write a range such as 192.168.0.0/16 or fd00:10::/48".to_owned())
+        })?;
+        if net != net.trunc() {
+            let range = net.trunc();
+            return Err(problem(format!("it has host bits set; the range is {range}")));
+        }
+        Ok(net)
+    }
+
+    /// Prefix length of the pool's blocks: as set, else 26, or 122 for an IPv6 pool.
+    pub fn block_size(&self) -> u8 {
+        let default = if self.cidr.contains(':') { 122 } else { 26 };
+        self.block_size.unwrap_or(default)
+    }
+
+    /// Whether a node with these labels takes addresses from the pool. A selector that cannot be read
+    /// selects nothing.
+    pub fn selects_node(&self, labels: &impl Labels) -> bool {
+        selects(self.node_selector.as_deref(), labels)
+    }
+
+    /// Whether pods of a namespace with these labels take addresses from the pool.
+    pub fn selects_namespace(&self, labels: &impl Labels) -> bool {
+        selects(self.namespace_selector.as_deref(), labels)
+    }
+
+    /// What the pool may be used for, defaults applied.
+    pub fn allowed_uses(&self) -> &[AllowedUse] {
+        match self.allowed_uses.as_deref() {
+            None | Some([]) => &DEFAULT_ALLOWED_USES,
+            Some(uses) => uses,
+        }
+    }
+
+    /// Whether the pool may be used for this.
+    pub fn allows(&self, wanted: AllowedUse) -> bool {
+        self.allowed_uses().contains(&wanted)
+    }
+
+    /// Whether addresses are taken from the pool without its being named.
+    pub fn is_automatic(&self) -> bool {
+        self.assignment_mode.unwrap_or_default() == AssignmentMode::Automatic
+    }
+
+    /// The encapsulation; VXLAN where an invalid pool has both.
+    pub fn encapsulation(&self) -> Encapsulation {
+        match (self.ipip_mode, self.vxlan_mode) {
+            (EncapsulationMode::Never, EncapsulationMode::Never) => Encapsulation::None,
+            (mode, EncapsulationMode::Never) => Encapsulation::Ipip(mode),
+            (_, mode) => Encapsulation::Vxlan(mode),
+        }
+    }
+}
+
+fn selects(selector: Option<&str>, labels: &impl Labels) -> bool {
+    selector.is_none_or(|text| Selector::parse(text).is_ok_and(|s| s.matches(labels)))
+}
+
+/// Whether two ranges have an address in common.
+pub fn overlap(one: &IpNet, other: &IpNet) -> bool {
+    one.contains(other) || other.contains(one)
+}
+
 impl Spec for IpPoolSpec {
     const KIND: Kind = Kind::IpPool;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::ip_pool::check(self, metadata, problems);
+    }
+
+    fn apply_defaults(&mut self, _metadata: &mut Metadata) {
+        if let Ok(net) = self.net() {
+            self.cidr = net.to_string();
+        }
+        self.block_size = Some(self.block_size());
+        self.node_selector.get_or_insert_with(|| Selector::ALL.to_string());
+        if self.allowed_uses.as_ref().is_none_or(Vec::is_empty) {
+            let mut uses = DEFAULT_ALLOWED_USES.to_vec();
+            // A pool for some namespaces cannot serve tunnels, which belong to none.
+            uses.retain(|u| *u != AllowedUse::Tunnel || self.namespace_selector.is_none());
+            self.allowed_uses = Some(uses);
+        }
+        self.assignment_mode.get_or_insert_default();
+    }
 }

@@ -1,7 +1,10 @@
 //! Node: what the cluster knows of one host.
 
-use crate::{Kind, Resource, Spec};
+use crate::validate::fields::{network_address, parse_mac};
+use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, names, validate};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// A Node resource.
 pub type Node = Resource<NodeSpec>;
@@ -45,7 +48,7 @@ pub struct NodeSpec {
 pub struct NodeBgpSpec {
     /// The node's AS, where it isn't the cluster's: a number or `x.y`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub as_number: Option<serde_json::Value>,
+    pub as_number: Option<AsNumber>,
     /// Address with the subnet's prefix length: `10.30.0.206/24`.
     #[serde(rename = "ipv4Address", skip_serializing_if = "Option::is_none")]
     pub ipv4_address: Option<String>,
@@ -94,6 +97,62 @@ pub struct NodeInterface {
     pub addresses: Vec<String>,
 }
 
+impl NodeSpec {
+    /// The node's IPv4 address with its subnet's prefix length (host bits set); `None` where it has none
+    /// or the stored text is wrong.
+    pub fn ipv4(&self) -> Option<Ipv4Net> {
+        match network_address(self.bgp.as_ref()?.ipv4_address.as_deref()?)? {
+            IpNet::V4(net) => Some(net),
+            IpNet::V6(_) => None,
+        }
+    }
+
+    /// The node's IPv6 address with its subnet's prefix length (host bits set).
+    pub fn ipv6(&self) -> Option<Ipv6Net> {
+        match network_address(self.bgp.as_ref()?.ipv6_address.as_deref()?)? {
+            IpNet::V6(net) => Some(net),
+            IpNet::V4(_) => None,
+        }
+    }
+
+    /// The address of `vxlan.calico`.
+    pub fn vxlan_ipv4(&self) -> Option<Ipv4Addr> {
+        self.ipv4_vxlan_tunnel_addr.as_deref()?.parse().ok()
+    }
+
+    /// The address of `vxlan-v6.calico`.
+    pub fn vxlan_ipv6(&self) -> Option<Ipv6Addr> {
+        self.ipv6_vxlan_tunnel_addr.as_deref()?.parse().ok()
+    }
+
+    /// The address of `tunl0`.
+    pub fn ipip_ipv4(&self) -> Option<Ipv4Addr> {
+        self.bgp.as_ref()?.ipv4_ipip_tunnel_addr.as_deref()?.parse().ok()
+    }
+
+    /// The MAC of `vxlan.calico`: as set, else the one derived from the node's name.
+    pub fn vxlan_mac(&self, node: &str) -> [u8; 6] {
+        let set = self.vxlan_tunnel_mac_addr.as_deref().and_then(parse_mac);
+        set.unwrap_or_else(|| names::vxlan_mac(node))
+    }
+
+    /// The MAC of `vxlan-v6.calico`: as set, else the one derived from the node's name.
+    pub fn vxlan_mac_v6(&self, node: &str) -> [u8; 6] {
+        let set = self.vxlan_tunnel_mac_addr_v6.as_deref().and_then(parse_mac);
+        set.unwrap_or_else(|| names::vxlan_mac_v6(node))
+    }
+}
+
 impl Spec for NodeSpec {
     const KIND: Kind = Kind::Node;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::node::check(self, metadata, problems);
+    }
+
+    fn apply_defaults(&mut self, _metadata: &mut Metadata) {
+        if self.bgp == Some(NodeBgpSpec::default()) {
+            self.bgp = None;
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Profile: rules and labels shared by the endpoints that name it.
 
-use crate::{Kind, Resource, Spec};
+use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -24,4 +24,8 @@ pub struct ProfileSpec {
 
 impl Spec for ProfileSpec {
     const KIND: Kind = Kind::Profile;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::profile::check(self, metadata, problems);
+    }
 }

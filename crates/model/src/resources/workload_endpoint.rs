@@ -1,10 +1,19 @@
 //! WorkloadEndpoint: one interface of one pod.
 
-use crate::{Kind, Resource, Spec};
+use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 
 /// A WorkloadEndpoint resource.
 pub type WorkloadEndpoint = Resource<WorkloadEndpointSpec>;
+
+/// Label that says an endpoint's namespace.
+pub const NAMESPACE_LABEL: &str = "projectcalico.org/namespace";
+
+/// Label that says what runs an endpoint.
+pub const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
+
+/// Label that says an endpoint's service account.
+pub const SERVICE_ACCOUNT_LABEL: &str = "projectcalico.org/serviceaccount";
 
 /// The spec of a WorkloadEndpoint (Calico reference, "Workload endpoint").
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -74,4 +83,23 @@ pub struct IpNat {
 
 impl Spec for WorkloadEndpointSpec {
     const KIND: Kind = Kind::WorkloadEndpoint;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::workload_endpoint::check(self, metadata, problems);
+    }
+
+    fn apply_defaults(&mut self, metadata: &mut Metadata) {
+        let mut label = |key: &str, value: &str| {
+            if !value.is_empty() {
+                metadata.labels.insert(key.to_owned(), value.to_owned());
+            }
+        };
+        label(ORCHESTRATOR_LABEL, &self.orchestrator);
+        let account = &self.service_account_name;
+        // A longer name would be no label's value.
+        label(SERVICE_ACCOUNT_LABEL, if account.len() < 63 { account } else { "" });
+        if let Some(namespace) = metadata.namespace.clone() {
+            metadata.labels.insert(NAMESPACE_LABEL.to_owned(), namespace);
+        }
+    }
 }

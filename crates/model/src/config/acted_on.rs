@@ -1,0 +1,177 @@
+//! The parameters the product acts on, each a typed constant.
+
+use super::choices::{LogSeverity, NetworkingBackend, ProgramClusterRoutes};
+use super::definition::{Definition, Parameter};
+use super::setting::ValueType::{
+    AsNumber as AutonomousSystem, Bool, Choice, GoDuration, Integer, InterfacePrefixes, Pattern,
+    Seconds, Selector, Text,
+};
+use crate::{AsNumber, EncapsulationMode};
+use std::time::Duration;
+
+macro_rules! parameters {
+    ($($(#[doc = $doc:literal])+ $constant:ident: $type:ty = $definition:expr;)*) => {
+        $(
+            $(#[doc = $doc])+
+            pub const $constant: Parameter<$type> =
+                Parameter::new($definition.acted_on(concat!($($doc),+).trim_ascii_start()));
+        )*
+
+        pub(super) static ACTED_ON: &[Definition] = &[$($constant.definition),*];
+
+        /// The names of the parameters whose default is not of their type: none.
+        #[cfg(test)]
+        pub(super) fn ill_typed() -> Vec<&'static str> {
+            let mut names = Vec::new();
+            $(
+                let setting = $constant.definition.default_setting();
+                if <$type as super::FromSetting>::from_setting(&setting).is_none() {
+                    names.push($constant.definition.name);
+                }
+            )*
+            names
+        }
+    };
+}
+
+const PORT: super::ValueType = Integer(0, 65535);
+const MTU: super::ValueType = Integer(0, 65535);
+const SEVERITY: super::ValueType = Choice(LogSeverity::WORDS);
+const IPIP_MODE: super::ValueType =
+    Choice(&["Never", "Always", "CrossSubnet", "cross-subnet", "Off"]);
+const VXLAN_MODE: super::ValueType =
+    Choice(&["Never", "Always", "CrossSubnet", "cross-subnet", "Off"]);
+const fn felix(
+    name: &'static str,
+    field: &'static str,
+    value_type: super::ValueType,
+    default: &'static str,
+) -> Definition {
+    Definition::felix(name, field, value_type, default)
+}
+const fn variable(
+    name: &'static str,
+    value_type: super::ValueType,
+    default: &'static str,
+) -> Definition {
+    Definition::variable_named(name, value_type, default)
+}
+
+parameters! {
+    /// Which routes to other nodes' blocks the agent computes itself; VXLAN's always. Disabled leaves them to BGP.
+    PROGRAM_CLUSTER_ROUTES: ProgramClusterRoutes =
+        felix("ProgramClusterRoutes", "programClusterRoutes", Choice(ProgramClusterRoutes::WORDS), "Disabled");
+    /// Whether `vxlan.calico` is made: unset means when an IPPool uses VXLAN.
+    VXLAN_ENABLED: Option<bool> = felix("VXLANEnabled", "vxlanEnabled", Bool, "");
+    /// MTU of `vxlan.calico`; 0 means the uplink's less 50.
+    VXLAN_MTU: u32 = felix("VXLANMTU", "vxlanMTU", MTU, "0");
+    /// MTU of `vxlan-v6.calico`; 0 means the uplink's less 70.
+    VXLAN_MTU_V6: u32 = felix("VXLANMTUV6", "vxlanMTUV6", MTU, "0");
+    /// UDP port of VXLAN.
+    VXLAN_PORT: u16 = felix("VXLANPort", "vxlanPort", PORT, "4789");
+    /// VXLAN network identifier.
+    VXLAN_VNI: u32 = felix("VXLANVNI", "vxlanVNI", Integer(0, 16_777_215), "4096");
+    /// Protocol number of the agent's routes. 3 means boot for pods and 80 for cluster routes; another value is for all.
+    DEVICE_ROUTE_PROTOCOL: u8 = felix("DeviceRouteProtocol", "deviceRouteProtocol", Integer(0, 255), "3");
+    /// Whether routes that somebody else put on a pod's interface are removed.
+    REMOVE_EXTERNAL_ROUTES: bool = felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true");
+    /// How often the kernel's routes are read anew; 0 means never.
+    ROUTE_REFRESH_INTERVAL: Duration = felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90");
+    /// Starts of the names of pods' interfaces; new ones are named with the first.
+    INTERFACE_PREFIX: Vec<String> =
+        felix("InterfacePrefix", "interfacePrefix", InterfacePrefixes, "cali").fatal();
+    /// Interfaces whose MTU bounds that of tunnels and pods.
+    MTU_IFACE_PATTERN: regex::Regex = felix(
+        "MTUIfacePattern", "mtuIfacePattern", Pattern,
+        "^((en|wl|ww|sl|ib)[Pcopsvx].*|(eth|wlan|wwan).*)");
+    /// Whether the health server answers.
+    HEALTH_ENABLED: bool = felix("HealthEnabled", "healthEnabled", Bool, "false");
+    /// Address or name the health server listens on.
+    HEALTH_HOST: String = felix("HealthHost", "healthHost", Text, "localhost");
+    /// TCP port of the health server.
+    HEALTH_PORT: u16 = felix("HealthPort", "healthPort", PORT, "9099");
+    /// The least severe messages written to standard output.
+    LOG_SEVERITY_SCREEN: LogSeverity = felix("LogSeverityScreen", "logSeverityScreen", SEVERITY, "INFO");
+    /// Whether IPv6 is handled.
+    IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true");
+
+    /// The node's name; unset means the file CALICO_NODENAME_FILE, then HOSTNAME, then the system's.
+    NODENAME: Option<String> = variable("NODENAME", Text, "");
+    /// The node's name where NODENAME and its file say nothing.
+    HOSTNAME: Option<String> = variable("HOSTNAME", Text, "");
+    /// Where the node's name is kept for the CNI plugin.
+    NODENAME_FILE: String = variable("CALICO_NODENAME_FILE", Text, "/var/lib/calico/nodename");
+    /// IPv4 address: unset or `autodetect`, `none` for what is stored, an address, or one with prefix length.
+    IP: Option<String> = variable("IP", Text, "");
+    /// IPv6 address: unset or `none` for what is stored, `autodetect`, an address, or one with prefix length.
+    IP6: Option<String> = variable("IP6", Text, "");
+    /// How the IPv4 address is found: first-found, can-reach=, interface=, skip-interface=, cidr=, kubernetes-internal-ip.
+    IP_AUTODETECTION_METHOD: String = variable("IP_AUTODETECTION_METHOD", Text, "first-found");
+    /// How the IPv6 address is found.
+    IP6_AUTODETECTION_METHOD: String = variable("IP6_AUTODETECTION_METHOD", Text, "first-found");
+    /// How often the node's addresses are detected anew.
+    AUTODETECT_POLL_INTERVAL: Duration = variable("AUTODETECT_POLL_INTERVAL", GoDuration, "60s");
+    /// The node's AS number, where it is not the cluster's.
+    AS: Option<AsNumber> = variable("AS", AutonomousSystem, "").fatal();
+    /// What brings routes to other nodes: bird (BGP), vxlan or none.
+    NETWORKING_BACKEND: NetworkingBackend =
+        variable("CALICO_NETWORKING_BACKEND", Choice(NetworkingBackend::WORDS), "bird");
+    /// Whether the default pools are not created.
+    NO_DEFAULT_POOLS: bool = variable("NO_DEFAULT_POOLS", Bool, "false").fatal();
+    /// Range of the default IPv4 pool; unset means 192.168.0.0/16 or another private range, `none` no pool.
+    IPV4POOL_CIDR: Option<String> = variable("CALICO_IPV4POOL_CIDR", Text, "");
+    /// The default IPv4 pool's ipipMode.
+    IPV4POOL_IPIP: EncapsulationMode = variable("CALICO_IPV4POOL_IPIP", IPIP_MODE, "Never").fatal();
+    /// The default IPv4 pool's vxlanMode.
+    IPV4POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV4POOL_VXLAN", VXLAN_MODE, "Never").fatal();
+    /// The default IPv4 pool's natOutgoing.
+    IPV4POOL_NAT_OUTGOING: bool = variable("CALICO_IPV4POOL_NAT_OUTGOING", Bool, "true").fatal();
+    /// The default IPv4 pool's blockSize.
+    IPV4POOL_BLOCK_SIZE: u8 = variable("CALICO_IPV4POOL_BLOCK_SIZE", Integer(20, 32), "26").fatal();
+    /// The default IPv4 pool's nodeSelector.
+    IPV4POOL_NODE_SELECTOR: String = variable("CALICO_IPV4POOL_NODE_SELECTOR", Selector, "all()").fatal();
+    /// The default IPv4 pool's disableBGPExport.
+    IPV4POOL_DISABLE_BGP_EXPORT: bool = variable("CALICO_IPV4POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
+    /// Range of the default IPv6 pool; unset means a random unique local /48, `none` no pool.
+    IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "");
+    /// The default IPv6 pool's vxlanMode.
+    IPV6POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV6POOL_VXLAN", VXLAN_MODE, "Never").fatal();
+    /// The default IPv6 pool's natOutgoing.
+    IPV6POOL_NAT_OUTGOING: bool = variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal();
+    /// The default IPv6 pool's blockSize.
+    IPV6POOL_BLOCK_SIZE: u8 = variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal();
+    /// The default IPv6 pool's nodeSelector.
+    IPV6POOL_NODE_SELECTOR: String = variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal();
+    /// The default IPv6 pool's disableBGPExport.
+    IPV6POOL_DISABLE_BGP_EXPORT: bool = variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
+    /// Words that the node adds to ClusterInformation's clusterType, comma-separated.
+    CLUSTER_TYPE: Vec<String> = variable("CLUSTER_TYPE", Text, "");
+    /// Whether no log files are written beside standard output.
+    DISABLE_FILE_LOGGING: bool = variable("CALICO_DISABLE_FILE_LOGGING", Bool, "false");
+    /// The least severe messages written during start-up.
+    STARTUP_LOGLEVEL: LogSeverity = variable("CALICO_STARTUP_LOGLEVEL", SEVERITY, "ERROR");
+    /// Whether start-up waits for the datastore instead of giving up.
+    WAIT_FOR_DATASTORE: bool = variable("WAIT_FOR_DATASTORE", Bool, "false");
+    /// Whether another node with the same address is tolerated.
+    DISABLE_NODE_IP_CHECK: bool = variable("DISABLE_NODE_IP_CHECK", Bool, "false");
+    /// The node's name in Kubernetes.
+    K8S_NODE_REF: Option<String> = variable("CALICO_K8S_NODE_REF", Text, "");
+    /// Whether the agent keeps the CNI plugin's credentials fresh.
+    MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true");
+    /// Whether pods' addresses come from the Kubernetes Node's podCIDR.
+    USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false");
+    /// Which datastore: etcdv3 or kubernetes.
+    DATASTORE_TYPE: String = variable("DATASTORE_TYPE", Choice(&["etcdv3", "kubernetes"]), "etcdv3").fatal();
+    /// URLs of etcd's members, comma-separated.
+    ETCD_ENDPOINTS: Vec<String> = variable("ETCD_ENDPOINTS", Text, "");
+    /// User name for etcd.
+    ETCD_USERNAME: Option<String> = variable("ETCD_USERNAME", Text, "");
+    /// Password for etcd.
+    ETCD_PASSWORD: Option<String> = variable("ETCD_PASSWORD", Text, "");
+    /// File of the private key towards etcd.
+    ETCD_KEY_FILE: Option<String> = variable("ETCD_KEY_FILE", Text, "");
+    /// File of the certificate towards etcd.
+    ETCD_CERT_FILE: Option<String> = variable("ETCD_CERT_FILE", Text, "");
+    /// File of the authority that etcd's certificate is checked with.
+    ETCD_CA_CERT_FILE: Option<String> = variable("ETCD_CA_CERT_FILE", Text, "");
+}

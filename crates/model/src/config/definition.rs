@@ -1,0 +1,151 @@
+//! One entry of the registry.
+
+use super::setting::{FromSetting, Setting, ValueType};
+use std::marker::PhantomData;
+
+const FELIX: &str = "FELIX_";
+
+/// What is known of one parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Definition {
+    /// Felix's name of it (`VXLANPort`), or the environment variable's where Felix has none.
+    pub name: &'static str,
+    /// Whether it is Felix's: its variable is then `FELIX_` and the name in upper case.
+    pub of_felix: bool,
+    /// The field of FelixConfiguration, if it may be set there.
+    pub field: Option<&'static str>,
+    /// What it takes.
+    pub value_type: ValueType,
+    /// What it is when nobody sets it, in the environment's form; empty for "unset".
+    pub default: &'static str,
+    /// What it does, or what it belongs to where it is not acted on.
+    pub doc: &'static str,
+    /// Whether the product does something about it.
+    pub acted_on: bool,
+    /// A wrong value stops the program instead of giving way to the default.
+    pub fatal: bool,
+    /// The value `none` stands for the type's zero.
+    pub none_is_zero: bool,
+}
+
+impl Definition {
+    /// A parameter of Felix's with a field in FelixConfiguration.
+    pub(super) const fn felix(
+        name: &'static str,
+        field: &'static str,
+        value_type: ValueType,
+        default: &'static str,
+    ) -> Definition {
+        Definition { field: Some(field), ..Definition::local(name, value_type, default) }
+    }
+
+    /// A parameter of Felix's that only the environment sets.
+    pub(super) const fn local(
+        name: &'static str,
+        value_type: ValueType,
+        default: &'static str,
+    ) -> Definition {
+        Definition {
+            name,
+            of_felix: true,
+            field: None,
+            value_type,
+            default,
+            doc: "",
+            acted_on: false,
+            fatal: false,
+            none_is_zero: true,
+        }
+    }
+
+    /// An environment variable of another Calico component.
+    pub(super) const fn variable_named(
+        name: &'static str,
+        value_type: ValueType,
+        default: &'static str,
+    ) -> Definition {
+        let local = Definition::local(name, value_type, default);
+        Definition { of_felix: false, none_is_zero: false, ..local }
+    }
+
+    /// The same with what it does or belongs to.
+    pub(super) const fn about(self, doc: &'static str) -> Definition {
+        Definition { doc, ..self }
+    }
+
+    /// The same, acted on.
+    pub(super) const fn acted_on(self, doc: &'static str) -> Definition {
+        Definition { doc, acted_on: true, ..self }
+    }
+
+    /// The same; a wrong value stops the program, and `none` is a wrong value.
+    pub(super) const fn fatal(self) -> Definition {
+        Definition { fatal: true, none_is_zero: false, ..self }
+    }
+
+    /// The environment variable that sets it.
+    pub fn variable(&self) -> String {
+        if self.of_felix {
+            format!("{FELIX}{}", self.name.to_ascii_uppercase())
+        } else {
+            self.name.to_owned()
+        }
+    }
+
+    /// The value nobody had to set.
+    pub fn default_setting(&self) -> Setting {
+        if self.default.is_empty() {
+            return Setting::Unset;
+        }
+        self.value_type.parse_text(self.default).unwrap_or(Setting::Unset)
+    }
+
+    /// Reads an environment variable's text.
+    ///
+    /// # Errors
+    /// What the parameter takes instead.
+    pub fn parse_variable(&self, text: &str) -> Result<Setting, String> {
+        if text.eq_ignore_ascii_case("none") && self.none_is_zero {
+            return Ok(self.value_type.zero());
+        }
+        self.value_type.parse_text(text)
+    }
+
+    /// Reads a FelixConfiguration field's value; null is unset.
+    ///
+    /// # Errors
+    /// What the parameter takes instead.
+    pub fn parse_field(&self, value: &serde_json::Value) -> Result<Setting, String> {
+        if value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("none")) && self.none_is_zero
+        {
+            return Ok(self.value_type.zero());
+        }
+        self.value_type.parse_json(value)
+    }
+}
+
+/// The name within a `FELIX_` variable, whatever its case.
+pub(super) fn felix_name(variable: &str) -> Option<&str> {
+    let (start, name) = variable.split_at_checked(FELIX.len())?;
+    start.eq_ignore_ascii_case(FELIX).then_some(name)
+}
+
+/// A parameter the product acts on, with the Rust type of its value.
+#[derive(Debug)]
+pub struct Parameter<T> {
+    /// Its entry.
+    pub definition: Definition,
+    value: PhantomData<fn() -> T>,
+}
+
+impl<T: FromSetting> Parameter<T> {
+    pub(super) const fn new(definition: Definition) -> Parameter<T> {
+        Parameter { definition, value: PhantomData }
+    }
+
+    /// Its value when nobody sets it.
+    pub fn default_value(&self) -> T {
+        T::from_setting(&self.definition.default_setting())
+            .expect("each default is tested to be of its parameter's type")
+    }
+}

@@ -1,0 +1,52 @@
+//! Variables of calico-node, its clients and its companions that are known but not acted on.
+//!
+//! Source: `calico-features.md` §3.1, §5, §7, §8, §10.
+
+use super::definition::Definition;
+use super::setting::ValueType::{self, Bool, GoDuration, Integer, Text};
+
+const CLIENT: &str = "The connection to the datastore.";
+const KUBERNETES: &str = "The Kubernetes datastore.";
+const NODE: &str = "calico-node.";
+const BGP: &str = "BGP.";
+const EBPF: &str = "The eBPF dataplane.";
+const CNI: &str = "The CNI plugin's credentials.";
+const CONTROLLERS: &str = "kube-controllers.";
+
+const fn row(
+    belongs_to: &'static str,
+    name: &'static str,
+    value_type: ValueType,
+    default: &'static str,
+) -> Definition {
+    Definition::variable_named(name, value_type, default).about(belongs_to)
+}
+
+pub(super) static RECOGNISED: &[Definition] = &[
+    row(CLIENT, "ETCD_DISCOVERY_SRV", Text, ""),
+    row(CLIENT, "CALICO_API_GROUP", Text, ""),
+    row(KUBERNETES, "KUBECONFIG", Text, ""),
+    row(KUBERNETES, "K8S_API_ENDPOINT", Text, ""),
+    row(KUBERNETES, "K8S_API_TOKEN", Text, ""),
+    row(KUBERNETES, "K8S_KEY_FILE", Text, ""),
+    row(KUBERNETES, "K8S_CERT_FILE", Text, ""),
+    row(KUBERNETES, "K8S_CA_FILE", Text, ""),
+    row(KUBERNETES, "K8S_INSECURE_SKIP_TLS_VERIFY", Bool, "false"),
+    row(KUBERNETES, "K8S_DISABLE_NODE_POLL", Bool, "false"),
+    row(KUBERNETES, "K8S_CLIENT_QPS", Text, ""),
+    row(KUBERNETES, "K8S_CLIENT_BURST", Text, ""),
+    row(KUBERNETES, "K8S_CURRENT_CONTEXT", Text, ""),
+    row(NODE, "CALICO_SHUTDOWN_TIMESTAMP_FILE", Text, "/var/lib/calico/shutdownTS"),
+    row(NODE, "CALICO_DISABLE_FELIX", Bool, "false"),
+    row(NODE, "CALICO_NETWORKING", Bool, ""),
+    row(NODE, "NODE_USER_ID", Integer(0, 4_294_967_295), "1000"),
+    row(BGP, "CALICO_ROUTER_ID", Text, ""),
+    row(BGP, "CALICO_ADVERTISE_CLUSTER_IPS", Text, ""),
+    row(BGP, "BGP_LOGSEVERITYSCREEN", Text, ""),
+    row(EBPF, "CALICO_CGROUP_PATH", Text, ""),
+    row(EBPF, "KUBERNETES_SERVICE_IPS_PORTS", Text, ""),
+    row(EBPF, "KUBERNETES_APISERVER_ENDPOINTS", Text, ""),
+    row(CNI, "CALICO_CNI_SERVICE_ACCOUNT", Text, "calico-cni-plugin"),
+    row(CNI, "CNI_TOKEN_REFRESH_INTERVAL", GoDuration, ""),
+    row(CONTROLLERS, "CALICO_KUBE_CONTROLLERS_INNER", Text, ""),
+];

@@ -1,0 +1,43 @@
+//! The registry as a page for people.
+
+use super::definition::Definition;
+use super::definitions;
+use std::fmt::Write;
+
+/// The reference of all parameters in Markdown: those acted on with what they do, then the others.
+pub fn reference() -> String {
+    let mut page = String::from(
+        "# Configuration parameters\n\n\
+         Of two places that set a parameter the first wins: environment, FelixConfiguration \
+         `node.<name>`, one whose `nodeSelector` selects the node (the oldest), `default`, \
+         built-in default.\n",
+    );
+    let (acted_on, recognised): (Vec<_>, Vec<_>) = definitions().partition(|d| d.acted_on);
+    table(&mut page, "Acted on", "Meaning", &acted_on);
+    table(&mut page, "Recognised, not acted on", "Belongs to", &recognised);
+    page
+}
+
+fn table(page: &mut String, title: &str, about: &str, rows: &[&Definition]) {
+    // Writing to a String cannot fail.
+    let _ = write!(
+        page,
+        "\n## {title}\n\n| Variable | FelixConfiguration field | Takes | Default | {about} |\n\
+         |---|---|---|---|---|\n"
+    );
+    for row in rows {
+        let cell = |text: &str| text.replace('|', "\\|");
+        let code = |text: &str| {
+            if text.is_empty() { String::new() } else { format!("`{}`", cell(text)) }
+        };
+        let _ = writeln!(
+            page,
+            "| {} | {} | {} | {} | {} |",
+            code(&row.variable()),
+            code(row.field.unwrap_or_default()),
+            cell(&row.value_type.describe()),
+            code(row.default),
+            cell(row.doc),
+        );
+    }
+}
