@@ -1,1 +1,92 @@
-fn main() {}
+//! The one binary: what it is depends on the name it is called by, or on its first argument.
+//!
+//! | called as | is |
+//! |---|---|
+//! | `calicoctl`, or `calico ctl` | calicoctl |
+//! | `calico-node`, or `calico node` and `calico component node` | the node agent, its probes |
+//! | `calico-ipam` | the IPAM plugin |
+//! | any, with `CNI_COMMAND` set | the CNI plugin |
+//! | `calico datastore` | the embedded datastore |
+//! | `calico lab` | a cluster in namespaces |
+
+use clap::Parser;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Calico, in Rust: networks and secures pods.
+#[derive(Parser)]
+#[command(name = "calico", version = model::VERSION)]
+enum Calico {
+    /// Show and change resources, addresses and nodes (calicoctl)
+    #[command(disable_help_flag = true)]
+    Ctl(Rest),
+    /// The node agent (calico-node)
+    #[command(disable_help_flag = true)]
+    Node(Rest),
+    /// Calico's newer spelling: component node …
+    #[command(hide = true, disable_help_flag = true)]
+    Component(Rest),
+    /// The embedded datastore: etcd's v3 API on one file
+    Datastore(datastore::Options),
+    /// A cluster in network namespaces on this machine
+    #[command(subcommand)]
+    Lab(lab::Command),
+}
+
+#[derive(clap::Args)]
+struct Rest {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let called = arguments.next().unwrap_or_default();
+    let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or("calico");
+    match name {
+        "calicoctl" => return ctl::run(arguments),
+        "calico-node" => return agent::run(arguments),
+        "calico-ipam" => return cni::run_ipam(),
+        _ if std::env::var_os("CNI_COMMAND").is_some() => return cni::run_plugin(),
+        _ => {}
+    }
+    if let Some(code) = lab::hidden(std::env::args_os().skip(1)) {
+        return code;
+    }
+    match Calico::parse() {
+        Calico::Ctl(rest) => ctl::run(rest.arguments),
+        Calico::Node(rest) => agent::run(rest.arguments),
+        Calico::Component(rest) => component(rest.arguments),
+        Calico::Datastore(options) => report(datastore::run(options)),
+        Calico::Lab(command) => lab_exit(lab::run(command)),
+    }
+}
+
+/// `calico component node …` is `calico-node …` since 3.33.
+fn component(mut arguments: Vec<OsString>) -> ExitCode {
+    if arguments.first().is_some_and(|first| first == "node") {
+        arguments.remove(0);
+        return agent::run(arguments);
+    }
+    let asked = arguments.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
+    eprintln!("calico component {asked}: this build has `calico component node`");
+    ExitCode::FAILURE
+}
+
+fn report<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lab_exit(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("{error:#}");
+        ExitCode::FAILURE
+    })
+}

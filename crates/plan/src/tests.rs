@@ -1,1 +1,303 @@
+//! The table of routing modes, as `ip route` prints it.
 
+use crate::*;
+use expect_test::{Expect, expect};
+use ipnet::{IpNet, Ipv4Net};
+use kernel::{
+    Link, LinkKind, Route, RouteKey, RouteTarget, SCOPE_LINK, SCOPE_UNIVERSE, State, TABLE_MAIN,
+};
+use model::EncapsulationMode::{self, Always, CrossSubnet, Never};
+use proptest::prelude::*;
+use std::net::IpAddr;
+
+fn net(text: &str) -> IpNet {
+    text.parse().expect("a prefix")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// Worker-1 of the first walkthrough, as its kernel and the datastore show it.
+fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
+    let mut facts = Facts::default();
+    let hardware = LinkKind::Other(String::new());
+    let link = Link { kind: hardware, mtu: 1500, mac: None, up: true };
+    facts.links.insert("ens5".to_owned(), link);
+    facts.workload_links.insert("cali4d001776093".to_owned());
+    facts.addresses.insert(("ens5".to_owned(), net("10.30.0.206/24")));
+    for (destination, gateway, scope) in
+        [("0.0.0.0/0", Some("10.30.0.1"), SCOPE_UNIVERSE), ("10.30.0.0/24", None, SCOPE_LINK)]
+    {
+        let key = RouteKey { table: TABLE_MAIN, destination: net(destination), metric: 0 };
+        let target = RouteTarget::Via {
+            device: "ens5".to_owned(),
+            gateway: gateway.map(ip),
+            onlink: false,
+        };
+        facts.routes.insert(key, Route { target, protocol: 2, scope, source: None });
+    }
+    let node = |address: &str, tunnel: &str| RemoteNode {
+        address: address.parse().ok(),
+        vxlan_address: tunnel.parse().ok(),
+        vxlan_mac: None,
+    };
+    let pool = Pool {
+        name: "default-ipv4-ippool".to_owned(),
+        cidr: net("192.168.0.0/16"),
+        ipip,
+        vxlan,
+        nat_outgoing: true,
+    };
+    let workload = Workload { addresses: [net("192.168.226.65/32")].into() };
+    Topology {
+        node: "worker-1".to_owned(),
+        address: "10.30.0.206/24".parse::<Ipv4Net>().ok(),
+        vxlan_address: "192.168.226.64".parse().ok(),
+        nodes: [
+            ("worker-2".to_owned(), node("10.30.0.56", "192.168.133.192")),
+            ("worker-3".to_owned(), node("10.30.1.66", "192.168.97.192")),
+        ]
+        .into(),
+        pools: vec![pool],
+        blocks: [
+            (net("192.168.226.64/26"), "worker-1".to_owned()),
+            (net("192.168.133.192/26"), "worker-2".to_owned()),
+            (net("192.168.97.192/26"), "worker-3".to_owned()),
+            (net("192.168.1.0/26"), "a node that is gone".to_owned()),
+        ]
+        .into(),
+        borrowed: [(ip("192.168.226.70"), "worker-2".to_owned())].into(),
+        workloads: [("cali4d001776093".to_owned(), workload)].into(),
+        facts,
+        settings: Settings {
+            backend: Backend::Vxlan,
+            program_cluster_routes: ClusterRoutes::Enabled,
+            mtu_devices: ["ens5".to_owned()].into(),
+            ..Settings::default()
+        },
+    }
+}
+
+fn shown(state: &State) -> String {
+    let mut lines: Vec<String> = state.routes.iter().map(|(key, route)| line(key, route)).collect();
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+fn line(key: &RouteKey, route: &Route) -> String {
+    let destination = match key.destination {
+        net if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
+        net => net.to_string(),
+    };
+    let protocol = match route.protocol {
+        kernel::PROTOCOL_BOOT => String::new(),
+        number => format!(" proto {number}"),
+    };
+    match &route.target {
+        RouteTarget::Blackhole => format!("blackhole {destination}{protocol}"),
+        RouteTarget::Via { device, gateway, onlink } => {
+            let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
+            let scope = if route.scope == SCOPE_LINK { " scope link" } else { "" };
+            let onlink = if *onlink { " onlink" } else { "" };
+            format!("{destination}{via} dev {device}{protocol}{scope}{onlink}")
+        }
+        RouteTarget::Other(text) => text.clone(),
+    }
+}
+
+fn routes(topology: &Topology, expected: &Expect) {
+    expected.assert_eq(&shown(&plan(topology).state));
+}
+
+#[test]
+fn vxlan_always_goes_by_the_tunnel_to_every_node() {
+    routes(
+        &worker_1(Never, Always),
+        &expect![[r#"
+            192.168.97.192/26 via 192.168.97.192 dev vxlan.calico proto 80 onlink
+            192.168.133.192/26 via 192.168.133.192 dev vxlan.calico proto 80 onlink
+            blackhole 192.168.226.64/26 proto 80
+            192.168.226.65 dev cali4d001776093 scope link
+            192.168.226.70 via 192.168.133.192 dev vxlan.calico proto 80 onlink
+        "#]],
+    );
+}
+
+#[test]
+fn direct_goes_to_the_node_or_by_the_kernels_own_gateway() {
+    routes(
+        &worker_1(Never, Never),
+        &expect![[r#"
+            192.168.97.192/26 via 10.30.0.1 dev ens5 proto 80
+            192.168.133.192/26 via 10.30.0.56 dev ens5 proto 80
+            blackhole 192.168.226.64/26 proto 80
+            192.168.226.65 dev cali4d001776093 scope link
+            192.168.226.70 via 10.30.0.56 dev ens5 proto 80
+        "#]],
+    );
+}
+
+#[test]
+fn vxlan_cross_subnet_goes_by_the_tunnel_to_other_subnets_only() {
+    routes(
+        &worker_1(Never, CrossSubnet),
+        &expect![[r#"
+            192.168.97.192/26 via 192.168.97.192 dev vxlan.calico proto 80 onlink
+            192.168.133.192/26 via 10.30.0.56 dev ens5 proto 80
+            blackhole 192.168.226.64/26 proto 80
+            192.168.226.65 dev cali4d001776093 scope link
+            192.168.226.70 via 10.30.0.56 dev ens5 proto 80
+        "#]],
+    );
+}
+
+#[test]
+fn pools_that_need_bgp_are_reported_and_only_their_own_blocks_stay() {
+    let mut disabled = worker_1(Never, Never);
+    disabled.settings.program_cluster_routes = ClusterRoutes::Disabled;
+    let mut none = worker_1(Never, Always);
+    none.settings.backend = Backend::None;
+    for (topology, said) in [
+        (worker_1(Always, Never), "ipipMode: Never"),
+        (worker_1(CrossSubnet, Never), "ipipMode: Never"),
+        (disabled, "programClusterRoutes: Enabled"),
+        (none, "CALICO_NETWORKING_BACKEND is none"),
+    ] {
+        let plan = plan(&topology);
+        let reasons: Vec<String> = plan.unroutable.iter().map(ToString::to_string).collect();
+        assert_eq!(reasons.len(), 1, "{reasons:?}");
+        assert!(reasons[0].contains(said), "{reasons:?}");
+        assert!(reasons[0].starts_with("IPPool(default-ipv4-ippool) is not routed"));
+        expect![[r#"
+            blackhole 192.168.226.64/26 proto 80
+            192.168.226.65 dev cali4d001776093 scope link
+        "#]]
+        .assert_eq(&shown(&plan.state));
+        assert!(plan.state.links.is_empty(), "no tunnel device without a pool that uses it");
+    }
+}
+
+#[test]
+fn the_vxlan_device_knows_every_node_and_is_smaller_than_the_uplink() {
+    let plan = plan(&worker_1(Never, Always));
+    let device = &plan.state.links[VXLAN_DEVICE];
+    assert_eq!((device.mtu, plan.pod_mtu), (1450, 1450));
+    assert_eq!(device.mac, Some(vxlan_mac("worker-1")));
+    assert_eq!(plan.state.neighbors.len(), 2);
+    let key = (VXLAN_DEVICE.to_owned(), vxlan_mac("worker-3"));
+    assert_eq!(plan.state.fdb[&key], ip("10.30.1.66"));
+    let key = (VXLAN_DEVICE.to_owned(), ip("192.168.97.192"));
+    assert_eq!(plan.state.neighbors[&key], vxlan_mac("worker-3"));
+    assert_eq!(crate::plan(&worker_1(Never, Never)).pod_mtu, 1500);
+}
+
+#[test]
+fn nothing_is_routed_by_a_tunnel_whose_end_is_unknown() {
+    let mut topology = worker_1(Never, Always);
+    topology.vxlan_address = None;
+    let plan = plan(&topology);
+    let has_gateway =
+        |route: &Route| matches!(route.target, RouteTarget::Via { gateway: Some(_), .. });
+    assert!(!plan.state.routes.values().any(has_gateway));
+    assert!(plan.state.links.is_empty());
+}
+
+#[test]
+fn a_workload_whose_interface_is_gone_is_not_routed() {
+    let mut topology = worker_1(Never, Always);
+    topology.facts.workload_links.clear();
+    let plan = plan(&topology);
+    assert!(!shown(&plan.state).contains("cali4d001776093"));
+    assert!(!plan.state.sysctls.keys().any(|path| path.contains("cali4d001776093")));
+}
+
+#[test]
+fn the_tables_masquerade_and_protect_the_tunnel() {
+    let tables = plan(&worker_1(Never, Always)).tables;
+    expect![[r#"
+        table ip calico {
+        	set cali40all-vxlan-net {
+        		type ipv4_addr
+        		elements = { 10.30.0.56, 10.30.1.66 }
+        	}
+
+        	set cali40masq-ipam-pools {
+        		type ipv4_addr
+        		flags interval
+        		elements = { 192.168.0.0/16 }
+        	}
+
+        	set cali40network-ip-pools {
+        		type ipv4_addr
+        		flags interval
+        		elements = { 192.168.0.0/16 }
+        	}
+        }
+    "#]]
+    .assert_eq(&sets_only(&tables[0].to_string()));
+}
+
+/// The text up to the first chain: the rules' own goldens stand with the nf_tables code.
+fn sets_only(text: &str) -> String {
+    let sets = text.split("\n\n\tchain").next().unwrap_or_default();
+    format!("{sets}\n}}\n")
+}
+
+proptest! {
+    /// Whatever the topology, a plan holds nothing it doesn't own, and a route leads over a device that
+    /// exists or is made by the plan itself.
+    #[test]
+    fn plans_stand_on_their_own_feet(
+        ipip in mode(), vxlan in mode(), backend in backend(), program in program(),
+        same_subnet: bool, tunnels: bool,
+    ) {
+        let mut topology = worker_1(ipip, vxlan);
+        topology.settings.backend = backend;
+        topology.settings.program_cluster_routes = program;
+        if same_subnet {
+            topology.nodes.get_mut("worker-3").expect("a node").address = "10.30.0.7".parse().ok();
+        }
+        if !tunnels {
+            topology.nodes.values_mut().for_each(|node| node.vxlan_address = None);
+        }
+        let plan = plan(&topology);
+        for (key, route) in &plan.state.routes {
+            prop_assert_eq!(key.table, TABLE_MAIN);
+            match &route.target {
+                RouteTarget::Via { device, .. } => prop_assert!(
+                    topology.facts.links.contains_key(device)
+                        || topology.facts.workload_links.contains(device)
+                        || plan.state.links.contains_key(device),
+                    "{} exists nowhere", device
+                ),
+                RouteTarget::Blackhole => {
+                    prop_assert_eq!(&topology.blocks[&key.destination], "worker-1");
+                }
+                RouteTarget::Other(text) => prop_assert!(false, "{}", text),
+            }
+        }
+        for link in plan.state.links.keys() {
+            prop_assert!(plan.owned.devices.contains(link));
+        }
+        let routed = plan.unroutable.is_empty();
+        prop_assert_eq!(plan.unroutable.len(), usize::from(!routed));
+    }
+}
+
+fn mode() -> impl Strategy<Value = EncapsulationMode> {
+    prop_oneof![Just(Never), Just(Always), Just(CrossSubnet)]
+}
+
+fn backend() -> impl Strategy<Value = Backend> {
+    prop_oneof![Just(Backend::Bird), Just(Backend::Vxlan), Just(Backend::None)]
+}
+
+fn program() -> impl Strategy<Value = ClusterRoutes> {
+    prop_oneof![
+        Just(ClusterRoutes::Disabled),
+        Just(ClusterRoutes::Enabled),
+        Just(ClusterRoutes::EnabledIpipOnly),
+        Just(ClusterRoutes::EnabledNoEncapOnly)
+    ]
+}

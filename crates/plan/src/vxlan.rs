@@ -5,17 +5,15 @@ use crate::mtu;
 use crate::topology::Topology;
 use ipnet::{IpNet, Ipv4Net};
 use kernel::{Link, LinkKind, Mac, State};
-use sha1::{Digest, Sha1};
 use std::net::IpAddr;
 
 /// The VXLAN device's name.
 pub const DEVICE: &str = "vxlan.calico";
 
-/// The MAC of a node's `vxlan.calico`: 0x66 and the first five bytes of SHA-1 of its name, so that every
-/// node knows every other's without being told.
+/// The MAC of a node's `vxlan.calico`, derived from its name, so that every node knows every other's
+/// without being told.
 pub fn device_mac(node: &str) -> Mac {
-    let digest = Sha1::digest(node.as_bytes());
-    Mac([0x66, digest[0], digest[1], digest[2], digest[3], digest[4]])
+    Mac(model::names::vxlan_mac(node))
 }
 
 /// Whether any pool may send by VXLAN.

@@ -1,0 +1,209 @@
+//! The arguments of calicoctl.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// Shows and changes Calico's resources, addresses and nodes.
+#[derive(Debug, Parser)]
+#[command(name = "calicoctl", version = model::VERSION, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Where the datastore is, unless ETCD_ENDPOINTS and its like say so.
+    #[arg(short, long, global = true, default_value = "/etc/calico/calicoctl.cfg")]
+    pub(crate) config: PathBuf,
+    /// Accepted for compatibility: client and cluster need not be of one version.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) allow_version_mismatch: bool,
+    /// Accepted for compatibility.
+    #[arg(short, long, global = true, hide = true)]
+    pub(crate) log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show resources
+    Get(Get),
+    /// Make resources that must not exist yet
+    Create(Create),
+    /// Make resources, or change those that exist
+    Apply(Apply),
+    /// Change resources that must exist
+    Replace(Apply),
+    /// Change parts of one resource
+    Patch(Patch),
+    /// Remove resources
+    Delete(Delete),
+    /// Set or remove a label of one resource
+    Label(Label),
+    /// Addresses and blocks
+    #[command(subcommand)]
+    Ipam(Ipam),
+    /// This node
+    #[command(subcommand)]
+    Node(Node),
+    /// Versions of this program and of the cluster
+    Version(Version),
+    /// Completions for a shell
+    Completion {
+        /// bash, elvish, fish, powershell or zsh
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Namespace {
+    /// Namespace of namespaced resources [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// All namespaces
+    #[arg(short, long, visible_short_alias = 'A', conflicts_with = "namespace")]
+    pub(crate) all_namespaces: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// Kind of resource: ippool, node, wep …; with -f none
+    #[arg(required_unless_present = "filename")]
+    pub(crate) kind: Option<String>,
+    /// Names; all where none is given
+    pub(crate) names: Vec<String>,
+    /// A file or directory of documents, or - for standard input: show what they name
+    #[arg(short, long)]
+    pub(crate) filename: Option<String>,
+    /// ps, wide, yaml, json, name or custom-columns=NAME,…
+    #[arg(short, long, default_value = "ps")]
+    pub(crate) output: String,
+    /// Leave out what only this cluster knows: uid, resourceVersion, creationTimestamp
+    #[arg(long)]
+    pub(crate) export: bool,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Create {
+    /// Leave resources that exist as they are
+    #[arg(long)]
+    pub(crate) skip_exists: bool,
+    #[command(flatten)]
+    pub(crate) apply: Apply,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Apply {
+    /// A file or directory of YAML or JSON documents, or - for standard input
+    #[arg(short, long)]
+    pub(crate) filename: String,
+    /// Directories: those below too
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Files without documents are no error
+    #[arg(long)]
+    pub(crate) skip_empty: bool,
+    /// Namespace of namespaced resources that name none [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PatchType {
+    Strategic,
+    Merge,
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Patch {
+    /// Kind of resource
+    pub(crate) kind: String,
+    /// Its name
+    pub(crate) name: String,
+    /// The change, as JSON or YAML: '{"spec":{"ipipMode":"Never"}}'
+    #[arg(short, long)]
+    pub(crate) patch: String,
+    /// strategic and merge are the same here; json is RFC 6902
+    #[arg(short = 't', long = "type", default_value = "strategic")]
+    pub(crate) patch_type: PatchType,
+    /// Namespace of namespaced resources [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// Kind of resource; with -f none
+    #[arg(required_unless_present = "filename")]
+    pub(crate) kind: Option<String>,
+    /// Names
+    #[arg(required_unless_present = "filename")]
+    pub(crate) names: Vec<String>,
+    /// A file or directory of documents, or - for standard input
+    #[arg(short, long)]
+    pub(crate) filename: Option<String>,
+    /// Resources that don't exist are no error
+    #[arg(short, long)]
+    pub(crate) skip_not_exists: bool,
+    /// Namespace of namespaced resources [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Label {
+    /// Kind of resource
+    pub(crate) kind: String,
+    /// Its name
+    pub(crate) name: String,
+    /// KEY=VALUE, or KEY with --remove
+    pub(crate) label: String,
+    /// Change a label that has another value
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+    /// Remove the label
+    #[arg(long)]
+    pub(crate) remove: bool,
+    /// Namespace of namespaced resources [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ipam {
+    /// How many addresses are in use
+    Show {
+        /// One address: who holds it
+        #[arg(long)]
+        ip: Option<IpAddr>,
+        /// Blocks as well as pools
+        #[arg(long)]
+        show_blocks: bool,
+        /// Addresses that nodes hold in other nodes' blocks
+        #[arg(long)]
+        show_borrowed: bool,
+        /// The IPAM settings
+        #[arg(long)]
+        show_configuration: bool,
+    },
+    /// Free one address
+    Release {
+        /// The address
+        #[arg(long)]
+        ip: IpAddr,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// How this node is, and its BGP sessions
+    Status,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Version {
+    /// This program's version only; asks no datastore
+    #[arg(long)]
+    pub(crate) client: bool,
+}

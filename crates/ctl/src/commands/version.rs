@@ -1,0 +1,28 @@
+//! `calicoctl version`.
+
+use crate::Error;
+use model::ClusterInformation;
+use store::{Datastore, typed};
+
+/// This program's lines.
+pub(super) fn client() -> String {
+    let commit = option_env!("CALICO_GIT_COMMIT").unwrap_or("unknown");
+    format!("Client Version:    {}\nGit commit:        {commit}\n", model::VERSION)
+}
+
+/// The cluster's lines, from ClusterInformation.
+pub(super) async fn cluster(datastore: &dyn Datastore) -> Result<String, Error> {
+    let stored: Option<ClusterInformation> = typed::get(datastore, None, "default").await?;
+    let information = stored.ok_or_else(|| {
+        Error::Other(
+            "Unable to retrieve Cluster Version or Type: ClusterInformation(default) does not exist; \
+             the first calico-node to start makes it"
+                .to_owned(),
+        )
+    })?;
+    let spec = &information.spec;
+    Ok(format!(
+        "Cluster Version:   {}\nCluster Type:      {}\n",
+        spec.calico_version, spec.cluster_type
+    ))
+}

@@ -1,0 +1,56 @@
+//! What can go wrong in a command, said for the person who typed it.
+
+use model::Key;
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The datastore's answer.
+    #[error("{}", datastore(.0))]
+    Datastore(store::Error),
+    /// A document or argument that cannot be used: names it and says what it takes.
+    #[error("{0}")]
+    Invalid(String),
+    /// A resource that should be there isn't.
+    #[error("resource does not exist: {0}")]
+    Missing(Key),
+    /// A resource that should not be there is.
+    #[error("resource already exists: {0}; use `calicoctl apply` or `replace` to change it")]
+    Exists(Key),
+    /// The resource has changed since the file was written.
+    #[error(
+        "update conflict: {0} has changed since the resourceVersion in the file: get it again and \
+         repeat the change, or leave metadata.resourceVersion out to overwrite"
+    )]
+    Changed(Key),
+    /// A file cannot be read.
+    #[error("cannot read {file}: {reason}")]
+    File {
+        /// Its path, or `-`.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+fn datastore(error: &store::Error) -> String {
+    match error {
+        store::Error::Conflict(key) => {
+            format!("update conflict: {key} was changed by somebody else meanwhile; try again")
+        }
+        store::Error::NotFound(key) => format!("resource does not exist: {key}"),
+        store::Error::Unreachable { .. } => format!(
+            "{error}\nETCD_ENDPOINTS, or etcdEndpoints in /etc/calico/calicoctl.cfg, says where it is"
+        ),
+        other => other.to_string(),
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        Error::Datastore(error)
+    }
+}
