@@ -1,4 +1,23 @@
 //! nf_tables objects as values, and as the text that `nft list` prints.
+//!
+//! ```text
+//!  Table ──check()──▶ names, limits, jump targets hold
+//!    │  └──Display──▶ what `nft -s list table ip calico` prints
+//!    └──diff(desired, actual)──▶ Vec<Change> ──▶ (linux) one transaction
+//!                                           └──▶ apply(): the same on values, for fakes and tests
+//! ```
+//!
+//! Later kinds (verdict maps, concatenations, marks, connection state, NFLOG) are further variants of
+//! [`SetKey`], [`Match`] and [`Verdict`]: each needs its text here and its expressions in `linux::nft`.
+
+mod change;
+mod check;
+mod diff;
+mod text;
+
+pub use change::{Change, Edit, Refusal, apply};
+pub use check::Invalid;
+pub use diff::diff;
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -42,6 +61,8 @@ pub struct Set {
 pub enum SetKey {
     /// Addresses of the table's family.
     Address,
+    /// A kind read from the kernel that this project never writes: equal to nothing desired.
+    Foreign,
 }
 
 /// A chain.
@@ -71,6 +92,8 @@ pub enum ChainKind {
     Filter,
     Nat,
     Route,
+    /// A base chain read from the kernel that this project never writes, for its type, hook or policy.
+    Foreign,
 }
 
 /// A netfilter hook.
@@ -147,4 +170,51 @@ pub enum Verdict {
     Masquerade,
     /// Neither: count and go on.
     Continue,
+}
+
+impl Table {
+    /// A table without sets and chains.
+    pub fn new(family: Family, name: impl Into<String>) -> Table {
+        Table { family, name: name.into(), sets: BTreeMap::new(), chains: BTreeMap::new() }
+    }
+}
+
+impl Set {
+    /// The members the kernel is given: [`Set::elements`] without those that another one covers,
+    /// as the kernel refuses overlapping intervals.
+    pub fn members(&self) -> BTreeSet<IpNet> {
+        let mut members = BTreeSet::new();
+        let mut last: Option<IpNet> = None;
+        // Ordered by address, then length: what covers a prefix comes before it.
+        for element in &self.elements {
+            if last.is_none_or(|covering| !covering.contains(element)) {
+                members.insert(*element);
+                last = Some(*element);
+            }
+        }
+        members
+    }
+}
+
+impl Rule {
+    /// Whether the rule has a part that this project never writes.
+    pub fn is_foreign(&self) -> bool {
+        self.matches.iter().any(|condition| matches!(condition, Match::Foreign(_)))
+    }
+
+    /// Names of the sets that the rule looks into.
+    pub fn sets(&self) -> impl Iterator<Item = &str> {
+        self.matches.iter().filter_map(|condition| match condition {
+            Match::SourceInSet { set, .. } | Match::DestinationInSet { set, .. } => Some(&**set),
+            _ => None,
+        })
+    }
+
+    /// The chain that the rule jumps or goes to.
+    pub fn target(&self) -> Option<&str> {
+        match &self.verdict {
+            Verdict::Jump(chain) | Verdict::Goto(chain) => Some(chain),
+            _ => None,
+        }
+    }
 }

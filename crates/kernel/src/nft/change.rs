@@ -1,0 +1,215 @@
+//! One step of a transaction, and the same steps carried out on values.
+
+use super::{BaseChain, Chain, Family, Rule, Set, SetKey, Table};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use thiserror::Error;
+
+/// One step of a transaction on one table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The table's family.
+    pub family: Family,
+    /// The table's name.
+    pub table: String,
+    /// What happens to it.
+    pub edit: Edit,
+}
+
+/// What a step does; names are of objects in the step's table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Edit {
+    /// The table comes into being, empty.
+    CreateTable,
+    /// The table goes with all that is in it.
+    DeleteTable,
+    /// All rules of a chain go.
+    FlushChain(String),
+    /// A set that no rule looks into goes.
+    DeleteSet(String),
+    /// A chain that nothing jumps to goes.
+    DeleteChain(String),
+    /// A set comes into being, empty.
+    CreateSet {
+        /// Its name.
+        set: String,
+        /// What its elements are.
+        key: SetKey,
+        /// Members are prefixes.
+        interval: bool,
+    },
+    /// Members leave a set.
+    DeleteElements {
+        /// The set's name.
+        set: String,
+        /// As in [`Set::interval`].
+        interval: bool,
+        /// Members it has, none covering another.
+        elements: Vec<IpNet>,
+    },
+    /// Members join a set.
+    AddElements {
+        /// The set's name.
+        set: String,
+        /// As in [`Set::interval`].
+        interval: bool,
+        /// New members, none covering another.
+        elements: Vec<IpNet>,
+    },
+    /// A chain comes into being, without rules.
+    CreateChain {
+        /// Its name.
+        chain: String,
+        /// Where the kernel calls it.
+        base: Option<BaseChain>,
+    },
+    /// Rules are appended to a chain.
+    AddRules {
+        /// The chain's name.
+        chain: String,
+        /// The rules in order.
+        rules: Vec<Rule>,
+    },
+}
+
+/// Why [`apply`] refused a step, as the kernel would have.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{change} refused: {problem}; read the table again and take a new difference")]
+pub struct Refusal {
+    /// The step as text.
+    pub change: String,
+    /// What stands against it.
+    pub problem: &'static str,
+}
+
+/// Carries `changes` out on `tables` by the kernel's rules: all of them or none.
+///
+/// # Errors
+/// A step names something absent, or deletes a set or chain still referred to; `tables` is unchanged.
+pub fn apply(tables: &mut Vec<Table>, changes: &[Change]) -> Result<(), Refusal> {
+    let key = |table: &Table| (table.family, table.name.clone());
+    let mut next: BTreeMap<_, _> = tables.iter().map(|table| (key(table), table.clone())).collect();
+    for change in changes {
+        let table_key = (change.family, change.table.clone());
+        let outcome = match &change.edit {
+            Edit::CreateTable => {
+                let empty = || Table::new(change.family, &*change.table);
+                next.entry(table_key).or_insert_with(empty);
+                Ok(())
+            }
+            Edit::DeleteTable => next.remove(&table_key).map(|_| ()).ok_or("no such table"),
+            edit => match next.get_mut(&table_key) {
+                Some(table) => table.edit(edit),
+                None => Err("no such table"),
+            },
+        };
+        outcome.map_err(|problem| Refusal { change: change.to_string(), problem })?;
+    }
+    *tables = next.into_values().collect();
+    Ok(())
+}
+
+impl Table {
+    fn edit(&mut self, edit: &Edit) -> Result<(), &'static str> {
+        match edit {
+            Edit::CreateTable | Edit::DeleteTable => {}
+            Edit::FlushChain(chain) => self.chain(chain)?.rules.clear(),
+            Edit::DeleteSet(set) => {
+                if self.rules().any(|rule| rule.sets().any(|used| used == set)) {
+                    return Err("a rule looks into the set");
+                }
+                self.sets.remove(set).ok_or("no such set")?;
+            }
+            Edit::DeleteChain(chain) => {
+                if self.rules().any(|rule| rule.target() == Some(chain)) {
+                    return Err("a rule jumps to the chain");
+                }
+                self.chains.remove(chain).ok_or("no such chain")?;
+            }
+            Edit::CreateSet { set, key, interval } => {
+                let empty = Set { key: *key, elements: [].into(), interval: *interval };
+                if self.sets.insert(set.clone(), empty).is_some() {
+                    return Err("the set exists");
+                }
+            }
+            Edit::DeleteElements { set, elements, .. } => {
+                let set = self.sets.get_mut(set).ok_or("no such set")?;
+                if !elements.iter().all(|element| set.elements.remove(element)) {
+                    return Err("no such element");
+                }
+            }
+            Edit::AddElements { set, elements, .. } => {
+                let set = self.sets.get_mut(set).ok_or("no such set")?;
+                set.elements.extend(elements);
+                if set.members().len() != set.elements.len() {
+                    return Err("elements overlap");
+                }
+            }
+            Edit::CreateChain { chain, base } => {
+                let empty = Chain { base: *base, rules: vec![] };
+                if self.chains.insert(chain.clone(), empty).is_some() {
+                    return Err("the chain exists");
+                }
+            }
+            Edit::AddRules { chain, rules } => {
+                let known = |rule: &Rule| {
+                    rule.sets().all(|set| self.sets.contains_key(set))
+                        && rule.target().is_none_or(|target| self.chains.contains_key(target))
+                };
+                if !rules.iter().all(known) {
+                    return Err("a rule names a set or chain that is not there");
+                }
+                self.chain(chain)?.rules.extend_from_slice(rules);
+            }
+        }
+        Ok(())
+    }
+
+    fn chain(&mut self, name: &str) -> Result<&mut Chain, &'static str> {
+        self.chains.get_mut(name).ok_or("no such chain")
+    }
+
+    fn rules(&self) -> impl Iterator<Item = &Rule> {
+        self.chains.values().flat_map(|chain| &chain.rules)
+    }
+}
+
+/// As a command of `nft` would name it; long lists are shortened to their length.
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let table = format!("{} {}", self.family, self.table);
+        match &self.edit {
+            Edit::CreateTable => write!(f, "add table {table}"),
+            Edit::DeleteTable => write!(f, "delete table {table}"),
+            Edit::FlushChain(chain) => write!(f, "flush chain {table} {chain}"),
+            Edit::DeleteSet(set) => write!(f, "delete set {table} {set}"),
+            Edit::DeleteChain(chain) => write!(f, "delete chain {table} {chain}"),
+            Edit::CreateSet { set, .. } => write!(f, "add set {table} {set}"),
+            Edit::DeleteElements { set, elements, .. } => {
+                write!(f, "delete element {table} {set} {}", Elements(elements))
+            }
+            Edit::AddElements { set, elements, .. } => {
+                write!(f, "add element {table} {set} {}", Elements(elements))
+            }
+            Edit::CreateChain { chain, .. } => write!(f, "add chain {table} {chain}"),
+            Edit::AddRules { chain, rules } => match &rules[..] {
+                [rule] => write!(f, "add rule {table} {chain} {}", rule.text(self.family)),
+                _ => write!(f, "add {} rules {table} {chain}", rules.len()),
+            },
+        }
+    }
+}
+
+struct Elements<'a>(&'a [IpNet]);
+
+impl fmt::Display for Elements<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            [only] => write!(f, "{{ {only} }}"),
+            [first, .., last] => write!(f, "{{ {first} … {last}: {} in all }}", self.0.len()),
+            [] => write!(f, "{{ }}"),
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Changes as the messages of one transaction.
+
+use super::attribute::Writer;
+use super::encode;
+use super::numbers::{self as n, attribute as a, message, netlink};
+use ipnet::IpNet;
+use kernel::nft::{BaseChain, ChainKind, Change, Edit, Family, Hook, SetKey};
+
+/// Elements in one message: its list must stay below 64 KiB, an IPv6 interval takes 64 bytes.
+const ELEMENTS_PER_MESSAGE: usize = 500;
+
+/// A transaction as bytes, and what each of its messages is about.
+pub(super) struct Batch<'a> {
+    writer: Writer,
+    first: u32,
+    /// By sequence number less `first`: the change, and which rule of it.
+    origins: Vec<(&'a Change, Option<usize>)>,
+}
+
+/// How many sequence numbers the changes need at most, with the batch's two marks.
+pub(super) fn messages(changes: &[Change]) -> usize {
+    let of = |change: &Change| match &change.edit {
+        Edit::AddRules { rules, .. } => rules.len(),
+        Edit::AddElements { elements, .. } | Edit::DeleteElements { elements, .. } => {
+            elements.len().div_ceil(ELEMENTS_PER_MESSAGE)
+        }
+        _ => 1,
+    };
+    changes.iter().map(of).sum::<usize>() + 2
+}
+
+impl<'a> Batch<'a> {
+    /// Encodes `changes`, with sequence numbers from `first`.
+    pub(super) fn new(changes: &'a [Change], first: u32) -> Batch<'a> {
+        let mut batch = Batch { writer: Writer::default(), first, origins: Vec::new() };
+        batch.writer.batch_mark(n::BATCH_BEGIN, first);
+        for (id, change) in (1..).zip(changes) {
+            batch.change(change, id);
+        }
+        let last = batch.next_sequence();
+        batch.writer.batch_mark(n::BATCH_END, last);
+        batch
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.writer.bytes
+    }
+
+    /// What the message with this sequence number was to do, as `nft` would say it.
+    pub(super) fn describe(&self, sequence: u32) -> Option<String> {
+        let index = usize::try_from(sequence.checked_sub(self.first + 1)?).ok()?;
+        let (change, rule) = self.origins.get(index)?;
+        let rule = match (&change.edit, rule) {
+            (Edit::AddRules { chain, rules }, Some(index)) => {
+                rules.get(*index).map(|rule| (chain, rule))
+            }
+            _ => None,
+        };
+        Some(match rule {
+            Some((chain, rule)) => {
+                let (family, table) = (change.family, &change.table);
+                format!("add rule {family} {table} {chain} {}", rule.text(family))
+            }
+            None => change.to_string(),
+        })
+    }
+
+    fn next_sequence(&self) -> u32 {
+        let count = u32::try_from(self.origins.len()).unwrap_or(u32::MAX);
+        self.first.saturating_add(count).saturating_add(1)
+    }
+
+    fn message(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        origin: (&'a Change, Option<usize>),
+        body: impl FnOnce(&mut Writer),
+    ) {
+        let sequence = self.next_sequence();
+        self.origins.push(origin);
+        let change = origin.0;
+        self.writer.message(kind, flags, sequence, Some(change.family), |writer| {
+            writer.text(a::TABLE, &change.table);
+            body(writer);
+        });
+    }
+
+    fn change(&mut self, change: &'a Change, id: u32) {
+        use netlink::{APPEND, CREATE, EXCL};
+        let origin = (change, None);
+        match &change.edit {
+            Edit::CreateTable => self.message(message::NEWTABLE, CREATE, origin, |writer| {
+                writer.number(a::TABLE_FLAGS, 0);
+            }),
+            Edit::DeleteTable => self.message(message::DELTABLE, 0, origin, |_| {}),
+            Edit::FlushChain(chain) => self.message(message::DELRULE, 0, origin, |writer| {
+                writer.text(a::RULE_CHAIN, chain);
+            }),
+            Edit::DeleteSet(set) => self.message(message::DELSET, 0, origin, |writer| {
+                writer.text(a::SET_NAME, set);
+            }),
+            Edit::DeleteChain(chain) => self.message(message::DELCHAIN, 0, origin, |writer| {
+                writer.text(a::CHAIN_NAME, chain);
+            }),
+            Edit::CreateSet { set, key, interval } => {
+                self.message(message::NEWSET, CREATE | EXCL, origin, |writer| {
+                    create_set(writer, change.family, set, (*key, *interval), id);
+                });
+            }
+            Edit::DeleteElements { set, interval, elements } => {
+                self.elements(message::DELSETELEM, origin.0, set, *interval, elements);
+            }
+            Edit::AddElements { set, interval, elements } => {
+                self.elements(message::NEWSETELEM, origin.0, set, *interval, elements);
+            }
+            Edit::CreateChain { chain, base } => {
+                self.message(message::NEWCHAIN, CREATE | EXCL, origin, |writer| {
+                    create_chain(writer, chain, *base);
+                });
+            }
+            Edit::AddRules { chain, rules } => {
+                for (index, rule) in rules.iter().enumerate() {
+                    let origin = (change, Some(index));
+                    self.message(message::NEWRULE, CREATE | APPEND, origin, |writer| {
+                        writer.text(a::RULE_CHAIN, chain);
+                        encode::rule(writer, change.family, rule);
+                    });
+                }
+            }
+        }
+    }
+
+    fn elements(
+        &mut self,
+        kind: u16,
+        change: &'a Change,
+        set: &str,
+        interval: bool,
+        elements: &[IpNet],
+    ) {
+        let flags = if kind == message::NEWSETELEM { netlink::CREATE } else { 0 };
+        for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
+            self.message(kind, flags, (change, None), |writer| {
+                writer.text(a::ELEMENTS_SET, set);
+                writer.nest(a::ELEMENTS, |list| {
+                    part.iter().for_each(|net| encode::element(list, *net, interval));
+                });
+            });
+        }
+    }
+}
+
+fn create_set(
+    writer: &mut Writer,
+    family: Family,
+    name: &str,
+    (key, interval): (SetKey, bool),
+    id: u32,
+) {
+    let (kind, length) = match (key, family) {
+        (SetKey::Address, Family::Ip) => (n::TYPE_IPV4, 4),
+        (SetKey::Address, Family::Ip6) => (n::TYPE_IPV6, 16),
+        // Never sent: Nft::apply refuses it before.
+        (SetKey::Foreign, _) => (0, 0),
+    };
+    writer.text(a::SET_NAME, name);
+    writer.number(a::SET_FLAGS, if interval { n::SET_INTERVAL } else { 0 });
+    writer.number(a::SET_KEY_TYPE, kind);
+    writer.number(a::SET_KEY_LENGTH, length);
+    writer.number(a::SET_ID, id);
+    // nft's note to itself: the key is in network order.
+    writer.put(a::SET_USERDATA, &[0, 4, 2, 0, 0, 0]);
+}
+
+fn create_chain(writer: &mut Writer, name: &str, base: Option<BaseChain>) {
+    writer.text(a::CHAIN_NAME, name);
+    let Some(base) = base else { return };
+    let kind = match base.kind {
+        ChainKind::Filter => "filter",
+        ChainKind::Nat => "nat",
+        ChainKind::Route => "route",
+        // Never sent: Nft::apply refuses it before.
+        ChainKind::Foreign => "foreign",
+    };
+    let hook = match base.hook {
+        Hook::Prerouting => 0,
+        Hook::Input => 1,
+        Hook::Forward => 2,
+        Hook::Output => 3,
+        Hook::Postrouting => 4,
+    };
+    writer.text(a::CHAIN_TYPE, kind);
+    writer.nest(a::CHAIN_HOOK, |nest| {
+        nest.number(a::HOOK_NUMBER, hook);
+        nest.number(a::HOOK_PRIORITY, base.priority.cast_unsigned());
+    });
+    writer.number(a::CHAIN_POLICY, n::ACCEPT.cast_unsigned());
+}

@@ -1,0 +1,114 @@
+//! Numbers of nf_tables' netlink protocol (`linux/netfilter/nf_tables.h`, `nfnetlink.h`), by their names there.
+
+/// `NFNL_SUBSYS_NFTABLES`, the upper byte of a message's type.
+pub(super) const SUBSYSTEM: u16 = 10;
+/// `NFNLGRP_NFTABLES`.
+pub(super) const GROUP: u32 = 7;
+pub(super) const BATCH_BEGIN: u16 = 0x10;
+pub(super) const BATCH_END: u16 = 0x11;
+
+/// `NFT_MSG_*`.
+pub(super) mod message {
+    pub(crate) const NEWTABLE: u16 = 0;
+    pub(crate) const GETTABLE: u16 = 1;
+    pub(crate) const DELTABLE: u16 = 2;
+    pub(crate) const NEWCHAIN: u16 = 3;
+    pub(crate) const GETCHAIN: u16 = 4;
+    pub(crate) const DELCHAIN: u16 = 5;
+    pub(crate) const NEWRULE: u16 = 6;
+    pub(crate) const GETRULE: u16 = 7;
+    pub(crate) const DELRULE: u16 = 8;
+    pub(crate) const NEWSET: u16 = 9;
+    pub(crate) const GETSET: u16 = 10;
+    pub(crate) const DELSET: u16 = 11;
+    pub(crate) const NEWSETELEM: u16 = 12;
+    pub(crate) const GETSETELEM: u16 = 13;
+    pub(crate) const DELSETELEM: u16 = 14;
+    pub(crate) const NEWGEN: u16 = 15;
+    pub(crate) const GETGEN: u16 = 16;
+}
+
+/// `NLM_F_*` and `NLMSG_*`.
+pub(super) mod netlink {
+    pub(crate) const REQUEST: u16 = 0x1;
+    pub(crate) const DUMP_INTR: u16 = 0x10;
+    pub(crate) const ACK_CAPPED: u16 = 0x100;
+    pub(crate) const ACK_TLVS: u16 = 0x200;
+    pub(crate) const DUMP: u16 = 0x300;
+    pub(crate) const EXCL: u16 = 0x200;
+    pub(crate) const CREATE: u16 = 0x400;
+    pub(crate) const APPEND: u16 = 0x800;
+    pub(crate) const ERROR: u16 = 2;
+    pub(crate) const DONE: u16 = 3;
+    pub(crate) const ERROR_ATTRIBUTE_MESSAGE: u16 = 1;
+}
+
+/// `NFTA_*` of tables, chains, rules, sets and elements; the table's name is 1 in all of them.
+pub(super) mod attribute {
+    pub(crate) const TABLE: u16 = 1;
+    pub(crate) const TABLE_FLAGS: u16 = 2;
+    pub(crate) const CHAIN_NAME: u16 = 3;
+    pub(crate) const CHAIN_HOOK: u16 = 4;
+    pub(crate) const CHAIN_POLICY: u16 = 5;
+    pub(crate) const CHAIN_TYPE: u16 = 7;
+    pub(crate) const HOOK_NUMBER: u16 = 1;
+    pub(crate) const HOOK_PRIORITY: u16 = 2;
+    pub(crate) const RULE_CHAIN: u16 = 2;
+    pub(crate) const RULE_EXPRESSIONS: u16 = 4;
+    pub(crate) const RULE_USERDATA: u16 = 7;
+    pub(crate) const SET_NAME: u16 = 2;
+    pub(crate) const SET_FLAGS: u16 = 3;
+    pub(crate) const SET_KEY_TYPE: u16 = 4;
+    pub(crate) const SET_KEY_LENGTH: u16 = 5;
+    pub(crate) const SET_ID: u16 = 10;
+    pub(crate) const SET_USERDATA: u16 = 13;
+    pub(crate) const ELEMENTS_SET: u16 = 2;
+    pub(crate) const ELEMENTS: u16 = 3;
+    pub(crate) const ELEMENT_KEY: u16 = 1;
+    pub(crate) const ELEMENT_FLAGS: u16 = 3;
+    pub(crate) const ELEMENT_USERDATA: u16 = 6;
+    pub(crate) const LIST_ITEM: u16 = 1;
+    pub(crate) const DATA_VALUE: u16 = 1;
+    pub(crate) const DATA_VERDICT: u16 = 2;
+    pub(crate) const VERDICT_CODE: u16 = 1;
+    pub(crate) const VERDICT_CHAIN: u16 = 2;
+    pub(crate) const EXPRESSION_NAME: u16 = 1;
+    pub(crate) const EXPRESSION_DATA: u16 = 2;
+    pub(crate) const GENERATION_ID: u16 = 1;
+    pub(crate) const GENERATION_PROCESS: u16 = 3;
+}
+
+pub(super) const SET_INTERVAL: u32 = 0x4;
+pub(super) const ELEMENT_INTERVAL_END: u32 = 0x1;
+/// nft's own type numbers.
+pub(super) const TYPE_IPV4: u32 = 7;
+pub(super) const TYPE_IPV6: u32 = 8;
+
+/// `NFT_REG_1`: every expression of ours loads into it.
+pub(super) const REGISTER: u32 = 1;
+/// `NFT_REG_VERDICT`.
+pub(super) const REGISTER_VERDICT: u32 = 0;
+pub(super) const PAYLOAD_NETWORK: u32 = 1;
+pub(super) const PAYLOAD_TRANSPORT: u32 = 2;
+pub(super) const META_IIFNAME: u32 = 6;
+pub(super) const META_OIFNAME: u32 = 7;
+pub(super) const META_L4PROTO: u32 = 16;
+pub(super) const COMPARE_EQUAL: u32 = 0;
+pub(super) const COMPARE_NOT_EQUAL: u32 = 1;
+pub(super) const LOOKUP_INVERTED: u32 = 1;
+pub(super) const FIB_RESULT_TYPE: u32 = 3;
+pub(super) const FIB_SOURCE: u32 = 1;
+pub(super) const FIB_DESTINATION: u32 = 2;
+/// `RTN_LOCAL`.
+pub(super) const ROUTE_LOCAL: u32 = 2;
+/// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`.
+pub(super) const FULLY_RANDOM: u32 = 0x10;
+pub(super) const DROP: i32 = 0;
+pub(super) const ACCEPT: i32 = 1;
+pub(super) const JUMP: i32 = -3;
+pub(super) const GOTO: i32 = -4;
+pub(super) const RETURN: i32 = -5;
+/// IFNAMSIZ.
+pub(super) const INTERFACE_BYTES: usize = 16;
+/// nft's user data of a rule: type 0 is its comment.
+pub(super) const USERDATA_COMMENT: u8 = 0;
