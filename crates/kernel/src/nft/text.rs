@@ -189,3 +189,6 @@ fn protocol(number: u8) -> String {
     let known = PROTOCOLS.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,100 @@
+use crate::nft::{
+    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+};
+use expect_test::expect;
+
+fn set(interval: bool, elements: &[&str]) -> Set {
+    let elements = elements.iter().map(|net| net.parse().expect("prefix")).collect();
+    Set { key: SetKey::Address, elements, interval }
+}
+
+fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
+    Rule { matches, verdict, comment: comment.to_owned() }
+}
+
+#[test]
+fn a_table_of_everything() {
+    let mut table = Table::new(Family::Ip, "calico");
+    let pools = ["192.168.0.0/16", "10.0.0.0/8", "10.1.0.0/16", "172.16.0.0/12"];
+    table.sets.insert("pools".into(), set(true, &pools));
+    table.sets.insert("nodes".into(), set(false, &["10.30.0.136/32"]));
+    table.sets.insert("none".into(), set(false, &[]));
+    let base = BaseChain { kind: ChainKind::Nat, hook: Hook::Postrouting, priority: 100 };
+    let in_pools = |not| Match::DestinationInSet { set: "pools".into(), not };
+    let source = Match::SourceInSet { set: "pools".into(), not: false };
+    let rules = vec![rule(vec![source, in_pools(true)], Verdict::Masquerade, "leaves")];
+    table.chains.insert("nat".into(), Chain { base: Some(base), rules });
+    let rules = vec![
+        rule(
+            vec![
+                Match::Protocol(17),
+                Match::DestinationPort(4789),
+                Match::DestinationIsLocal { not: false },
+                Match::InputInterface("ens*".into()),
+            ],
+            Verdict::Jump("empty".into()),
+            "",
+        ),
+        rule(vec![Match::Protocol(4), Match::SourceIsLocal { not: true }], Verdict::Drop, ""),
+        rule(vec![Match::OutputInterface("lo".into())], Verdict::Goto("empty".into()), ""),
+        rule(vec![], Verdict::Continue, ""),
+        rule(vec![Match::Protocol(200)], Verdict::Return, ""),
+    ];
+    table.chains.insert("input".into(), Chain { base: None, rules });
+    table.chains.insert("empty".into(), Chain::default());
+    table.check().expect("valid");
+    expect![[r#"
+        table ip calico {
+        	set nodes {
+        		type ipv4_addr
+        		elements = { 10.30.0.136 }
+        	}
+
+        	set none {
+        		type ipv4_addr
+        	}
+
+        	set pools {
+        		type ipv4_addr
+        		flags interval
+        		elements = { 10.0.0.0/8, 172.16.0.0/12,
+        			     192.168.0.0/16 }
+        	}
+
+        	chain empty {
+        	}
+
+        	chain input {
+        		udp dport 4789 fib daddr type local iifname "ens*" counter jump empty
+        		meta l4proto ipencap fib saddr type != local counter drop
+        		oifname "lo" counter goto empty
+        		counter
+        		meta l4proto 200 counter return
+        	}
+
+        	chain nat {
+        		type nat hook postrouting priority srcnat; policy accept;
+        		ip saddr @pools ip daddr != @pools counter masquerade fully-random comment "leaves"
+        	}
+        }"#]]
+    .assert_eq(&table.to_string());
+}
+
+#[test]
+fn priorities() {
+    let cases = [
+        (Hook::Prerouting, -300, "raw"),
+        (Hook::Prerouting, -100, "dstnat"),
+        (Hook::Input, -100, "-100"),
+        (Hook::Postrouting, 100, "srcnat"),
+        (Hook::Input, 100, "100"),
+        (Hook::Forward, 7, "filter + 7"),
+        (Hook::Forward, -10, "filter - 10"),
+        (Hook::Forward, 11, "11"),
+        (Hook::Output, -140, "mangle + 10"),
+    ];
+    for (hook, priority, expected) in cases {
+        let base = BaseChain { kind: ChainKind::Filter, hook, priority };
+        assert!(base.to_string().contains(&format!("priority {expected};")), "{base}");
+    }
+}
