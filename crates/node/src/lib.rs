@@ -1,4 +1,169 @@
-//! The pure core of one node: datastore and kernel facts in, desired state and answers out.
+//! The pure core of one node: events in, effects out.
+//!
+//! ```text
+//!  datastore events ─┐                       ┌─▶ Apply: the plan, for the kernel
+//!  kernel facts      ├─▶ Node::on(Event) ────┼─▶ Assign, Release, Write…: datastore work
+//!  CNI requests      │    (one inbox,        ├─▶ Reply: answers to the CNI plugin and calicoctl
+//!  results, Idle ────┘     one owner)        └─▶ TunnelAddress
+//! ```
+//!
+//! Owns: the node's picture of the cluster ([`cluster`]), the course of every CNI request ([`workload`]), when
+//! a plan is due, and what the node says of itself ([`status`]). Every input is one [`Event`], which can be
+//! recorded and replayed; `on` never blocks and never fails.
+//!
+//! Must not know: tokio, sockets, clocks.
 
 pub mod api;
+pub mod cluster;
+pub mod event;
+pub mod pools;
+mod settings;
 pub mod status;
+mod tunnel;
+mod workload;
+
+pub use event::{Assign, Effect, Event, Refusal, RequestId, Written};
+
+use cluster::Cluster;
+use status::NodeStatus;
+use std::collections::BTreeMap;
+
+/// The core of one node. Everything it knows it was told by an [`Event`].
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    cluster: Cluster,
+    requests: workload::Requests,
+    tunnel: tunnel::Tunnel,
+    in_sync: bool,
+    unreachable: Option<String>,
+    last_plan: Option<plan::Plan>,
+    generation: u64,
+    failures: BTreeMap<String, String>,
+}
+
+impl Node {
+    /// A node that knows nothing yet. `environment` is the process's, for configuration.
+    pub fn new(name: &str, environment: Vec<(String, String)>) -> Node {
+        Node {
+            name: name.to_owned(),
+            cluster: Cluster::new(name, environment),
+            requests: workload::Requests::default(),
+            tunnel: tunnel::Tunnel::default(),
+            in_sync: false,
+            unreachable: None,
+            last_plan: None,
+            generation: 0,
+            failures: BTreeMap::new(),
+        }
+    }
+
+    /// Takes one event and says what is to be done about it.
+    ///
+    /// Plans are made on [`Event::Idle`] only, so that a burst of events costs one plan.
+    pub fn on(&mut self, event: Event) -> Vec<Effect> {
+        match event {
+            Event::Datastore(event) => self.on_datastore(event),
+            Event::Facts(facts) => {
+                self.cluster.set_facts(*facts);
+                vec![]
+            }
+            Event::Request { id, request } => self.on_request(id, request),
+            Event::Assigned { id, result } => self.on_assigned(id, result),
+            Event::Written { id, written } => self.requests.on_written(id, written),
+            Event::Applied { generation, failures } => self.on_applied(generation, failures),
+            Event::TunnelAddress { wanted, result } => {
+                self.tunnel.on_result(wanted, result);
+                vec![]
+            }
+            Event::Idle => self.settle(),
+        }
+    }
+
+    /// What the node says of itself now.
+    pub fn status(&self) -> NodeStatus {
+        let mut status = NodeStatus {
+            node: self.name.clone(),
+            backend: self.cluster.backend_name().to_owned(),
+            in_sync: self.in_sync && self.requests.applied_generation() > 0,
+            not_ready: vec![],
+            warnings: self.cluster.warnings(),
+        };
+        if !self.in_sync {
+            status.not_ready.push(match &self.unreachable {
+                Some(reason) => format!("the datastore has not been read: {reason}"),
+                None => "the datastore has not been read yet".to_owned(),
+            });
+        } else if self.requests.applied_generation() == 0 {
+            status.not_ready.push("the first plan has not been applied yet".to_owned());
+        } else if let Some(reason) = &self.unreachable {
+            status.warnings.push(format!("{reason}; what was known stays in force"));
+        }
+        status.not_ready.extend(self.failures.values().cloned());
+        status.not_ready.extend(self.tunnel.problem());
+        let plan = self.last_plan.iter();
+        status.warnings.extend(plan.flat_map(|p| p.unroutable.iter().map(ToString::to_string)));
+        status
+    }
+
+    fn on_datastore(&mut self, event: model::DatastoreEvent) -> Vec<Effect> {
+        use model::DatastoreEvent as E;
+        match event {
+            E::Changed(entry) => self.cluster.changed(entry),
+            E::Deleted { key, .. } => self.cluster.deleted(&key),
+            E::InSync => self.in_sync = true,
+            E::Unreachable(reason) => self.unreachable = Some(reason),
+            E::Reachable => self.unreachable = None,
+        }
+        vec![]
+    }
+
+    fn on_request(&mut self, id: RequestId, request: api::Request) -> Vec<Effect> {
+        match request {
+            api::Request::AddWorkload(add) => self.requests.add(id, *add, &mut self.cluster),
+            api::Request::DeleteWorkload(delete) => {
+                self.requests.delete(id, delete, &mut self.cluster)
+            }
+            api::Request::CheckWorkload(check) => {
+                vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
+            }
+            api::Request::Status => {
+                let reply = api::Reply::Status(Box::new(self.status()));
+                vec![Effect::Reply { id, reply }]
+            }
+        }
+    }
+
+    fn on_assigned(
+        &mut self,
+        id: RequestId,
+        result: Result<Vec<std::net::IpAddr>, Refusal>,
+    ) -> Vec<Effect> {
+        self.requests.on_assigned(id, result, &mut self.cluster)
+    }
+
+    fn on_applied(&mut self, generation: u64, failures: Vec<event::ApplyFailure>) -> Vec<Effect> {
+        self.failures = failures.iter().map(|f| (f.object.clone(), f.message.clone())).collect();
+        self.requests.on_applied(generation, &failures)
+    }
+
+    /// Makes a plan of what is known, and hands it on if it differs from the last one.
+    fn settle(&mut self) -> Vec<Effect> {
+        if !self.in_sync {
+            return vec![];
+        }
+        let mut effects = self.requests.start_waiting(&mut self.cluster);
+        effects.extend(self.tunnel.settle(&self.cluster));
+        let plan = plan::plan(self.cluster.topology());
+        if self.last_plan.as_ref() != Some(&plan) {
+            self.generation += 1;
+            self.last_plan = Some(plan.clone());
+            effects.push(Effect::Apply { generation: self.generation, plan: Box::new(plan) });
+        }
+        effects.extend(self.requests.settled(self.generation));
+        effects
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,8 @@
 //! How a pool's packets travel between nodes, or why they can't.
 
-use crate::topology::{Backend, ClusterRoutes, Pool, Topology};
+use crate::topology::{Pool, Topology};
 use model::EncapsulationMode;
+use model::config::{NetworkingBackend, ProgramClusterRoutes as Program};
 use serde::{Deserialize, Serialize};
 
 /// How packets to another node's block travel.
@@ -32,11 +33,10 @@ impl std::fmt::Display for Unroutable {
 
 /// The pool's way, decided by its modes, the backend and `programClusterRoutes`.
 pub(crate) fn of(pool: &Pool, topology: &Topology) -> Result<Encapsulation, Unroutable> {
-    use ClusterRoutes as Program;
     let settings = &topology.settings;
     let unroutable =
         |reason: &str| Err(Unroutable { pool: pool.name.clone(), reason: reason.to_owned() });
-    if settings.backend == Backend::None {
+    if settings.backend == NetworkingBackend::None {
         return unroutable(
             "CALICO_NETWORKING_BACKEND is none, so this node routes to no other node; \
              set it to vxlan, or leave the routes to whoever made that choice",

@@ -25,7 +25,7 @@ mod vxlan;
 mod workload;
 
 pub use encapsulation::{Encapsulation, Unroutable};
-pub use topology::{Backend, ClusterRoutes, Facts, Pool, RemoteNode, Settings, Topology, Workload};
+pub use topology::{Facts, Pool, RemoteNode, Settings, Topology, Workload};
 pub use vxlan::{DEVICE as VXLAN_DEVICE, device_mac as vxlan_mac};
 
 use kernel::{Ownership, State, nft};
@@ -72,8 +72,8 @@ pub fn plan(topology: &Topology) -> Plan {
 
 fn owned(topology: &Topology) -> Ownership {
     Ownership {
-        route_protocols: [kernel::PROTOCOL_CALICO].into(),
-        workload_prefixes: [topology.settings.interface_prefix.clone()].into(),
+        route_protocols: [topology.settings.cluster_route_protocol].into(),
+        workload_prefixes: topology.settings.interface_prefixes.clone(),
         devices: [vxlan::DEVICE.to_owned()].into(),
     }
 }

@@ -4,7 +4,7 @@ use crate::encapsulation::Encapsulation;
 use crate::topology::{Pool, RemoteNode, Topology};
 use crate::vxlan;
 use ipnet::IpNet;
-use kernel::{PROTOCOL_CALICO, Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, State, TABLE_MAIN};
+use kernel::{Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, State, TABLE_MAIN};
 use std::net::IpAddr;
 
 /// Adds the pool's routes: one for each other node's block, one for each borrowed address, and a
@@ -18,7 +18,7 @@ pub(crate) fn add(topology: &Topology, pool: &Pool, way: Encapsulation, state: &
         if pool.cidr.contains(&destination)
             && let Some(target) = target(topology, remote, way)
         {
-            insert(state, destination, target);
+            insert(topology, state, destination, target);
         }
     }
 }
@@ -29,7 +29,7 @@ pub(crate) fn add_blackholes(topology: &Topology, pool: &Pool, state: &mut State
     for (block, node) in &topology.blocks {
         let single = block.prefix_len() == block.max_prefix_len();
         if *node == topology.node && pool.cidr.contains(block) && !single {
-            insert(state, *block, RouteTarget::Blackhole);
+            insert(topology, state, *block, RouteTarget::Blackhole);
         }
     }
 }
@@ -67,8 +67,8 @@ fn direct(topology: &Topology, node: IpAddr, same_subnet: bool) -> Option<RouteT
     Some(RouteTarget::Via { device: path.device, gateway, onlink: false })
 }
 
-fn insert(state: &mut State, destination: IpNet, target: RouteTarget) {
+fn insert(topology: &Topology, state: &mut State, destination: IpNet, target: RouteTarget) {
     let key = RouteKey { table: TABLE_MAIN, destination, metric: 0 };
-    let scope = SCOPE_UNIVERSE;
-    state.routes.insert(key, Route { target, protocol: PROTOCOL_CALICO, scope, source: None });
+    let protocol = topology.settings.cluster_route_protocol;
+    state.routes.insert(key, Route { target, protocol, scope: SCOPE_UNIVERSE, source: None });
 }

@@ -7,6 +7,7 @@ use kernel::{
     Link, LinkKind, Route, RouteKey, RouteTarget, SCOPE_LINK, SCOPE_UNIVERSE, State, TABLE_MAIN,
 };
 use model::EncapsulationMode::{self, Always, CrossSubnet, Never};
+use model::config::{NetworkingBackend as Backend, ProgramClusterRoutes as ClusterRoutes};
 use proptest::prelude::*;
 use std::net::IpAddr;
 
@@ -30,11 +31,8 @@ fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
         [("0.0.0.0/0", Some("10.30.0.1"), SCOPE_UNIVERSE), ("10.30.0.0/24", None, SCOPE_LINK)]
     {
         let key = RouteKey { table: TABLE_MAIN, destination: net(destination), metric: 0 };
-        let target = RouteTarget::Via {
-            device: "ens5".to_owned(),
-            gateway: gateway.map(ip),
-            onlink: false,
-        };
+        let target =
+            RouteTarget::Via { device: "ens5".to_owned(), gateway: gateway.map(ip), onlink: false };
         facts.routes.insert(key, Route { target, protocol: 2, scope, source: None });
     }
     let node = |address: &str, tunnel: &str| RemoteNode {

@@ -3,6 +3,7 @@
 use ipnet::{IpNet, Ipv4Net};
 use kernel::{Link, Mac, Route, RouteKey, RouteTarget};
 use model::EncapsulationMode;
+use model::config::{NetworkingBackend, ProgramClusterRoutes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -108,38 +109,13 @@ impl Facts {
     }
 }
 
-/// Who routes between nodes: CALICO_NETWORKING_BACKEND.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Backend {
-    /// BGP, and VXLAN beside it.
-    #[default]
-    Bird,
-    /// No BGP.
-    Vxlan,
-    /// Nobody: pods of other nodes are somebody else's business.
-    None,
-}
-
-/// FelixConfiguration `programClusterRoutes`: which pools' routes come from block affinities.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "Calico's own words")]
-pub enum ClusterRoutes {
-    #[default]
-    Disabled,
-    Enabled,
-    #[serde(rename = "EnabledIPIPOnly")]
-    EnabledIpipOnly,
-    EnabledNoEncapOnly,
-}
-
 /// Settings that a plan needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settings {
     /// CALICO_NETWORKING_BACKEND.
-    pub backend: Backend,
+    pub backend: NetworkingBackend,
     /// `programClusterRoutes`.
-    pub program_cluster_routes: ClusterRoutes,
+    pub program_cluster_routes: ProgramClusterRoutes,
     /// `vxlanVNI`.
     pub vxlan_vni: u32,
     /// `vxlanPort`.
@@ -148,23 +124,26 @@ pub struct Settings {
     pub vxlan_mtu: u32,
     /// `mtuIfacePattern` has matched these devices.
     pub mtu_devices: BTreeSet<String>,
-    /// `interfacePrefix`.
-    pub interface_prefix: String,
-    /// `deviceRouteProtocol` of routes to workloads.
+    /// `interfacePrefix`: starts of the names of workloads' devices.
+    pub interface_prefixes: BTreeSet<String>,
+    /// `proto` of routes to workloads.
     pub device_route_protocol: u8,
+    /// `proto` of routes to other nodes' blocks, and of blackholes.
+    pub cluster_route_protocol: u8,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
         Settings {
-            backend: Backend::Bird,
-            program_cluster_routes: ClusterRoutes::Disabled,
+            backend: NetworkingBackend::Bird,
+            program_cluster_routes: ProgramClusterRoutes::Disabled,
             vxlan_vni: 4096,
             vxlan_port: 4789,
             vxlan_mtu: 0,
             mtu_devices: BTreeSet::new(),
-            interface_prefix: "cali".to_owned(),
+            interface_prefixes: ["cali".to_owned()].into(),
             device_route_protocol: kernel::PROTOCOL_BOOT,
+            cluster_route_protocol: kernel::PROTOCOL_CALICO,
         }
     }
 }

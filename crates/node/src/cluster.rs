@@ -1,0 +1,349 @@
+//! The node's picture of the cluster: what the datastore told, kept as what a plan needs.
+
+use ipnet::{IpNet, Ipv4Net};
+use model::{
+    Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
+    WorkloadEndpoint,
+};
+use plan::{Pool, RemoteNode, Topology, Workload};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use crate::api::WorkloadId;
+use crate::settings;
+use model::config::Resolved;
+
+/// What is known of the cluster. The topology is kept up to date with every event.
+#[derive(Debug)]
+pub struct Cluster {
+    topology: Topology,
+    environment: Vec<(String, String)>,
+    labels: BTreeMap<String, String>,
+    pools: BTreeMap<String, IpPool>,
+    felix: BTreeMap<String, FelixConfiguration>,
+    own_blocks: BTreeMap<IpNet, Entry>,
+    borrowed: BTreeMap<IpNet, Vec<(IpAddr, String)>>,
+    endpoints: BTreeMap<Key, Endpoint>,
+    information: Option<ClusterInformation>,
+    own_tunnel: bool,
+    unreadable: BTreeMap<Key, String>,
+    setting_warnings: Vec<String>,
+    announced: BTreeSet<String>,
+}
+
+/// A local endpoint: the datastore's, or one being added.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Endpoint {
+    pub(crate) container_id: String,
+    pub(crate) interface: String,
+    pub(crate) addresses: BTreeSet<IpNet>,
+}
+
+impl Cluster {
+    /// Nothing known yet but the node's own name and environment.
+    pub fn new(node: &str, environment: Vec<(String, String)>) -> Cluster {
+        let topology = Topology { node: node.to_owned(), ..Topology::default() };
+        let mut cluster = Cluster {
+            topology,
+            environment,
+            labels: BTreeMap::new(),
+            pools: BTreeMap::new(),
+            felix: BTreeMap::new(),
+            own_blocks: BTreeMap::new(),
+            borrowed: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            information: None,
+            own_tunnel: false,
+            unreadable: BTreeMap::new(),
+            setting_warnings: Vec::new(),
+            announced: BTreeSet::new(),
+        };
+        cluster.configure();
+        cluster
+    }
+
+    /// The input of a plan.
+    pub fn topology(&self) -> &Topology {
+        &self.topology
+    }
+
+    /// All pools by name.
+    pub fn pools(&self) -> &BTreeMap<String, IpPool> {
+        &self.pools
+    }
+
+    /// This node's labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// The blocks this node holds, as told last.
+    pub fn own_blocks(&self) -> Vec<Entry> {
+        self.own_blocks.values().cloned().collect()
+    }
+
+    /// False while a migration has the datastore locked.
+    pub fn datastore_ready(&self) -> bool {
+        let information = self.information.as_ref();
+        information.and_then(|info| info.spec.datastore_ready).unwrap_or(true)
+    }
+
+    /// This node's name.
+    pub(crate) fn node(&self) -> &str {
+        &self.topology.node
+    }
+
+    /// Whether the Node resource carries a VXLAN tunnel address.
+    pub(crate) fn has_tunnel_address(&self) -> bool {
+        self.own_tunnel
+    }
+
+    /// `bird`, `vxlan` or `none`.
+    pub fn backend_name(&self) -> &'static str {
+        self.topology.settings.backend.as_str()
+    }
+
+    /// What is wrong with objects and settings, each with its name.
+    pub fn warnings(&self) -> Vec<String> {
+        let unreadable = self.unreadable.iter().map(|(key, why)| {
+            format!("{key} is ignored, as it cannot be read: {why}; write it anew with calicoctl")
+        });
+        unreadable.chain(self.setting_warnings.iter().cloned()).collect()
+    }
+
+    /// The kernel's side that isn't ours.
+    pub(crate) fn set_facts(&mut self, mut facts: plan::Facts) {
+        // Facts may have been gathered before an interface that the plugin announced was made.
+        self.announced.retain(|interface| !facts.workload_links.contains(interface));
+        facts.workload_links.extend(self.announced.iter().cloned());
+        if self.topology.facts.links != facts.links {
+            self.topology.facts = facts;
+            self.configure();
+        } else {
+            self.topology.facts = facts;
+        }
+    }
+
+    /// Takes an object as it is now.
+    pub(crate) fn changed(&mut self, entry: Entry) {
+        match Value::decode(&entry) {
+            Ok(value) => {
+                self.unreadable.remove(&entry.key);
+                self.take(entry, value);
+            }
+            Err(why) => {
+                self.deleted(&entry.key);
+                self.unreadable.insert(entry.key, why.to_string());
+            }
+        }
+    }
+
+    fn take(&mut self, entry: Entry, value: Value) {
+        match value {
+            Value::IpPool(pool) => {
+                self.pools.insert(pool.metadata.name.clone(), *pool);
+                self.replan_pools();
+            }
+            Value::Node(node) => self.node_changed(&node),
+            Value::FelixConfiguration(felix) => {
+                self.felix.insert(felix.metadata.name.clone(), *felix);
+                self.configure();
+            }
+            Value::Block(block) => self.block_changed(entry, &block),
+            Value::WorkloadEndpoint(endpoint) => self.endpoint_changed(entry.key, &endpoint),
+            Value::ClusterInformation(information) => self.information = Some(*information),
+            Value::BgpConfiguration(_)
+            | Value::BgpPeer(_)
+            | Value::Profile(_)
+            | Value::Affinity(_)
+            | Value::Handle(_)
+            | Value::IpamConfig(_) => {}
+        }
+    }
+
+    /// Takes note that an object is gone.
+    pub(crate) fn deleted(&mut self, key: &Key) {
+        self.unreadable.remove(key);
+        match key {
+            Key::Block(block) => self.block_deleted(*block),
+            Key::Resource { kind: Kind::IpPool, name, .. } => {
+                self.pools.remove(name);
+                self.replan_pools();
+            }
+            Key::Resource { kind: Kind::Node, name, .. } => {
+                if *name == self.topology.node {
+                    self.labels.clear();
+                } else {
+                    self.topology.nodes.remove(name);
+                }
+            }
+            Key::Resource { kind: Kind::FelixConfiguration, name, .. } => {
+                self.felix.remove(name);
+                self.configure();
+            }
+            Key::Resource { kind: Kind::WorkloadEndpoint, .. } => {
+                self.endpoints.remove(key);
+                self.replan_workloads();
+            }
+            Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
+            Key::Resource { .. } | Key::Affinity { .. } | Key::Handle(_) | Key::IpamConfig => {}
+        }
+    }
+
+    fn node_changed(&mut self, node: &model::Node) {
+        let bgp = node.spec.bgp.as_ref();
+        let address: Option<Ipv4Net> =
+            bgp.and_then(|bgp| bgp.ipv4_address.as_deref()).and_then(|text| text.parse().ok());
+        let vxlan = node.spec.ipv4_vxlan_tunnel_addr.as_deref().and_then(|text| text.parse().ok());
+        if node.metadata.name == self.topology.node {
+            self.topology.address = address;
+            self.own_tunnel = vxlan.is_some();
+            self.topology.vxlan_address = vxlan;
+            self.labels = node.metadata.labels.clone();
+            return;
+        }
+        let mac = node.spec.vxlan_tunnel_mac_addr.as_deref().and_then(|text| text.parse().ok());
+        let remote = RemoteNode {
+            address: address.map(|net| net.addr()),
+            vxlan_address: vxlan,
+            vxlan_mac: mac,
+        };
+        self.topology.nodes.insert(node.metadata.name.clone(), remote);
+    }
+
+    fn block_changed(&mut self, entry: Entry, block: &Block) {
+        let cidr = block.cidr;
+        let affinity = block.affinity.as_deref();
+        let owner = affinity.and_then(|text| text.strip_prefix("host:")).map(str::to_owned);
+        if owner.as_deref() == Some(self.topology.node.as_str()) {
+            self.own_blocks.insert(cidr, entry);
+        } else {
+            self.own_blocks.remove(&cidr);
+        }
+        self.borrowed.insert(cidr, borrowed(block, owner.as_deref()));
+        self.borrowed.retain(|_, addresses| !addresses.is_empty());
+        self.replan_borrowed();
+        match owner {
+            Some(owner) => self.topology.blocks.insert(cidr, owner),
+            None => self.topology.blocks.remove(&cidr),
+        };
+    }
+
+    fn block_deleted(&mut self, block: IpNet) {
+        self.own_blocks.remove(&block);
+        self.topology.blocks.remove(&block);
+        self.borrowed.remove(&block);
+        self.replan_borrowed();
+    }
+
+    fn endpoint_changed(&mut self, key: Key, endpoint: &WorkloadEndpoint) {
+        let spec = &endpoint.spec;
+        if spec.node != self.topology.node {
+            return;
+        }
+        let addresses = spec.ip_networks.iter().filter_map(|text| text.parse().ok()).collect();
+        self.set_endpoint(
+            key,
+            Endpoint {
+                container_id: spec.container_id.clone(),
+                interface: spec.interface_name.clone(),
+                addresses,
+            },
+        );
+    }
+
+    /// A local endpoint is to be routed, before the datastore has told of it.
+    pub(crate) fn set_endpoint(&mut self, key: Key, endpoint: Endpoint) {
+        self.endpoints.insert(key, endpoint);
+        self.replan_workloads();
+    }
+
+    /// The interface exists: the plugin has said so, whether or not the facts have come yet.
+    pub(crate) fn interface_exists(&mut self, interface: &str) {
+        if self.topology.facts.workload_links.insert(interface.to_owned()) {
+            self.announced.insert(interface.to_owned());
+        }
+    }
+
+    /// The interface is going: the plugin has said so.
+    pub(crate) fn interface_gone(&mut self, interface: &str) {
+        self.announced.remove(interface);
+    }
+
+    /// A container's endpoint is gone, whatever the datastore still says.
+    pub(crate) fn remove_endpoint(&mut self, id: &WorkloadId) {
+        let key = crate::workload::key(&self.topology.node, id);
+        if self.endpoints.get(&key).is_some_and(|e| e.container_id == id.container_id) {
+            self.endpoints.remove(&key);
+            self.replan_workloads();
+        }
+    }
+
+    /// The local endpoint of a container, if it is known.
+    pub(crate) fn endpoint(&self, id: &WorkloadId) -> Option<&Endpoint> {
+        let key = crate::workload::key(&self.topology.node, id);
+        self.endpoints.get(&key).filter(|e| e.container_id == id.container_id)
+    }
+
+    fn replan_pools(&mut self) {
+        let pools = self.pools.values().filter_map(|pool| {
+            Some(Pool {
+                name: pool.metadata.name.clone(),
+                cidr: pool.spec.cidr.parse().ok()?,
+                ipip: pool.spec.ipip_mode,
+                vxlan: pool.spec.vxlan_mode,
+                nat_outgoing: pool.spec.nat_outgoing,
+            })
+        });
+        self.topology.pools = pools.collect();
+    }
+
+    fn replan_borrowed(&mut self) {
+        self.topology.borrowed = self.borrowed.values().flatten().cloned().collect();
+    }
+
+    fn replan_workloads(&mut self) {
+        let mut workloads: BTreeMap<String, Workload> = BTreeMap::new();
+        for endpoint in self.endpoints.values() {
+            let workload = workloads.entry(endpoint.interface.clone()).or_default();
+            workload.addresses.extend(endpoint.addresses.iter().copied());
+        }
+        self.topology.workloads = workloads;
+    }
+
+    fn configure(&mut self) {
+        let felix: Vec<FelixConfiguration> = self.felix.values().cloned().collect();
+        let environment = self.environment.iter().cloned();
+        let resolved = Resolved::new(environment, &felix, &self.topology.node, &self.labels);
+        self.topology.settings = settings::plan(&resolved, &self.topology.facts);
+        self.setting_warnings = settings::warnings(&resolved);
+    }
+}
+
+/// Addresses of a block held by another node than the one that routes the block.
+fn borrowed(block: &Block, owner: Option<&str>) -> Vec<(IpAddr, String)> {
+    let holder = |allocation: &Option<usize>| {
+        let attributes = block.attributes.get((*allocation)?)?;
+        attributes.secondary.as_ref()?.get("node").cloned()
+    };
+    let held = block.allocations.iter().enumerate();
+    held.filter_map(|(ordinal, allocation)| {
+        let node = holder(allocation).filter(|node| Some(node.as_str()) != owner)?;
+        Some((address_at(block.cidr, ordinal)?, node))
+    })
+    .collect()
+}
+
+/// The block's address of an ordinal.
+fn address_at(block: IpNet, ordinal: usize) -> Option<IpAddr> {
+    match block.network() {
+        IpAddr::V4(first) => {
+            let offset = u32::try_from(ordinal).ok()?;
+            Some(IpAddr::V4(u32::from(first).checked_add(offset)?.into()))
+        }
+        IpAddr::V6(first) => {
+            let offset = u128::try_from(ordinal).ok()?;
+            Some(IpAddr::V6(u128::from(first).checked_add(offset)?.into()))
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! All that can happen to a node, and all it can ask for.
+
+use crate::api::{DeleteWorkload, Reply, Request};
+use model::{Entry, IpPool, WorkloadEndpoint};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Names one request on the agent's socket.
+pub type RequestId = u64;
+
+/// All that can happen to a node.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Event {
+    /// The datastore told something.
+    Datastore(model::DatastoreEvent),
+    /// The kernel's side that isn't ours has changed.
+    Facts(Box<plan::Facts>),
+    /// A program of this node asks.
+    Request {
+        /// Which request; the answer carries it too.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+    },
+    /// An [`Effect::Assign`] is done.
+    Assigned {
+        /// Whose.
+        id: RequestId,
+        /// The addresses, or why not.
+        result: Result<Vec<IpAddr>, Refusal>,
+    },
+    /// An [`Effect::WriteEndpoint`] or [`Effect::Remove`] is done.
+    Written {
+        /// Whose.
+        id: RequestId,
+        /// What became of it.
+        written: Written,
+    },
+    /// A plan has been applied, as far as it could be.
+    Applied {
+        /// Which plan.
+        generation: u64,
+        /// What the kernel refused.
+        failures: Vec<ApplyFailure>,
+    },
+    /// An [`Effect::TunnelAddress`] is done.
+    TunnelAddress {
+        /// Whether an address was wanted.
+        wanted: bool,
+        /// Why it failed.
+        result: Result<(), String>,
+    },
+    /// The inbox is empty: time to plan.
+    Idle,
+}
+
+/// What the kernel refused of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplyFailure {
+    /// The device, route or table concerned, as `ip` or `nft` would name it.
+    pub object: String,
+    /// The workload interface concerned, if one is.
+    pub interface: Option<String>,
+    /// The object, the cause and the next step.
+    pub message: String,
+}
+
+/// Why a datastore operation for a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Worth trying again later.
+    pub retry: bool,
+    /// The object, the cause and the next step.
+    pub message: String,
+}
+
+/// What became of a datastore write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Written {
+    /// The endpoint is stored.
+    Endpoint(Result<(), Refusal>),
+    /// The endpoint is removed and its addresses are released; or both are left in the spool.
+    Removed,
+}
+
+/// All that a node can ask for.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Make the kernel like this. A newer plan supersedes older ones that wait.
+    Apply {
+        /// Counts plans.
+        generation: u64,
+        /// The whole of it.
+        plan: Box<plan::Plan>,
+    },
+    /// Assign addresses; answer with [`Event::Assigned`].
+    Assign {
+        /// For which request.
+        id: RequestId,
+        /// What is wanted.
+        assign: Box<Assign>,
+    },
+    /// Store the endpoint, replacing one of the same name; answer with [`Event::Written`].
+    WriteEndpoint {
+        /// For which request.
+        id: RequestId,
+        /// The endpoint.
+        endpoint: Box<WorkloadEndpoint>,
+    },
+    /// Remove the endpoint (if it is still this container's) and release its addresses; what can't be
+    /// done now goes to the spool. Answer with [`Event::Written`].
+    Remove {
+        /// For which request.
+        id: RequestId,
+        /// Whose.
+        delete: DeleteWorkload,
+    },
+    /// Give (`Some`: from these pools) or release (`None`) this node's VXLAN tunnel address, in the
+    /// datastore; answer with [`Event::TunnelAddress`].
+    TunnelAddress {
+        /// Pools to take it from.
+        pools: Option<Vec<IpPool>>,
+    },
+    /// Answer a request.
+    Reply {
+        /// Which.
+        id: RequestId,
+        /// The answer.
+        reply: Reply,
+    },
+}
+
+/// What [`Effect::Assign`] wants.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assign {
+    /// The IPAM handle, `<network>.<container id>`.
+    pub handle: String,
+    /// Who will hold the addresses: `pod`, `namespace`, `node`, `timestamp` is added by the agent.
+    pub attributes: BTreeMap<String, String>,
+    /// IPv4 addresses wanted, and the pools to take them from.
+    pub ipv4: (usize, Vec<IpPool>),
+    /// IPv6 addresses wanted, and the pools to take them from.
+    pub ipv6: (usize, Vec<IpPool>),
+    /// These very addresses, instead of any.
+    pub requested: Vec<IpAddr>,
+    /// The blocks this node holds, as the datastore told them last.
+    pub own_blocks: Vec<Entry>,
+}

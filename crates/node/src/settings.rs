@@ -1,0 +1,36 @@
+//! From configuration parameters to what a plan needs.
+
+use model::config::{self, Resolved, Warning};
+use plan::{Facts, Settings};
+
+/// `deviceRouteProtocol`'s default, which leaves cluster routes at proto 80.
+const ROUTE_PROTOCOL_DEFAULT: u8 = kernel::PROTOCOL_BOOT;
+
+/// The settings of a plan; `mtuIfacePattern` is matched against the devices there are.
+pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
+    let pattern = resolved.get(&config::MTU_IFACE_PATTERN);
+    let uplinks = facts.links.keys().filter(|device| pattern.is_match(device));
+    let prefixes = resolved.get(&config::INTERFACE_PREFIX);
+    let route_protocol = resolved.get(&config::DEVICE_ROUTE_PROTOCOL);
+    Settings {
+        backend: resolved.get(&config::NETWORKING_BACKEND),
+        program_cluster_routes: resolved.get(&config::PROGRAM_CLUSTER_ROUTES),
+        vxlan_vni: resolved.get(&config::VXLAN_VNI),
+        vxlan_port: resolved.get(&config::VXLAN_PORT),
+        vxlan_mtu: resolved.get(&config::VXLAN_MTU),
+        mtu_devices: uplinks.cloned().collect(),
+        interface_prefixes: prefixes.into_iter().collect(),
+        device_route_protocol: route_protocol,
+        cluster_route_protocol: match route_protocol {
+            ROUTE_PROTOCOL_DEFAULT => kernel::PROTOCOL_CALICO,
+            other => other,
+        },
+    }
+}
+
+/// What is wrong with the configuration. Calico's parameters that change nothing here are not in it: real
+/// manifests set dozens, and the log names them once.
+pub(crate) fn warnings(resolved: &Resolved) -> Vec<String> {
+    let telling = resolved.warnings().iter().chain(resolved.refusals());
+    telling.filter(|w| !matches!(w, Warning::NotActedOn { .. })).map(ToString::to_string).collect()
+}

@@ -1,0 +1,49 @@
+//! Whether this node needs an address on `vxlan.calico`.
+
+use crate::cluster::Cluster;
+use crate::event::Effect;
+use crate::pools;
+
+/// The tunnel address's course: at most one datastore operation under way.
+#[derive(Debug, Default)]
+pub(crate) struct Tunnel {
+    under_way: bool,
+    done_for: Option<Vec<model::IpPool>>,
+    problem: Option<String>,
+}
+
+impl Tunnel {
+    /// Asks for an address when VXLAN pools select this node, and for its release when none does.
+    pub(crate) fn settle(&mut self, cluster: &Cluster) -> Vec<Effect> {
+        if self.under_way {
+            return vec![];
+        }
+        let pools = pools::for_vxlan_tunnel(cluster);
+        let wanted = !pools.is_empty();
+        if wanted == cluster.has_tunnel_address() && self.done_for.as_ref() == Some(&pools) {
+            return vec![];
+        }
+        if !wanted && !cluster.has_tunnel_address() {
+            self.done_for = Some(pools);
+            return vec![];
+        }
+        self.under_way = true;
+        self.done_for = Some(pools.clone());
+        vec![Effect::TunnelAddress { pools: wanted.then_some(pools) }]
+    }
+
+    /// The operation is over. A failure is tried again with the next plan after the agent's pause.
+    pub(crate) fn on_result(&mut self, wanted: bool, result: Result<(), String>) {
+        self.under_way = false;
+        self.problem = result.err().map(|why| {
+            self.done_for = None;
+            let verb = if wanted { "got" } else { "released" };
+            format!("the address of vxlan.calico could not be {verb}: {why}")
+        });
+    }
+
+    /// What went wrong last.
+    pub(crate) fn problem(&self) -> Option<String> {
+        self.problem.clone()
+    }
+}

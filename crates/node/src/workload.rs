@@ -1,0 +1,350 @@
+//! The course of CNI requests: addresses, endpoint, route, answer.
+//!
+//! ```text
+//!  ADD: [in sync?] ─▶ Assigning ─▶ Settling { stored?, applied? } ─▶ reply
+//!                        └── refused ──────┴─▶ Undoing ─▶ reply Failed
+//!  DEL: Removing ─▶ reply
+//! ```
+
+use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, WorkloadId};
+use crate::cluster::{Cluster, Endpoint};
+use crate::event::{ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
+use crate::pools;
+use ipnet::IpNet;
+use model::{Key, Kind, WorkloadEndpoint, WorkloadEndpointSpec, names};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// Requests under way at most; more are told to come again.
+const REQUESTS_MAX: usize = 1024;
+/// A pod's service account, until the Kubernetes datastore says another.
+const SERVICE_ACCOUNT: &str = "default";
+
+/// All requests under way.
+#[derive(Debug, Default)]
+pub(crate) struct Requests {
+    adds: BTreeMap<RequestId, Add>,
+    removals: BTreeMap<RequestId, Option<Refusal>>,
+    applied: u64,
+}
+
+#[derive(Debug)]
+struct Add {
+    request: AddWorkload,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Waiting,
+    Assigning,
+    Settling { addresses: Vec<IpNet>, stored: bool, generation: Option<u64>, applied: bool },
+}
+
+impl Requests {
+    /// The newest plan that the kernel has taken.
+    pub(crate) fn applied_generation(&self) -> u64 {
+        self.applied
+    }
+
+    /// Takes an ADD. It starts with the next plan, once the node is in sync.
+    pub(crate) fn add(
+        &mut self,
+        id: RequestId,
+        request: AddWorkload,
+        cluster: &mut Cluster,
+    ) -> Vec<Effect> {
+        if self.adds.len() + self.removals.len() >= REQUESTS_MAX {
+            let message = format!("{REQUESTS_MAX} requests are under way on this node; try again");
+            return vec![failed(id, Refusal { retry: true, message })];
+        }
+        cluster.interface_exists(&request.host_interface);
+        self.adds.insert(id, Add { request, stage: Stage::Waiting });
+        vec![]
+    }
+
+    /// Starts what has waited for the node to be in sync.
+    pub(crate) fn start_waiting(&mut self, cluster: &mut Cluster) -> Vec<Effect> {
+        let waiting = self.adds.iter().filter(|(_, add)| matches!(add.stage, Stage::Waiting));
+        let ids: Vec<RequestId> = waiting.map(|(id, _)| *id).collect();
+        ids.into_iter().flat_map(|id| self.start(id, cluster)).collect()
+    }
+
+    fn start(&mut self, id: RequestId, cluster: &mut Cluster) -> Vec<Effect> {
+        let Some(add) = self.adds.get_mut(&id) else { return vec![] };
+        if !cluster.datastore_ready() {
+            self.adds.remove(&id);
+            let message = "Calico is currently not ready to process requests: \
+                           ClusterInformation(default) says datastoreReady: false, as during a \
+                           migration; `calicoctl datastore migrate unlock` ends one"
+                .to_owned();
+            return vec![failed(id, Refusal { retry: true, message })];
+        }
+        if let Some(known) = cluster.endpoint(&add.request.id) {
+            // The runtime asks again for what it has got already: the same answer, nothing new.
+            let addresses: Vec<IpNet> = known.addresses.iter().copied().collect();
+            add.stage =
+                Stage::Settling { addresses, stored: true, generation: None, applied: false };
+            return vec![];
+        }
+        match &add.request.addresses {
+            AddressSource::Given(addresses) => {
+                let addresses = addresses.iter().map(|net| IpNet::from(net.addr())).collect();
+                self.settle(id, addresses, cluster)
+            }
+            AddressSource::CalicoIpam { .. } => {
+                match assign(&add.request, cluster) {
+                    Ok(assign) => {
+                        add.stage = Stage::Assigning;
+                        vec![Effect::Assign { id, assign: Box::new(assign) }]
+                    }
+                    Err(message) => {
+                        self.adds.remove(&id);
+                        vec![failed(id, Refusal { retry: false, message })]
+                    }
+                }
+            }
+        }
+    }
+
+    /// Addresses have come, or not.
+    pub(crate) fn on_assigned(
+        &mut self,
+        id: RequestId,
+        result: Result<Vec<IpAddr>, Refusal>,
+        cluster: &mut Cluster,
+    ) -> Vec<Effect> {
+        match result {
+            Ok(addresses) => {
+                self.settle(id, addresses.into_iter().map(IpNet::from).collect(), cluster)
+            }
+            Err(refusal) => match self.adds.remove(&id) {
+                Some(_) => vec![failed(id, refusal)],
+                None => vec![],
+            },
+        }
+    }
+
+    /// The addresses stand: route them and store the endpoint.
+    fn settle(
+        &mut self,
+        id: RequestId,
+        addresses: Vec<IpNet>,
+        cluster: &mut Cluster,
+    ) -> Vec<Effect> {
+        let Some(add) = self.adds.get_mut(&id) else { return vec![] };
+        let request = &add.request;
+        let endpoint = endpoint(cluster.node(), request, &addresses);
+        cluster.set_endpoint(
+            key(cluster.node(), &request.id),
+            Endpoint {
+                container_id: request.id.container_id.clone(),
+                interface: request.host_interface.clone(),
+                addresses: addresses.iter().copied().collect(),
+            },
+        );
+        add.stage = Stage::Settling { addresses, stored: false, generation: None, applied: false };
+        vec![Effect::WriteEndpoint { id, endpoint: Box::new(endpoint) }]
+    }
+
+    /// A datastore write is done.
+    pub(crate) fn on_written(&mut self, id: RequestId, written: Written) -> Vec<Effect> {
+        match written {
+            Written::Endpoint(Ok(())) => {
+                if let Some(Add { stage: Stage::Settling { stored, .. }, .. }) =
+                    self.adds.get_mut(&id)
+                {
+                    *stored = true;
+                }
+                self.finish()
+            }
+            Written::Endpoint(Err(refusal)) => self.undo(id, refusal),
+            Written::Removed => match self.removals.remove(&id) {
+                Some(Some(refusal)) => vec![failed(id, refusal)],
+                Some(None) => vec![Effect::Reply { id, reply: Reply::Done }],
+                None => vec![],
+            },
+        }
+    }
+
+    /// Plans made so far contain every endpoint that is settling.
+    pub(crate) fn settled(&mut self, newest: u64) -> Vec<Effect> {
+        for add in self.adds.values_mut() {
+            if let Stage::Settling { generation, applied, .. } = &mut add.stage {
+                let generation = *generation.get_or_insert(newest);
+                *applied = *applied || generation <= self.applied;
+            }
+        }
+        self.finish()
+    }
+
+    /// The kernel has taken a plan.
+    pub(crate) fn on_applied(&mut self, newest: u64, failures: &[ApplyFailure]) -> Vec<Effect> {
+        self.applied = self.applied.max(newest);
+        let mut broken = Vec::new();
+        for (id, add) in &mut self.adds {
+            let Stage::Settling { generation: Some(generation), applied, .. } = &mut add.stage
+            else {
+                continue;
+            };
+            if *generation > newest {
+                continue;
+            }
+            let own = |f: &&ApplyFailure| f.interface.as_ref() == Some(&add.request.host_interface);
+            match failures.iter().find(own) {
+                None => *applied = true,
+                Some(failure) => broken.push((
+                    *id,
+                    Refusal { retry: true, message: failure.message.clone() },
+                )),
+            }
+        }
+        let mut effects: Vec<Effect> =
+            broken.into_iter().flat_map(|(id, refusal)| self.undo(id, refusal)).collect();
+        effects.extend(self.finish());
+        effects
+    }
+
+    /// Answers every ADD that is stored and applied.
+    fn finish(&mut self) -> Vec<Effect> {
+        let done = |add: &Add| {
+            matches!(add.stage, Stage::Settling { stored: true, applied: true, .. })
+        };
+        let finished = self.adds.extract_if(.., |_, add| done(add));
+        let answers = finished.filter_map(|(id, add)| match add.stage {
+            Stage::Settling { addresses, .. } => {
+                Some(Effect::Reply { id, reply: Reply::Added { addresses } })
+            }
+            Stage::Waiting | Stage::Assigning => None,
+        });
+        answers.collect()
+    }
+
+    /// Takes back what an ADD has done, then answers with the refusal.
+    fn undo(&mut self, id: RequestId, refusal: Refusal) -> Vec<Effect> {
+        let Some(add) = self.adds.remove(&id) else { return vec![] };
+        let release = matches!(add.request.addresses, AddressSource::CalicoIpam { .. });
+        self.removals.insert(id, Some(refusal));
+        let delete = DeleteWorkload {
+            id: add.request.id,
+            host_interface: add.request.host_interface,
+            release_addresses: release,
+        };
+        vec![Effect::Remove { id, delete }]
+    }
+
+    /// Takes a DEL: the route goes with the next plan, the rest at once.
+    pub(crate) fn delete(
+        &mut self,
+        id: RequestId,
+        delete: DeleteWorkload,
+        cluster: &mut Cluster,
+    ) -> Vec<Effect> {
+        cluster.remove_endpoint(&delete.id);
+        cluster.interface_gone(&delete.host_interface);
+        self.removals.insert(id, None);
+        vec![Effect::Remove { id, delete }]
+    }
+
+    /// CHECK: the endpoint is known under this container.
+    pub(crate) fn check(&self, check: &DeleteWorkload, cluster: &Cluster) -> Reply {
+        match cluster.endpoint(&check.id) {
+            Some(endpoint) if endpoint.interface == check.host_interface => Reply::Done,
+            Some(endpoint) => Reply::Failed {
+                retry: false,
+                message: format!(
+                    "workload endpoint {} is on {}, not on {}; delete the pod to have it made anew",
+                    name(cluster.node(), &check.id),
+                    endpoint.interface,
+                    check.host_interface
+                ),
+            },
+            None => Reply::Failed {
+                retry: false,
+                message: format!(
+                    "workload endpoint {} of container {} is not known on this node; \
+                     delete the pod to have it made anew",
+                    name(cluster.node(), &check.id),
+                    check.id.container_id
+                ),
+            },
+        }
+    }
+}
+
+fn failed(id: RequestId, refusal: Refusal) -> Effect {
+    Effect::Reply { id, reply: Reply::Failed { retry: refusal.retry, message: refusal.message } }
+}
+
+/// The WorkloadEndpoint resource's name.
+fn name(node: &str, id: &WorkloadId) -> String {
+    match id.orchestrator.as_str() {
+        "k8s" => names::kubernetes_endpoint(node, &id.pod, &id.interface),
+        _ => names::cni_endpoint(node, &id.container_id, &id.interface),
+    }
+}
+
+/// The WorkloadEndpoint resource's key.
+pub(crate) fn key(node: &str, id: &WorkloadId) -> Key {
+    Key::namespaced(Kind::WorkloadEndpoint, id.namespace.clone(), name(node, id))
+}
+
+fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
+    let AddressSource::CalicoIpam { ipv4, ipv6, ipv4_pools, ipv6_pools, requested } =
+        &request.addresses
+    else {
+        return Err("another IPAM plugin has assigned this endpoint's addresses".to_owned());
+    };
+    let id = &request.id;
+    let mut attributes = BTreeMap::from([("node".to_owned(), cluster.node().to_owned())]);
+    if id.orchestrator == "k8s" {
+        attributes.insert("namespace".to_owned(), id.namespace.clone());
+        attributes.insert("pod".to_owned(), id.pod.clone());
+    }
+    Ok(Assign {
+        handle: names::container_handle(&id.network, &id.container_id),
+        attributes,
+        ipv4: (usize::from(*ipv4), pools::select(cluster, *ipv4, ipv4_pools, pools::Family::V4)?),
+        ipv6: (usize::from(*ipv6), pools::select(cluster, *ipv6, ipv6_pools, pools::Family::V6)?),
+        requested: requested.clone(),
+        own_blocks: cluster.own_blocks(),
+    })
+}
+
+fn endpoint(node: &str, request: &AddWorkload, addresses: &[IpNet]) -> WorkloadEndpoint {
+    let id = &request.id;
+    let kubernetes = id.orchestrator == "k8s";
+    let mut endpoint = WorkloadEndpoint::new(
+        name(node, id),
+        WorkloadEndpointSpec {
+            orchestrator: id.orchestrator.clone(),
+            node: node.to_owned(),
+            container_id: id.container_id.clone(),
+            pod: id.pod.clone(),
+            endpoint: id.interface.clone(),
+            ip_networks: addresses.iter().map(ToString::to_string).collect(),
+            profiles: if kubernetes {
+                vec![
+                    names::namespace_profile(&id.namespace),
+                    names::service_account_profile(&id.namespace, SERVICE_ACCOUNT),
+                ]
+            } else {
+                vec![id.network.clone()]
+            },
+            interface_name: request.host_interface.clone(),
+            mac: request.mac.clone(),
+            workload: if kubernetes { String::new() } else { id.container_id.clone() },
+            ..WorkloadEndpointSpec::default()
+        },
+    );
+    endpoint.metadata.namespace = Some(id.namespace.clone());
+    endpoint.metadata.labels = BTreeMap::from([
+        ("projectcalico.org/namespace".to_owned(), id.namespace.clone()),
+        ("projectcalico.org/orchestrator".to_owned(), id.orchestrator.clone()),
+    ]);
+    if kubernetes {
+        let label = "projectcalico.org/serviceaccount".to_owned();
+        endpoint.metadata.labels.insert(label, SERVICE_ACCOUNT.to_owned());
+    }
+    endpoint
+}
