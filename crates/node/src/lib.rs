@@ -70,7 +70,9 @@ impl Node {
             }
             Event::Request { id, request } => self.on_request(id, request),
             Event::Assigned { id, result } => self.on_assigned(id, result),
-            Event::Written { id, written } => self.requests.on_written(id, written),
+            Event::Written { id, written } => {
+                self.requests.on_written(id, written, &mut self.cluster)
+            }
             Event::Applied { generation, failures } => self.on_applied(generation, failures),
             Event::TunnelAddress { wanted, result } => {
                 self.tunnel.on_result(wanted, result);
@@ -144,7 +146,7 @@ impl Node {
 
     fn on_applied(&mut self, generation: u64, failures: Vec<event::ApplyFailure>) -> Vec<Effect> {
         self.failures = failures.iter().map(|f| (f.object.clone(), f.message.clone())).collect();
-        self.requests.on_applied(generation, &failures)
+        self.requests.on_applied(generation, &failures, &mut self.cluster)
     }
 
     /// Makes a plan of what is known, and hands it on if it differs from the last one.

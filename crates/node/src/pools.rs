@@ -57,10 +57,9 @@ pub(crate) fn for_vxlan_tunnel(cluster: &Cluster) -> Vec<IpPool> {
 }
 
 fn by_name(cluster: &Cluster, wanted: &str, family: Family) -> Result<IpPool, String> {
-    let found = cluster
-        .pools()
-        .values()
-        .find(|pool| (pool.metadata.name == wanted || pool.spec.cidr == wanted) && is_of(pool, family));
+    let found = cluster.pools().values().find(|pool| {
+        (pool.metadata.name == wanted || pool.spec.cidr == wanted) && is_of(pool, family)
+    });
     match found {
         Some(pool) if pool.spec.disabled => Err(format!(
             "IPPool({}) is disabled: enable it, or name another pool in the CNI configuration",

@@ -92,18 +92,16 @@ impl Requests {
                 let addresses = addresses.iter().map(|net| IpNet::from(net.addr())).collect();
                 self.settle(id, addresses, cluster)
             }
-            AddressSource::CalicoIpam { .. } => {
-                match assign(&add.request, cluster) {
-                    Ok(assign) => {
-                        add.stage = Stage::Assigning;
-                        vec![Effect::Assign { id, assign: Box::new(assign) }]
-                    }
-                    Err(message) => {
-                        self.adds.remove(&id);
-                        vec![failed(id, Refusal { retry: false, message })]
-                    }
+            AddressSource::CalicoIpam { .. } => match assign(&add.request, cluster) {
+                Ok(assign) => {
+                    add.stage = Stage::Assigning;
+                    vec![Effect::Assign { id, assign: Box::new(assign) }]
                 }
-            }
+                Err(message) => {
+                    self.adds.remove(&id);
+                    vec![failed(id, Refusal { retry: false, message })]
+                }
+            },
         }
     }
 
@@ -148,7 +146,12 @@ impl Requests {
     }
 
     /// A datastore write is done.
-    pub(crate) fn on_written(&mut self, id: RequestId, written: Written) -> Vec<Effect> {
+    pub(crate) fn on_written(
+        &mut self,
+        id: RequestId,
+        written: Written,
+        cluster: &mut Cluster,
+    ) -> Vec<Effect> {
         match written {
             Written::Endpoint(Ok(())) => {
                 if let Some(Add { stage: Stage::Settling { stored, .. }, .. }) =
@@ -158,7 +161,7 @@ impl Requests {
                 }
                 self.finish()
             }
-            Written::Endpoint(Err(refusal)) => self.undo(id, refusal),
+            Written::Endpoint(Err(refusal)) => self.undo(id, refusal, cluster),
             Written::Removed => match self.removals.remove(&id) {
                 Some(Some(refusal)) => vec![failed(id, refusal)],
                 Some(None) => vec![Effect::Reply { id, reply: Reply::Done }],
@@ -179,7 +182,12 @@ impl Requests {
     }
 
     /// The kernel has taken a plan.
-    pub(crate) fn on_applied(&mut self, newest: u64, failures: &[ApplyFailure]) -> Vec<Effect> {
+    pub(crate) fn on_applied(
+        &mut self,
+        newest: u64,
+        failures: &[ApplyFailure],
+        cluster: &mut Cluster,
+    ) -> Vec<Effect> {
         self.applied = self.applied.max(newest);
         let mut broken = Vec::new();
         for (id, add) in &mut self.adds {
@@ -193,23 +201,21 @@ impl Requests {
             let own = |f: &&ApplyFailure| f.interface.as_ref() == Some(&add.request.host_interface);
             match failures.iter().find(own) {
                 None => *applied = true,
-                Some(failure) => broken.push((
-                    *id,
-                    Refusal { retry: true, message: failure.message.clone() },
-                )),
+                Some(failure) => {
+                    broken.push((*id, Refusal { retry: true, message: failure.message.clone() }))
+                }
             }
         }
         let mut effects: Vec<Effect> =
-            broken.into_iter().flat_map(|(id, refusal)| self.undo(id, refusal)).collect();
+            broken.into_iter().flat_map(|(id, refusal)| self.undo(id, refusal, cluster)).collect();
         effects.extend(self.finish());
         effects
     }
 
     /// Answers every ADD that is stored and applied.
     fn finish(&mut self) -> Vec<Effect> {
-        let done = |add: &Add| {
-            matches!(add.stage, Stage::Settling { stored: true, applied: true, .. })
-        };
+        let done =
+            |add: &Add| matches!(add.stage, Stage::Settling { stored: true, applied: true, .. });
         let finished = self.adds.extract_if(.., |_, add| done(add));
         let answers = finished.filter_map(|(id, add)| match add.stage {
             Stage::Settling { addresses, .. } => {
@@ -221,8 +227,9 @@ impl Requests {
     }
 
     /// Takes back what an ADD has done, then answers with the refusal.
-    fn undo(&mut self, id: RequestId, refusal: Refusal) -> Vec<Effect> {
+    fn undo(&mut self, id: RequestId, refusal: Refusal, cluster: &mut Cluster) -> Vec<Effect> {
         let Some(add) = self.adds.remove(&id) else { return vec![] };
+        cluster.remove_endpoint(&add.request.id);
         let release = matches!(add.request.addresses, AddressSource::CalicoIpam { .. });
         self.removals.insert(id, Some(refusal));
         let delete = DeleteWorkload {
