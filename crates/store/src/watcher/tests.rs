@@ -354,20 +354,22 @@ fn a_compaction_tells_only_the_differences() {
         let meanwhile =
             [Step::Down, Step::Run(30), Step::Put(0), Step::Delete(1), Step::Compact, Step::Up];
         play(&fake, &meanwhile).await;
-        let told = by_key(&read_deletions(&mut receiver).await);
+        let told = by_key(&read_to_deletion(&mut receiver).await);
         let keys = keys();
         let expected = [(keys[0].clone(), vec![(4, false)]), (keys[1].clone(), vec![(5, true)])];
         assert_eq!(told, BTreeMap::from(expected));
     });
 }
 
-/// Reads until the datastore is back.
-async fn read_deletions(receiver: &mut Receiver<DatastoreEvent>) -> Vec<DatastoreEvent> {
+/// Reads up to a deletion, which a list tells last.
+async fn read_to_deletion(receiver: &mut Receiver<DatastoreEvent>) -> Vec<DatastoreEvent> {
     let mut seen = Vec::new();
     loop {
-        match receiver.recv().await.expect("the watcher ends only with its receiver") {
-            DatastoreEvent::Reachable => return seen,
-            event => seen.push(event),
+        let event = receiver.recv().await.expect("the watcher ends only with its receiver");
+        let last = matches!(event, DatastoreEvent::Deleted { .. });
+        seen.push(event);
+        if last {
+            return seen;
         }
     }
 }
