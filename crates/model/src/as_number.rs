@@ -44,12 +44,11 @@ impl<'de> Deserialize<'de> for AsNumber {
         // YAML reads `1.10` as the number 1.1, so a dotted one must be quoted, as for Calico.
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => text.parse().map_err(D::Error::custom),
-            other => other.to_string().parse().map_err(|error: AsNumberError| match other {
-                serde_json::Value::Number(n) if n.is_f64() => {
-                    D::Error::custom(format!("{error}; put a dotted AS number in quotes"))
-                }
-                _ => D::Error::custom(error),
-            }),
+            serde_json::Value::Number(number) if number.is_f64() => {
+                let error = AsNumberError(number.to_string());
+                Err(D::Error::custom(format!("{error}; put a dotted one in quotes")))
+            }
+            other => other.to_string().parse().map_err(D::Error::custom),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod affinity;
 pub mod as_number;
 pub mod block;
 pub mod config;
+pub mod defaults;
 pub mod duration;
 pub mod handle;
 pub mod ipam_config;

@@ -59,7 +59,7 @@ impl<S: Spec> Resource<S> {
 
     /// Fills in Calico's defaults, so that readers need not know them. Idempotent.
     pub fn apply_defaults(&mut self) {
-        self.spec.apply_defaults(&mut self.metadata);
+        crate::defaults::apply(self);
     }
 
     /// The bytes the datastore keeps: the JSON form without `resourceVersion`.

@@ -37,10 +37,9 @@ macro_rules! parameters {
 const PORT: super::ValueType = Integer(0, 65535);
 const MTU: super::ValueType = Integer(0, 65535);
 const SEVERITY: super::ValueType = Choice(LogSeverity::WORDS);
-const IPIP_MODE: super::ValueType =
+const POOL_MODE: super::ValueType =
     Choice(&["Never", "Always", "CrossSubnet", "cross-subnet", "Off"]);
-const VXLAN_MODE: super::ValueType =
-    Choice(&["Never", "Always", "CrossSubnet", "cross-subnet", "Off"]);
+
 const fn felix(
     name: &'static str,
     field: &'static str,
@@ -121,9 +120,9 @@ parameters! {
     /// Range of the default IPv4 pool; unset means 192.168.0.0/16 or another private range, `none` no pool.
     IPV4POOL_CIDR: Option<String> = variable("CALICO_IPV4POOL_CIDR", Text, "");
     /// The default IPv4 pool's ipipMode.
-    IPV4POOL_IPIP: EncapsulationMode = variable("CALICO_IPV4POOL_IPIP", IPIP_MODE, "Never").fatal();
+    IPV4POOL_IPIP: EncapsulationMode = variable("CALICO_IPV4POOL_IPIP", POOL_MODE, "Never").fatal();
     /// The default IPv4 pool's vxlanMode.
-    IPV4POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV4POOL_VXLAN", VXLAN_MODE, "Never").fatal();
+    IPV4POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV4POOL_VXLAN", POOL_MODE, "Never").fatal();
     /// The default IPv4 pool's natOutgoing.
     IPV4POOL_NAT_OUTGOING: bool = variable("CALICO_IPV4POOL_NAT_OUTGOING", Bool, "true").fatal();
     /// The default IPv4 pool's blockSize.
@@ -135,7 +134,7 @@ parameters! {
     /// Range of the default IPv6 pool; unset means a random unique local /48, `none` no pool.
     IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "");
     /// The default IPv6 pool's vxlanMode.
-    IPV6POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV6POOL_VXLAN", VXLAN_MODE, "Never").fatal();
+    IPV6POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal();
     /// The default IPv6 pool's natOutgoing.
     IPV6POOL_NAT_OUTGOING: bool = variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal();
     /// The default IPv6 pool's blockSize.

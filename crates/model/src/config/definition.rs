@@ -24,8 +24,6 @@ pub struct Definition {
     pub acted_on: bool,
     /// A wrong value stops the program instead of giving way to the default.
     pub fatal: bool,
-    /// The value `none` stands for the type's zero.
-    pub none_is_zero: bool,
 }
 
 impl Definition {
@@ -54,7 +52,6 @@ impl Definition {
             doc: "",
             acted_on: false,
             fatal: false,
-            none_is_zero: true,
         }
     }
 
@@ -65,7 +62,7 @@ impl Definition {
         default: &'static str,
     ) -> Definition {
         let local = Definition::local(name, value_type, default);
-        Definition { of_felix: false, none_is_zero: false, ..local }
+        Definition { of_felix: false, ..local }
     }
 
     /// The same with what it does or belongs to.
@@ -80,7 +77,7 @@ impl Definition {
 
     /// The same; a wrong value stops the program, and `none` is a wrong value.
     pub(super) const fn fatal(self) -> Definition {
-        Definition { fatal: true, none_is_zero: false, ..self }
+        Definition { fatal: true, ..self }
     }
 
     /// The environment variable that sets it.
@@ -105,10 +102,7 @@ impl Definition {
     /// # Errors
     /// What the parameter takes instead.
     pub fn parse_variable(&self, text: &str) -> Result<Setting, String> {
-        if text.eq_ignore_ascii_case("none") && self.none_is_zero {
-            return Ok(self.value_type.zero());
-        }
-        self.value_type.parse_text(text)
+        self.none(text).unwrap_or_else(|| self.value_type.parse_text(text))
     }
 
     /// Reads a FelixConfiguration field's value; null is unset.
@@ -116,11 +110,20 @@ impl Definition {
     /// # Errors
     /// What the parameter takes instead.
     pub fn parse_field(&self, value: &serde_json::Value) -> Result<Setting, String> {
-        if value.as_str().is_some_and(|text| text.eq_ignore_ascii_case("none")) && self.none_is_zero
-        {
-            return Ok(self.value_type.zero());
+        let none = value.as_str().and_then(|text| self.none(text));
+        none.unwrap_or_else(|| self.value_type.parse_json(value))
+    }
+
+    // `none` is the zero of Felix's parameters, except those that have none; it is a text elsewhere.
+    fn none(&self, text: &str) -> Option<Result<Setting, String>> {
+        if !self.of_felix || !text.eq_ignore_ascii_case("none") {
+            return None;
         }
-        self.value_type.parse_json(value)
+        Some(if self.fatal {
+            Err(format!("it cannot be none: it takes {}", self.value_type.describe()))
+        } else {
+            Ok(self.value_type.zero())
+        })
     }
 }
 
