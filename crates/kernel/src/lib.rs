@@ -11,7 +11,12 @@
 //!
 //! Must not know: syscalls, Calico's resources.
 
+mod change;
+mod diff;
 pub mod nft;
+mod route_text;
 pub mod state;
 
+pub use change::Change;
+pub use diff::diff;
 pub use state::*;

@@ -1,1 +1,30 @@
-//! Skeleton.
+//! The kernel's surfaces: the only crate with system calls of ours, and with `unsafe`.
+//!
+//! ```text
+//!  netns        namespaces: open, create, run something inside
+//!  rtnetlink    one synchronous socket: links, addresses, routes, neighbours, FDB
+//!  apply        State out of the kernel (read_state), Vec<kernel::Change> into it (apply)
+//!  monitor      what others change, as notices
+//!  nft          nf_tables: read, and apply in one transaction
+//!  sysctl       /proc/sys
+//!  process      processes in namespaces, and process 1's duties
+//! ```
+//!
+//! Every call returns [`Error`], which names the operation, the object, the kernel's own words where it
+//! gave some, and the next step. Nothing here is asynchronous: requests take microseconds, and the one
+//! call that waits ([`monitor::Monitor::wait`]) has a deadline and a file descriptor to poll.
+//!
+//! Owns: sockets, files below `/proc` and `/sys`, namespaces; the netlink crates stay inside.
+//!
+//! Must not know: Calico's resources, what is desired and why.
+
+pub mod apply;
+mod error;
+pub mod monitor;
+pub mod netns;
+pub mod nft;
+pub mod process;
+pub mod rtnetlink;
+pub mod sysctl;
+
+pub use error::Error;

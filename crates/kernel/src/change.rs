@@ -1,0 +1,155 @@
+//! One operation on the kernel.
+
+use crate::{Link, LinkKind, Mac, Route, RouteKey};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+
+/// One operation on the kernel. Prints in `ip`'s words.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Sets a kernel parameter.
+    SetSysctl {
+        /// Below /proc/sys: `net/ipv4/ip_forward`.
+        path: String,
+        /// Its new value.
+        value: String,
+    },
+    /// Makes a device.
+    CreateLink {
+        /// Its name.
+        name: String,
+        /// What it is.
+        link: Link,
+    },
+    /// Changes what can be changed of a device that is there; `None` stays as it is.
+    UpdateLink {
+        /// Its name.
+        name: String,
+        /// Bytes of the largest packet.
+        mtu: Option<u32>,
+        /// Its Ethernet address.
+        mac: Option<Mac>,
+        /// Administratively up.
+        up: Option<bool>,
+    },
+    /// Removes a device, and with it all that belongs to it.
+    DeleteLink {
+        /// Its name.
+        name: String,
+    },
+    /// Gives a device an address.
+    AddAddress {
+        /// The device's name.
+        device: String,
+        /// With the subnet's prefix length.
+        address: IpNet,
+    },
+    /// Takes an address away.
+    DeleteAddress {
+        /// The device's name.
+        device: String,
+        /// With the subnet's prefix length.
+        address: IpNet,
+    },
+    /// Makes a route, in place of another one of the same key, in one step.
+    ReplaceRoute {
+        /// Its table, destination and metric.
+        key: RouteKey,
+        /// Where it leads.
+        route: Route,
+    },
+    /// Removes this very route: not another one of the same key.
+    DeleteRoute {
+        /// Its table, destination and metric.
+        key: RouteKey,
+        /// Where it leads.
+        route: Route,
+    },
+    /// Makes or changes a permanent neighbour entry.
+    SetNeighbor {
+        /// The device's name.
+        device: String,
+        /// The neighbour.
+        address: IpAddr,
+        /// Its Ethernet address.
+        mac: Mac,
+    },
+    /// Removes a neighbour entry.
+    DeleteNeighbor {
+        /// The device's name.
+        device: String,
+        /// The neighbour.
+        address: IpAddr,
+    },
+    /// Makes or changes a VXLAN forwarding entry.
+    SetFdb {
+        /// The VXLAN device's name.
+        device: String,
+        /// The inner destination.
+        mac: Mac,
+        /// The tunnel's other end.
+        remote: IpAddr,
+    },
+    /// Removes a VXLAN forwarding entry.
+    DeleteFdb {
+        /// The VXLAN device's name.
+        device: String,
+        /// The inner destination.
+        mac: Mac,
+        /// The tunnel's other end.
+        remote: IpAddr,
+    },
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Change::SetSysctl { path, value } => write!(f, "sysctl {path}={value}"),
+            Change::CreateLink { name, link } => write!(f, "link add {name} {link}"),
+            Change::UpdateLink { name, mtu, mac, up } => {
+                write!(f, "link set {name}")?;
+                mac.map_or(Ok(()), |mac| write!(f, " address {mac}"))?;
+                mtu.map_or(Ok(()), |mtu| write!(f, " mtu {mtu}"))?;
+                up.map_or(Ok(()), |up| write!(f, " {}", if up { "up" } else { "down" }))
+            }
+            Change::DeleteLink { name } => write!(f, "link del {name}"),
+            Change::AddAddress { device, address } => write!(f, "addr add {address} dev {device}"),
+            Change::DeleteAddress { device, address } => {
+                write!(f, "addr del {address} dev {device}")
+            }
+            Change::ReplaceRoute { key, route } => {
+                write!(f, "route replace {}", key.describe(route))
+            }
+            Change::DeleteRoute { key, route } => write!(f, "route del {}", key.describe(route)),
+            Change::SetNeighbor { device, address, mac } => {
+                write!(f, "neigh replace {address} lladdr {mac} nud permanent dev {device}")
+            }
+            Change::DeleteNeighbor { device, address } => {
+                write!(f, "neigh del {address} dev {device}")
+            }
+            Change::SetFdb { device, mac, remote } => {
+                write!(f, "fdb replace {mac} dev {device} dst {remote} self permanent")
+            }
+            Change::DeleteFdb { device, mac, remote } => {
+                write!(f, "fdb del {mac} dev {device} dst {remote} self")
+            }
+        }
+    }
+}
+
+/// As the end of `ip link add NAME`.
+impl fmt::Display for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.mac.map_or(Ok(()), |mac| write!(f, "address {mac} "))?;
+        write!(f, "mtu {} {}", self.mtu, if self.up { "up " } else { "" })?;
+        match &self.kind {
+            LinkKind::Vxlan { vni, port, local, parent } => {
+                write!(f, "type vxlan id {vni} local {local} dev {parent}")?;
+                write!(f, " dstport {port} nolearning")
+            }
+            LinkKind::Other(kind) => write!(f, "type {kind}"),
+        }
+    }
+}
