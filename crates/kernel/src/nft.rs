@@ -7,8 +7,9 @@
 //!                                           └──▶ apply(): the same on values, for fakes and tests
 //! ```
 //!
-//! Later kinds (verdict maps, concatenations, marks, connection state, NFLOG) are further variants of
-//! [`SetKey`], [`Match`] and [`Verdict`]: each needs its text here and its expressions in `linux::nft`.
+//! Later kinds (verdict maps, concatenations, marks, connection state, NFLOG) are further variants
+//! of [`SetKey`], [`Match`] and [`Verdict`]: each needs its text here and its expressions in
+//! `linux::nft`.
 
 mod change;
 mod check;
@@ -50,7 +51,8 @@ pub struct Table {
 pub struct Set {
     /// What its elements are.
     pub key: SetKey,
-    /// Members. For [`SetKey::Address`] of an interval set: prefixes; otherwise full-length prefixes.
+    /// Members. For [`SetKey::Address`] of an interval set: prefixes; otherwise full-length
+    /// prefixes.
     pub elements: BTreeSet<IpNet>,
     /// Members are prefixes (nft's `flags interval`).
     pub interval: bool,
@@ -92,7 +94,8 @@ pub enum ChainKind {
     Filter,
     Nat,
     Route,
-    /// A base chain read from the kernel that this project never writes, for its type, hook or policy.
+    /// A base chain read from the kernel that this project never writes, for its type, hook or
+    /// policy.
     Foreign,
 }
 
@@ -166,7 +169,8 @@ pub enum Verdict {
     Return,
     Jump(String),
     Goto(String),
-    /// Source address becomes that of the leaving interface; ports chosen at random (`fully-random`).
+    /// Source address becomes that of the leaving interface; ports chosen at random
+    /// (`fully-random`).
     Masquerade,
     /// Neither: count and go on.
     Continue,

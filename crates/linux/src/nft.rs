@@ -23,6 +23,7 @@ mod socket;
 
 pub use monitor::{Heard, NftMonitor};
 
+use crate::netns::NetNs;
 use batch::Batch;
 use kernel::nft::{ChainKind, Change, Edit, Family, Rule, SetKey};
 use nix::errno::Errno;
@@ -47,6 +48,9 @@ pub enum Error {
         /// The system's error.
         source: io::Error,
     },
+    /// The network namespace could not be entered.
+    #[error(transparent)]
+    Namespace(#[from] crate::Error),
     /// The kernel refused to list something.
     #[error("nf_tables does not list {what}: {errno}; {}", next_step(*errno))]
     Read {
@@ -100,7 +104,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the ruleset is not what the change was made for: read it again and take a new difference.
+    /// Whether the ruleset is not what the change was made for: read it again and take a new
+    /// difference.
     pub fn is_conflict(&self) -> bool {
         use Errno::{EBUSY, EEXIST, ENOENT, ENOTEMPTY, ERESTART};
         matches!(
@@ -146,6 +151,14 @@ impl Nft {
     /// The kernel has no netfilter netlink.
     pub fn open() -> Result<Nft, Error> {
         Ok(Nft { socket: NetlinkSocket::open()? })
+    }
+
+    /// Opens a connection in another network namespace; the calling thread stays where it is.
+    ///
+    /// # Errors
+    /// The namespace cannot be entered, or as for [`Nft::open`].
+    pub fn open_in(namespace: &NetNs) -> Result<Nft, Error> {
+        namespace.run(Nft::open)?
     }
 
     /// Makes all `changes` or none, in one transaction. Without changes it does nothing.

@@ -87,7 +87,8 @@ pub struct Refusal {
 /// Carries `changes` out on `tables` by the kernel's rules: all of them or none.
 ///
 /// # Errors
-/// A step names something absent, or deletes a set or chain still referred to; `tables` is unchanged.
+/// A step names something absent, or deletes a set or chain still referred to; `tables` is
+/// unchanged.
 pub fn apply(tables: &mut Vec<Table>, changes: &[Change]) -> Result<(), Refusal> {
     let key = |table: &Table| (table.family, table.name.clone());
     let mut next: BTreeMap<_, _> = tables.iter().map(|table| (key(table), table.clone())).collect();

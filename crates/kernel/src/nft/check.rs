@@ -28,7 +28,8 @@ pub struct Invalid {
 }
 
 impl Table {
-    /// Whether names, limits, families, jump targets and hooks are such that the kernel takes the table.
+    /// Whether names, limits, families, jump targets and hooks are such that the kernel takes the
+    /// table.
     ///
     /// # Errors
     /// The first object that is not.

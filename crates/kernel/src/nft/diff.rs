@@ -7,11 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The changes that turn `actual` into `desired`, in an order that holds within one transaction.
 ///
-/// `actual` holds own tables only: one that is not desired is deleted. What is equal is not touched, so
-/// its counters survive; a chain whose rules differ is emptied and filled again.
+/// `actual` holds own tables only: one that is not desired is deleted. What is equal is not
+/// touched, so its counters survive; a chain whose rules differ is emptied and filled again.
 ///
-/// Within a table: chains that change are emptied, so that nothing refers to what goes; sets and chains
-/// go; sets and their elements come; chains come; rules come.
+/// Within a table: chains that change are emptied, so that nothing refers to what goes; sets and
+/// chains go; sets and their elements come; chains come; rules come.
 pub fn diff(desired: &[Table], actual: &[Table]) -> Vec<Change> {
     let mut changes = Vec::new();
     let same = |a: &Table, b: &Table| a.family == b.family && a.name == b.name;

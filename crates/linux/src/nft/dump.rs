@@ -16,7 +16,8 @@ impl Nft {
     /// `Foreign`, so that it differs from everything desired.
     ///
     /// # Errors
-    /// [`Error::Unsettled`] if others kept changing the ruleset meanwhile, otherwise as the kernel says.
+    /// [`Error::Unsettled`] if others kept changing the ruleset meanwhile, otherwise as the kernel
+    /// says.
     pub fn read(&mut self, family: Family, name: &str) -> Result<Option<Table>, Error> {
         for _ in 0..ATTEMPTS_MAX {
             let before = self.generation()?;

@@ -46,7 +46,8 @@ impl NftMonitor {
         Ok(NftMonitor { socket, own_port: own.socket.port(), open: BTreeSet::new() })
     }
 
-    /// What was heard since the last call, without waiting; a transaction is reported once, at its end.
+    /// What was heard since the last call, without waiting; a transaction is reported once, at its
+    /// end.
     ///
     /// # Errors
     /// The socket fails.

@@ -1,4 +1,5 @@
-//! Numbers of nf_tables' netlink protocol (`linux/netfilter/nf_tables.h`, `nfnetlink.h`), by their names there.
+//! Numbers of nf_tables' netlink protocol (`linux/netfilter/nf_tables.h`, `nfnetlink.h`), by their
+//! names there.
 
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of a message's type.
 pub(super) const SUBSYSTEM: u16 = 10;

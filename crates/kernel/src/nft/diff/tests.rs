@@ -90,7 +90,8 @@ proptest! {
     fn leaves_equal_chains_alone(desired in table(), actual in table()) {
         let refers_to_new = |rule: &Rule| {
             let set = |name: &str| {
-                actual.sets.get(name).map(|s| s.interval) != desired.sets.get(name).map(|s| s.interval)
+                let interval = |table: &Table| table.sets.get(name).map(|set| set.interval);
+                interval(&actual) != interval(&desired)
             };
             let chain = |name: &str| {
                 actual.chains.get(name).map(|c| c.base) != desired.chains.get(name).map(|c| c.base)
@@ -100,7 +101,8 @@ proptest! {
         for change in diff(std::slice::from_ref(&desired), std::slice::from_ref(&actual)) {
             if let Edit::FlushChain(name) | Edit::AddRules { chain: name, .. } = &change.edit {
                 let same = desired.chains.get(name) == actual.chains.get(name);
-                let forced = actual.chains.get(name).is_some_and(|c| c.rules.iter().any(refers_to_new));
+                let found = actual.chains.get(name);
+                let forced = found.is_some_and(|chain| chain.rules.iter().any(refers_to_new));
                 prop_assert!(!same || forced, "{} touched for nothing", name);
             }
         }
