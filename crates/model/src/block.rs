@@ -21,15 +21,16 @@ pub struct Block {
     /// By ordinal: index into `attributes`.
     pub allocations: Vec<Option<usize>>,
     /// Free ordinals, first in first out.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub unallocated: Vec<usize>,
     /// Holders; several ordinals may share one.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub attributes: Vec<Allocation>,
     /// Nanoseconds since 1970 at creation, plus one for each update.
     #[serde(rename = "sequenceNumber", default)]
     pub sequence_number: u64,
     /// By ordinal (as text): `sequence_number` when it was allocated.
-    #[serde(rename = "sequenceNumberForAllocation", default)]
+    #[serde(rename = "sequenceNumberForAllocation", default, deserialize_with = "null_is_empty")]
     pub sequence_number_for_allocation: BTreeMap<String, u64>,
     /// Set while a Kubernetes datastore deletes it in two steps.
     #[serde(default)]
@@ -57,4 +58,13 @@ pub struct Allocation {
     /// Fields of a newer Calico (`alternateOwnerAttrs`), kept as they are.
     #[serde(flatten)]
     pub other: BTreeMap<String, serde_json::Value>,
+}
+
+// Go writes an empty list or map that was never touched as `null`.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: serde::Deserializer<'de>,
+    T: Default + Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }

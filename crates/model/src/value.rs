@@ -54,4 +54,26 @@ impl Value {
             },
         })
     }
+
+    /// The bytes the datastore keeps for it.
+    pub fn encode(&self) -> Vec<u8> {
+        match self {
+            Value::BgpConfiguration(resource) => resource.to_stored(),
+            Value::BgpPeer(resource) => resource.to_stored(),
+            Value::ClusterInformation(resource) => resource.to_stored(),
+            Value::FelixConfiguration(resource) => resource.to_stored(),
+            Value::IpPool(resource) => resource.to_stored(),
+            Value::Node(resource) => resource.to_stored(),
+            Value::Profile(resource) => resource.to_stored(),
+            Value::WorkloadEndpoint(resource) => resource.to_stored(),
+            Value::Affinity(affinity) => json(affinity),
+            Value::Block(block) => json(block),
+            Value::Handle(handle) => json(handle),
+            Value::IpamConfig(config) => json(config),
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("an IPAM object has string keys only, so it is always JSON")
 }
