@@ -11,7 +11,7 @@
 //! `calico-features.md` §3.1).
 
 mod cluster;
-mod dial;
+pub(crate) mod dial;
 mod feed;
 mod refusal;
 

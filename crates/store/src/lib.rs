@@ -6,8 +6,8 @@
 //!                        └─▶ watcher: snapshot, then deltas, through every reconnect
 //! ```
 //!
-//! Owns: connections (addresses, TLS, users), the meaning of create/update/delete as compare-and-swap,
-//! snapshot-then-delta watches that resume without gap or duplicate, back-off.
+//! Owns: connections (addresses, TLS, users), the meaning of create/update/delete as
+//! compare-and-swap, snapshot-then-delta watches that resume without gap or duplicate, back-off.
 //!
 //! Must not know: what the resources mean to Felix, BGP or the kernel.
 
@@ -88,8 +88,8 @@ pub enum Error {
     Settings(String),
 }
 
-/// The datastore these settings name. Connects when first asked, so that a server that is down now is
-/// [`Error::Unreachable`] of the request, and again after every break.
+/// The datastore these settings name. Connects when first asked, so that a server that is down now
+/// is [`Error::Unreachable`] of the request, and again after every break.
 ///
 /// # Errors
 /// [`Error::Settings`] when the settings cannot be used, e.g. a certificate that cannot be read.
@@ -163,4 +163,12 @@ pub async fn drive<P: model::Protocol>(datastore: &dyn Datastore, mut protocol: 
             model::Step::Done(output) => return output,
         }
     }
+}
+
+/// The addresses of a host by `/etc/hosts` and DNS, without NSS, which a static executable hasn't got.
+///
+/// # Errors
+/// Nobody knows the name.
+pub async fn resolve(host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
+    etcd::dial::resolve(host).await
 }

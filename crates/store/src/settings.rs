@@ -2,8 +2,8 @@
 //!
 //! Source: `calico-features.md` §3.1 ("Connection env"), §5.2 (CNI), §9 (calicoctl): variables
 //! `ETCD_*` and `DATASTORE_TYPE`, plain or with the prefix `CALICO_`, Felix's spellings
-//! (`FELIX_ETCDENDPOINTS` …) and the `CalicoAPIConfig` file. A variable overrides the file; an empty
-//! one counts as unset, as real manifests set many to "".
+//! (`FELIX_ETCDENDPOINTS` …) and the `CalicoAPIConfig` file. A variable overrides the file; an
+//! empty one counts as unset, as real manifests set many to "".
 
 mod endpoint;
 mod file;
@@ -158,7 +158,7 @@ impl Settings {
         Settings::from_values(&values)
     }
 
-    /// What calicoctl does: the named file, else [`DEFAULT_FILE`] if it is there, and the variables.
+    /// What calicoctl does: the named file, else [`DEFAULT_FILE`] if it is there; and variables.
     ///
     /// # Errors
     /// As [`Settings::from_file`]; that the default file isn't there is none.

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   list each query ──▶ InSync ──▶ watch each ──▶ changes ──▶ …
-//!        ▲                           │ broken: Unreachable once, back off, watch from the last revision
-//!        └───── compacted ───────────┘ tell only what differs from what was told
+//!        ▲                           │ broken: Unreachable once, back off, watch from where it was
+//!        └───── compacted ───────────┘ then only what differs from what was told
 //! ```
 //!
 //! Of what was told only key and revision are kept, for that difference.

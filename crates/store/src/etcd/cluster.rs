@@ -99,7 +99,7 @@ impl Cluster {
                 Verdict::TokenExpired(_) => self.forget(&link, link.member).await,
                 Verdict::Unsent(_) | Verdict::Lost(_) => self.forget(&link, link.member + 1).await,
             }
-            let again = match verdict {
+            let error = match verdict {
                 Verdict::Final(error) => return Err(error),
                 Verdict::TokenExpired(error) if reauthenticated || self.user.is_none() => {
                     return Err(error);
@@ -108,13 +108,14 @@ impl Cluster {
                     reauthenticated = true;
                     continue;
                 }
-                Verdict::Unsent(error) => (true, error),
-                Verdict::Lost(error) => (repeat == Repeat::Allowed, error),
+                Verdict::Unsent(error) => error,
+                Verdict::Lost(error) if repeat == Repeat::Forbidden => return Err(in_doubt(error)),
+                Verdict::Lost(error) => error,
             };
-            match again {
-                (true, _) if attempts_left > 0 => attempts_left -= 1,
-                (_, error) => return Err(error),
+            if attempts_left == 0 {
+                return Err(error);
             }
+            attempts_left -= 1;
         }
     }
 
@@ -125,7 +126,7 @@ impl Cluster {
         if let Some(link) = &connection.link {
             return Ok(link.clone());
         }
-        // Whoever waited while an attempt failed shares its outcome, rather than queueing for another.
+        // Whoever waited while an attempt failed shares its outcome rather than making another.
         if let Some((when, error)) = &connection.failed
             && *when > asked
         {
@@ -219,6 +220,17 @@ fn no_answer(endpoint: &str) -> Error {
              something between drops packets; see its log",
             REQUEST_TIMEOUT.as_secs()
         ),
+    }
+}
+
+/// A write without an answer.
+fn in_doubt(error: Error) -> Error {
+    match error {
+        Error::Unreachable { endpoint, reason } => {
+            let reason = format!("{reason}; the write may have been carried out all the same");
+            Error::Unreachable { endpoint, reason }
+        }
+        other => other,
     }
 }
 

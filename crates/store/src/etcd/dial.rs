@@ -19,12 +19,16 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Identity};
 
 /// How long resolving, connecting and the TLS handshake may take together.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection with requests or watches on it is probed this often; etcd refuses more than one in 5 s.
+/// A connection with requests or watches on it is probed this often; etcd refuses more than one
+/// probe in 5 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long the answer to a probe may take before the connection counts as broken.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Bytes under way per stream and connection: a page of a list without a round trip in between.
 const WINDOW_BYTES: u32 = 4 << 20;
+
+/// What a TLS handshake sees of a server without TLS.
+const NO_TLS: &[&str] = &["InvalidContentType", "corrupt message", "handshake eof", "reset"];
 
 /// Where the usual distributions keep the authorities they trust: Debian, Fedora, Alpine.
 const SYSTEM_AUTHORITIES: &[&str] = &[
@@ -67,14 +71,26 @@ impl Dialer {
             Ok(Ok(channel)) => return Ok(channel),
             Ok(Err(error)) => {
                 let seen = chain(&error);
-                format!("{seen}; {}", next_step(&seen))
+                format!("{seen}; {}", self.next_step(&seen))
             }
             Err(_) => format!(
-                "no connection within {} s; check the address and that nothing between drops packets",
+                "no connection within {} s; check the address and that no firewall drops packets",
                 CONNECT_TIMEOUT.as_secs()
             ),
         };
         Err(Error::Unreachable { endpoint: self.name.clone(), reason })
+    }
+
+    fn next_step(&self, seen: &str) -> &'static str {
+        let secure = matches!(self.endpoint, Endpoint::Tcp { tls: true, .. });
+        if secure && (seen.contains("certificate") || seen.contains("alert")) {
+            "check ETCD_CA_CERT_FILE, ETCD_CERT_FILE and ETCD_KEY_FILE, and that the server's \
+             certificate names this address"
+        } else if secure && NO_TLS.iter().any(|part| seen.contains(part)) {
+            "the server seems to speak no TLS: then use http:// in ETCD_ENDPOINTS"
+        } else {
+            "is the server running, and is ETCD_ENDPOINTS right?"
+        }
     }
 
     fn transport(&self) -> Result<tonic::transport::Endpoint, Error> {
@@ -96,17 +112,6 @@ impl Dialer {
             return Ok(transport);
         }
         transport.tls_config(certificates(&self.tls)?).map_err(|error| unusable(&error))
-    }
-}
-
-fn next_step(seen: &str) -> &'static str {
-    if seen.contains("certificate") || seen.contains("alert") {
-        "check ETCD_CA_CERT_FILE, ETCD_CERT_FILE and ETCD_KEY_FILE, and that the server's \
-         certificate names this address"
-    } else if seen.contains("InvalidContentType") || seen.contains("corrupt message") {
-        "the server speaks no TLS: use http:// in ETCD_ENDPOINTS"
-    } else {
-        "is the server running, and is ETCD_ENDPOINTS right?"
     }
 }
 
@@ -132,7 +137,7 @@ async fn open(endpoint: &Endpoint) -> io::Result<TokioIo<Box<dyn Stream>>> {
 }
 
 /// The addresses of a host, as `/etc/hosts` and `/etc/resolv.conf` say at this moment.
-async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
+pub(crate) async fn resolve(host: &str) -> io::Result<Vec<IpAddr>> {
     if let Ok(address) = host.parse() {
         return Ok(vec![address]);
     }

@@ -58,10 +58,7 @@ pub(super) fn judge(endpoint: &str, status: &Status) -> Verdict {
         Code::ResourceExhausted if !text.contains("too many requests") => {
             Verdict::Final(refused(endpoint, text))
         }
-        _ => Verdict::Lost(lost(format!(
-            "{}; a write may have been carried out all the same",
-            causes(status)
-        ))),
+        _ => Verdict::Lost(lost(causes(status))),
     }
 }
 
@@ -113,6 +110,10 @@ pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
             texts.push(text);
         }
         next = error.source();
+    }
+    // tonic's own word says nothing where a cause follows.
+    if texts.len() > 1 && texts[0] == "transport error" {
+        texts.remove(0);
     }
     texts.join(": ")
 }

@@ -122,7 +122,9 @@ fn a_wrong_file_is_refused() {
 proptest! {
     #[test]
     fn an_endpoint_reads_back_as_written(
-        tls: bool, host in "[a-z][a-z0-9.-]{0,20}|([0-9]{1,2}\\.){3}[0-9]|fd00::[1-9]", port in 1u16..
+        tls: bool,
+        host in "[a-z][a-z0-9.-]{0,20}|([0-9]{1,2}\\.){3}[0-9]|fd00::[1-9]",
+        port in 1u16..,
     ) {
         let endpoint = Endpoint::Tcp { tls, host, port };
         prop_assert_eq!(endpoint.to_string().parse::<Endpoint>().unwrap(), endpoint);

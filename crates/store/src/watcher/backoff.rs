@@ -3,8 +3,8 @@
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
-/// Pauses that double from `min` to `max`, each shortened by up to a half at random so that the nodes
-/// of a cluster don't come back all at once.
+/// Pauses that double from `min` to `max`, each shortened by up to a half at random so that the
+/// nodes of a cluster don't come back all at once.
 pub(super) struct Backoff {
     min: Duration,
     max: Duration,

@@ -6,6 +6,7 @@ use futures_util::stream;
 use model::{AffinityKind, Entry, Key, Kind, Revision};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::Mutex;
 use tokio::sync::Notify;
 
@@ -23,6 +24,8 @@ struct State {
     failures: usize,
     /// So many of the next watches end without a word.
     silent_ends: usize,
+    /// Whether watches tell how far they have come.
+    progress: bool,
 }
 
 impl State {
@@ -87,7 +90,8 @@ impl Fake {
                 return Some((Ok(change), revision.0 + 1));
             }
         }
-        None
+        let now = state.revision();
+        (state.progress && now >= next).then(|| (Ok(Change::Progress(Revision(now))), now + 1))
     }
 }
 
@@ -302,11 +306,12 @@ fn quick() -> Backoff {
 }
 
 proptest! {
-    /// Whatever breaks: the consumer ends with the datastore's state, sees every key's revisions grow,
-    /// and where nothing was compacted it misses no write.
+    /// Whatever breaks: the consumer ends with the datastore's state, sees every key's revisions
+    /// grow, and where nothing was compacted it misses no write.
     #[test]
-    fn the_consumer_ends_where_the_datastore_is(script in steps()) {
+    fn the_consumer_ends_where_the_datastore_is(script in steps(), progress: bool) {
         let fake = Fake::default();
+        fake.change(|state| state.progress = progress);
         let events = run(async {
             let mut receiver = start(Arc::new(fake.clone()), queries(), quick());
             play(&fake, &script).await;
@@ -322,13 +327,13 @@ proptest! {
         let mut reachable = true;
         for event in &events {
             match event {
-                DatastoreEvent::Unreachable(_) => prop_assert!(std::mem::replace(&mut reachable, false)),
-                DatastoreEvent::Reachable => prop_assert!(!std::mem::replace(&mut reachable, true)),
+                DatastoreEvent::Unreachable(_) => prop_assert!(mem::replace(&mut reachable, false)),
+                DatastoreEvent::Reachable => prop_assert!(!mem::replace(&mut reachable, true)),
                 _ => {}
             }
         }
         let compacted = script.iter().any(|step| matches!(step, Step::Compact));
-        let log = fake.change(|state| std::mem::take(&mut state.log));
+        let log = fake.change(|state| mem::take(&mut state.log));
         for (key, told) in by_key(&events) {
             prop_assert!(told.is_sorted_by(|one, next| one.0 < next.0), "{key}: {told:?}");
             if !compacted {

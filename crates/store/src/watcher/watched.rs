@@ -61,7 +61,7 @@ impl Watched {
         Ok(())
     }
 
-    /// The next change; after an error the query must be watched anew. May be dropped and called again.
+    /// The next change; after an error the query must be watched anew. Loses nothing when dropped.
     pub(super) async fn next(&mut self) -> Result<Change, Error> {
         let Some(changes) = &mut self.changes else { return std::future::pending().await };
         let ended = || Error::Unreachable {

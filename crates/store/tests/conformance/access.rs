@@ -1,4 +1,5 @@
-//! Getting in: users, certificates, sockets, dead servers, a full database. Each refusal says what to do.
+//! Getting in: users, certificates, sockets, dead servers, a full database. Each refusal says what
+//! to do.
 
 mod certificates;
 
@@ -173,6 +174,8 @@ fn a_full_database_refuses_writes_and_says_so() {
         let etcd = Etcd::with("http", &["--quota-backend-bytes", "8388608"]).await;
         etcd.answers().await;
         let datastore = etcd.datastore().await;
+        let large = datastore.create(&key(), vec![b'x'; 2_000_000]).await;
+        refusal(large, &[&etcd.url(), "too large"]);
         let mut last = Ok(Revision(0));
         for number in 0..64 {
             let key = Key::cluster(Kind::IpPool, number.to_string());
@@ -182,8 +185,6 @@ fn a_full_database_refuses_writes_and_says_so() {
             }
         }
         refusal(last, &[&etcd.url(), "full", "etcdctl alarm disarm"]);
-        let large = datastore.create(&key(), vec![b'x'; 2_000_000]).await;
-        refusal(large, &["too large"]);
         assert_eq!(datastore.get(&key()).await, Ok(None));
         let first = Key::cluster(Kind::IpPool, "0");
         assert!(datastore.get(&first).await.expect("reads go on").is_some());

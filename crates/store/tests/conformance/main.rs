@@ -6,8 +6,10 @@
 //!                                      └──▶ (a Kubernetes API server joins here)
 //! ```
 //!
-//! A new server implements [`server::Server`] and gets a line in [`conformance!`]. What only etcd has
-//! (users, TLS, a full database) is in [`access`].
+//! A new server implements [`server::Server`] and gets a line in [`conformance!`]. What only etcd
+//! has (users, TLS, a full database) is in [`access`].
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod access;
 mod cases;

@@ -47,7 +47,8 @@ pub(crate) async fn foreign_keys_are_left_out<S: Server>(server: &mut S) {
 const KEYS: usize = 10_000;
 const WRITERS: usize = 64;
 
-/// Ten thousand objects are created, listed page by page while they change, and watched from the start.
+/// Ten thousand objects are created, watched from the start, and listed page by page while they
+/// change.
 pub(crate) async fn ten_thousand_keys<S: Server>(server: &mut S) {
     let datastore = server.datastore().await;
     let begin = datastore.list(&pools()).await.expect("a list").revision;
