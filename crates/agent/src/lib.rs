@@ -1,1 +1,188 @@
-//! Skeleton.
+//! calico-node: start-up, and the loop of sockets and timers around the core.
+//!
+//! ```text
+//!  environment ─▶ settings ─▶ startup (Node, pool, ClusterInformation) ─▶ run
+//!  run: watcher, kernel thread, socket, worker ─▶ inbox ─▶ node::Node ─▶ effects
+//! ```
+//!
+//! Owns: the process; address autodetection; the inbox; who carries out which effect; health and probes.
+//!
+//! Must not know: what to program (that is `plan`) or how (`linux`).
+
+pub mod autodetect;
+mod files;
+mod health;
+mod kernel_thread;
+mod log;
+mod machine;
+pub mod probe;
+mod run;
+mod settings;
+mod socket;
+mod spool;
+mod startup;
+mod worker;
+
+use anyhow::{Context, Result};
+use probe::Probe;
+use settings::Startup;
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Datastore;
+
+/// How long start-up waits between attempts at a datastore that doesn't answer.
+const DATASTORE_PAUSE: Duration = Duration::from_secs(1);
+
+const USAGE: &str = "\
+calico-node: the node agent, or with flags a probe of it
+
+  (no flag), -felix        run the agent
+  -felix-live              is the agent alive?        -bird-live    is BGP alive?
+  -felix-ready             does the kernel follow?    -bird-ready   are sessions established?
+  -v                       the version
+
+Also: calico component node {felix-live … as: health --felix-live --felix-ready …}";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wanted {
+    Run,
+    Probe(Vec<Probe>),
+    Version,
+    Help,
+}
+
+/// Runs calico-node with the arguments after its name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<String> =
+        arguments.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
+    match parse(&arguments) {
+        Ok(Wanted::Run) => match start() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("{error:#}");
+                eprintln!("calico-node: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
+        Ok(Wanted::Probe(probes)) => {
+            let resolved = settings::resolve(&settings::environment());
+            let backend = resolved.get(&model::config::NETWORKING_BACKEND);
+            probe::run(&probes, &settings::health_address(&resolved), backend.as_str())
+        }
+        Ok(Wanted::Version) => {
+            println!("{}", model::VERSION);
+            ExitCode::SUCCESS
+        }
+        Ok(Wanted::Help) => {
+            println!("{USAGE}");
+            ExitCode::SUCCESS
+        }
+        Err(unknown) => {
+            eprintln!("calico-node: unknown argument {unknown}\n\n{USAGE}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Older manifests write `-felix-live`, newer ones `health --felix-live`; both mean the same.
+fn parse(arguments: &[String]) -> Result<Wanted, String> {
+    let (mut probes, mut wanted) = (Vec::new(), Wanted::Run);
+    let mut values = 0;
+    for argument in arguments {
+        if values > 0 {
+            values -= 1;
+            continue;
+        }
+        match argument.trim_start_matches('-') {
+            "felix-live" => probes.push(Probe::FelixLive),
+            "felix-ready" => probes.push(Probe::FelixReady),
+            "bird-live" => probes.push(Probe::BirdLive),
+            "bird-ready" => probes.push(Probe::BirdReady),
+            "threshold-time" => values = 1,
+            "v" | "version" => wanted = Wanted::Version,
+            "h" | "help" => wanted = Wanted::Help,
+            "felix" | "run" | "health" => {}
+            _ if argument.starts_with("--threshold-time=") => {}
+            _ => return Err(argument.clone()),
+        }
+    }
+    Ok(if probes.is_empty() { wanted } else { Wanted::Probe(probes) })
+}
+
+fn start() -> Result<()> {
+    let environment = settings::environment();
+    let settings = settings::read(&environment).map_err(anyhow::Error::msg)?;
+    let file = settings.file_logging.then_some(Path::new(log::FILE));
+    log::start(settings.log_severity.as_str(), file);
+    tracing::info!("calico-node {} starts on node {}", model::VERSION, settings.node);
+    for warning in settings::resolve(&environment).warnings() {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(join(&settings, environment))
+}
+
+/// Joins the cluster, then runs until told to stop.
+async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<()> {
+    let machine = machine::read(&settings.ip_autodetection_method)?;
+    let (datastore, node) = loop {
+        match register(settings, &machine, &environment).await {
+            Ok(joined) => break joined,
+            Err(startup::StartupError::Datastore(store::Error::Unreachable { .. }))
+                if settings.wait_for_datastore =>
+            {
+                tokio::time::sleep(DATASTORE_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let name = settings.node.as_bytes();
+    files::replace(&settings.nodename_file, name)
+        .with_context(|| format!("{} cannot be written", settings.nodename_file.display()))?;
+    let address = node.spec.bgp.as_ref().and_then(|bgp| bgp.ipv4_address.clone());
+    tracing::info!("node {} has address {}", settings.node, address.unwrap_or_default());
+    run::run(datastore, settings, environment).await
+}
+
+async fn register(
+    settings: &Startup,
+    machine: &startup::Machine,
+    environment: &[(String, String)],
+) -> Result<(Arc<dyn Datastore>, model::Node), startup::StartupError> {
+    let connection = store::settings::Settings::from_env(environment.iter().cloned())?;
+    let datastore = store::connect(&connection).await.inspect_err(|error| {
+        tracing::warn!("{error}");
+    })?;
+    let node = startup::run(&*datastore, settings, machine).await?;
+    Ok((datastore, node))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_probes_are_understood() {
+        use Probe::{BirdLive, BirdReady, FelixLive, FelixReady};
+        for (line, wanted) in [
+            ("", Wanted::Run),
+            ("-felix", Wanted::Run),
+            ("-felix-live -bird-live", Wanted::Probe(vec![FelixLive, BirdLive])),
+            ("-bird-ready -felix-ready", Wanted::Probe(vec![BirdReady, FelixReady])),
+            (
+                "health --felix-ready --threshold-time 30s",
+                Wanted::Probe(vec![FelixReady]),
+            ),
+            ("-v", Wanted::Version),
+            ("--help", Wanted::Help),
+        ] {
+            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            assert_eq!(parse(&arguments), Ok(wanted), "{line}");
+        }
+        assert_eq!(parse(&["-banana".to_owned()]), Err("-banana".to_owned()));
+    }
+}

@@ -1,0 +1,386 @@
+//! The thread that talks to the kernel: applies the newest plan, watches what others change, repairs.
+//!
+//! It keeps what it read last. Its own changes are told apart from others', so that only those cost another
+//! reading.
+
+use crate::health::{Heartbeats, Part};
+use kernel::{Change, State, TABLE_MAIN, nft};
+use linux::monitor::Monitor;
+use linux::nft::{Nft, NftMonitor};
+use linux::rtnetlink::Rtnetlink;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use node::Event;
+use node::event::ApplyFailure;
+use plan::{Facts, Plan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// How long others' changes are gathered before the kernel is read again.
+const SETTLE: Duration = Duration::from_millis(10);
+/// How often everything is read again although nobody told of a change (`routeRefreshInterval`).
+const REFRESH: Duration = Duration::from_secs(90);
+/// How long after a failure the plan is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+/// How often the thread wakes to show that it is alive.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Attempts at an nf_tables transaction that others' changes spoil.
+const CONFLICTS_MAX: u32 = 3;
+
+/// Where plans are left for the thread.
+pub(crate) struct Handle {
+    newest: Arc<Mutex<Option<(u64, Box<Plan>)>>>,
+    wake: UnixStream,
+}
+
+impl Handle {
+    /// Leaves a plan; one that still waits is superseded.
+    pub(crate) fn apply(&self, generation: u64, plan: Box<Plan>) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((generation, plan));
+        // A full pipe means that the thread has been woken already.
+        let _woken = (&self.wake).write(&[1]);
+    }
+}
+
+/// Opens the sockets and starts the thread.
+///
+/// # Errors
+/// A socket cannot be opened (not root), or no thread can be started.
+pub(crate) fn start(
+    inbox: mpsc::Sender<Event>,
+    heartbeats: Arc<Heartbeats>,
+) -> anyhow::Result<Handle> {
+    let (wake, woken) = UnixStream::pair()?;
+    wake.set_nonblocking(true)?;
+    woken.set_nonblocking(true)?;
+    let newest = Arc::new(Mutex::new(None));
+    let netlink = Rtnetlink::open()?;
+    let nft = Nft::open()?;
+    let mut monitor = Monitor::open()?;
+    monitor.ignore(netlink.port());
+    let thread = Thread {
+        nft_monitor: NftMonitor::open(&nft)?,
+        netlink,
+        nft,
+        monitor,
+        woken,
+        newest: newest.clone(),
+        inbox,
+        heartbeats,
+        current: None,
+        actual: State::default(),
+        tables: vec![],
+        sysctls: BTreeMap::new(),
+        indexes: BTreeMap::new(),
+        stale: Stale { state: true, tables: true },
+        told: None,
+        read_at: Instant::now(),
+        failing: BTreeSet::new(),
+    };
+    std::thread::Builder::new().name("kernel".to_owned()).spawn(move || thread.run())?;
+    Ok(Handle { newest, wake })
+}
+
+/// What must be read again before it is compared with a plan.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stale {
+    state: bool,
+    tables: bool,
+}
+
+struct Thread {
+    netlink: Rtnetlink,
+    nft: Nft,
+    monitor: Monitor,
+    nft_monitor: NftMonitor,
+    woken: UnixStream,
+    newest: Arc<Mutex<Option<(u64, Box<Plan>)>>>,
+    inbox: mpsc::Sender<Event>,
+    heartbeats: Arc<Heartbeats>,
+    current: Option<(u64, Box<Plan>)>,
+    actual: State,
+    tables: Vec<nft::Table>,
+    sysctls: BTreeMap<String, String>,
+    indexes: BTreeMap<String, u32>,
+    stale: Stale,
+    told: Option<Facts>,
+    read_at: Instant,
+    failing: BTreeSet<String>,
+}
+
+impl Thread {
+    fn run(mut self) {
+        loop {
+            self.heartbeats.beat(Part::Kernel);
+            let fresh = self.newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let is_new = fresh.is_some();
+            if is_new {
+                self.current = fresh;
+            }
+            if self.round(is_new).is_err() {
+                // The inbox has closed: the agent is stopping, and leaves everything as it is.
+                return;
+            }
+            self.wait();
+        }
+    }
+
+    /// Reads what is stale, tells facts that are new, applies the plan where it or the kernel is new.
+    fn round(&mut self, is_new: bool) -> Result<(), Closed> {
+        let retry = !self.failing.is_empty();
+        if !(is_new || retry || self.stale.state || self.stale.tables) {
+            return Ok(());
+        }
+        if let Err(error) = self.read() {
+            tracing::error!("the kernel's state cannot be read: {error}");
+            self.stale = Stale { state: true, tables: true };
+            std::thread::sleep(RETRY);
+            return Ok(());
+        }
+        self.tell_facts()?;
+        let Some((generation, plan)) = self.current.take() else { return Ok(()) };
+        let failures = self.apply(&plan);
+        self.current = Some((generation, plan));
+        self.report(generation, failures, is_new)
+    }
+
+    fn read(&mut self) -> anyhow::Result<()> {
+        if std::mem::take(&mut self.stale.state) {
+            self.forget_sysctls_of_changed_links()?;
+            self.actual = linux::apply::read_state(&mut self.netlink, [])?;
+            self.read_at = Instant::now();
+        }
+        if std::mem::take(&mut self.stale.tables) {
+            self.tables = match self.nft.read(nft::Family::Ip, "calico")? {
+                Some(table) => vec![table],
+                None => vec![],
+            };
+        }
+        Ok(())
+    }
+
+    /// A device of the same name with another number is another device, with the kernel's defaults.
+    fn forget_sysctls_of_changed_links(&mut self) -> anyhow::Result<()> {
+        let links = self.netlink.links()?;
+        let indexes: BTreeMap<String, u32> =
+            links.into_iter().map(|link| (link.name, link.index)).collect();
+        let old = std::mem::replace(&mut self.indexes, indexes);
+        let indexes = &self.indexes;
+        self.sysctls.retain(|path, _| match interface_of(path) {
+            Some(name) => old.get(name).is_some_and(|index| indexes.get(name) == Some(index)),
+            None => true,
+        });
+        Ok(())
+    }
+
+    fn tell_facts(&mut self) -> Result<(), Closed> {
+        let Some(facts) = self.facts() else { return Ok(()) };
+        if self.told.as_ref() == Some(&facts) {
+            return Ok(());
+        }
+        self.told = Some(facts.clone());
+        self.send(Event::Facts(Box::new(facts)))
+    }
+
+    /// What isn't ours: everything, as long as no plan says what is.
+    fn facts(&self) -> Option<Facts> {
+        let plan = self.current.as_ref().map(|(_, plan)| plan);
+        let mut facts = Facts::default();
+        let prefixes = plan.map(|p| p.owned.workload_prefixes.clone());
+        let prefixes = prefixes.unwrap_or_else(|| plan::Settings::default().interface_prefixes);
+        let is_workload = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        let is_own = |name: &str| name == plan::VXLAN_DEVICE;
+        for (name, link) in &self.actual.links {
+            if is_workload(name) {
+                facts.workload_links.insert(name.clone());
+            } else if !is_own(name) {
+                facts.links.insert(name.clone(), link.clone());
+            }
+        }
+        let others = self.actual.addresses.iter();
+        facts.addresses =
+            others.filter(|(name, _)| facts.links.contains_key(name)).cloned().collect();
+        let protocols = plan.map(|p| p.owned.route_protocols.clone());
+        let protocols = protocols.unwrap_or_else(|| [kernel::PROTOCOL_CALICO].into());
+        let foreign = self.actual.routes.iter().filter(|(key, route)| {
+            let by_other = match &route.target {
+                kernel::RouteTarget::Via { device, .. } => facts.links.contains_key(device),
+                _ => true,
+            };
+            key.table == TABLE_MAIN && by_other && !protocols.contains(&route.protocol)
+        });
+        facts.routes = foreign.map(|(key, route)| (key.clone(), route.clone())).collect();
+        Some(facts)
+    }
+
+    fn apply(&mut self, plan: &Plan) -> Vec<ApplyFailure> {
+        let mut failures = self.apply_tables(&plan.tables);
+        self.read_sysctls(plan);
+        self.actual.sysctls = self.sysctls.clone();
+        let changes = kernel::diff(&plan.state, &self.actual, &plan.owned);
+        if changes.is_empty() {
+            return failures;
+        }
+        for change in &changes {
+            tracing::debug!("{change}");
+        }
+        for (change, error) in linux::apply::apply(&mut self.netlink, &changes) {
+            failures.push(ApplyFailure {
+                object: change.to_string(),
+                interface: device_of(&change),
+                message: error.to_string(),
+            });
+        }
+        for change in &changes {
+            if let Change::SetSysctl { path, .. } = change {
+                self.sysctls.remove(path);
+            }
+        }
+        self.stale.state = true;
+        failures
+    }
+
+    /// Sysctls are read once for each device, as there are several for each workload.
+    fn read_sysctls(&mut self, plan: &Plan) {
+        for path in plan.state.sysctls.keys() {
+            if !self.sysctls.contains_key(path)
+                && let Ok(value) = linux::sysctl::read(path)
+            {
+                self.sysctls.insert(path.clone(), value);
+            }
+        }
+    }
+
+    fn apply_tables(&mut self, desired: &[nft::Table]) -> Vec<ApplyFailure> {
+        for attempt in 1..=CONFLICTS_MAX {
+            let changes = nft::diff(desired, &self.tables);
+            if changes.is_empty() {
+                return vec![];
+            }
+            match self.nft.apply(&changes) {
+                Ok(()) => {
+                    self.tables = desired.to_vec();
+                    return vec![];
+                }
+                Err(error) if error.is_conflict() && attempt < CONFLICTS_MAX => {
+                    self.stale.tables = true;
+                    if self.read().is_err() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    self.stale.tables = true;
+                    let object = "table ip calico".to_owned();
+                    let message = error.to_string();
+                    return vec![ApplyFailure { object, interface: None, message }];
+                }
+            }
+        }
+        let (object, message) = ("table ip calico", "others keep changing the table");
+        vec![ApplyFailure { object: object.into(), interface: None, message: message.into() }]
+    }
+
+    /// Tells how a plan went: each plan once, and again whenever what fails has changed.
+    fn report(
+        &mut self,
+        generation: u64,
+        failures: Vec<ApplyFailure>,
+        is_new: bool,
+    ) -> Result<(), Closed> {
+        let failing: BTreeSet<String> = failures.iter().map(|f| f.message.clone()).collect();
+        let changed = failing != self.failing;
+        for message in failing.difference(&self.failing) {
+            tracing::error!("the kernel refuses: {message}");
+        }
+        self.failing = failing;
+        if is_new || changed {
+            return self.send(Event::Applied { generation, failures });
+        }
+        Ok(())
+    }
+
+    fn send(&self, event: Event) -> Result<(), Closed> {
+        self.inbox.blocking_send(event).map_err(|_| Closed)
+    }
+
+    /// Waits for a plan, for somebody else's change, or until something is due.
+    fn wait(&mut self) {
+        let due = match (self.failing.is_empty(), self.stale.state || self.stale.tables) {
+            (_, true) => SETTLE,
+            (false, false) => RETRY,
+            (true, false) => HEARTBEAT,
+        };
+        let heard = {
+            let mut fds = [
+                PollFd::new(self.woken.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.nft_monitor.as_fd(), PollFlags::POLLIN),
+            ];
+            let timeout = PollTimeout::try_from(due).unwrap_or(PollTimeout::MAX);
+            // A signal ends the wait early, which costs one round.
+            let _interrupted = poll(&mut fds, timeout);
+            fds.map(|fd| fd.any().unwrap_or(false))
+        };
+        if heard[0] {
+            let mut bytes = [0; 64];
+            while self.woken.read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
+        }
+        if heard[1] && self.others_changed_state() {
+            self.stale.state = true;
+        }
+        if heard[2] && self.others_changed_tables() {
+            self.stale.tables = true;
+        }
+        if self.read_at.elapsed() > REFRESH {
+            self.stale = Stale { state: true, tables: true };
+            self.sysctls.clear();
+        }
+    }
+
+    fn others_changed_state(&mut self) -> bool {
+        std::thread::sleep(SETTLE);
+        !self.monitor.wait(Duration::ZERO).is_ok_and(|notices| notices.is_empty())
+    }
+
+    fn others_changed_tables(&mut self) -> bool {
+        use linux::nft::Heard;
+        let Ok(heard) = self.nft_monitor.read() else { return true };
+        heard.iter().any(|heard| match heard {
+            Heard::Overrun => true,
+            Heard::Changed { family, table, by } => {
+                let ours = *family == nft::Family::Ip && table == "calico";
+                if ours {
+                    tracing::warn!("{by} changed table ip calico, which is calico-node's: repairing");
+                }
+                ours
+            }
+        })
+    }
+}
+
+/// The agent has gone.
+struct Closed;
+
+/// `net/ipv4/conf/cali1234/proxy_arp` is of `cali1234`.
+fn interface_of(sysctl: &str) -> Option<&str> {
+    let mut parts = sysctl.split('/').skip(2);
+    parts.next().filter(|part| matches!(*part, "conf" | "neigh"))?;
+    parts.next()
+}
+
+fn device_of(change: &Change) -> Option<String> {
+    match change {
+        Change::SetSysctl { path, .. } => interface_of(path).map(str::to_owned),
+        Change::ReplaceRoute { route, .. } | Change::DeleteRoute { route, .. } => {
+            match &route.target {
+                kernel::RouteTarget::Via { device, .. } => Some(device.clone()),
+                _ => None,
+            }
+        }
+        _ => None,
+    }
+}

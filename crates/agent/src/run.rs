@@ -1,0 +1,231 @@
+//! The loop around the core: one inbox, one owner.
+//!
+//! ```text
+//!  watcher ──┐                               ┌─▶ kernel thread (plans)
+//!  kernel ───┼─▶ inbox ─▶ Node::on ─▶ effects ┼─▶ datastore worker (addresses, endpoints)
+//!  socket ───┤                               ├─▶ replies
+//!  worker ───┘                               └─▶ status, mtu file
+//! ```
+
+use crate::health::{self, Heartbeats, Part};
+use crate::settings::Startup;
+use crate::socket::{self, Asked, Waiting};
+use crate::worker::{self, Job};
+use crate::{kernel_thread, spool};
+use anyhow::{Context, Result};
+use model::{DatastoreEvent, Kind, Query};
+use node::status::NodeStatus;
+use node::{Effect, Event, Node};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::Datastore;
+use tokio::sync::{mpsc, watch};
+
+/// Events that wait for the core at most; senders wait beyond.
+const INBOX_MAX: usize = 4096;
+/// Events taken before a plan is made, so that a flood cannot keep the kernel waiting.
+const BURST_MAX: usize = 1024;
+/// How often the loop shows that it is alive, and looks into the spool.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// Where the CNI plugin finds the MTU of pods.
+const MTU_FILE: &str = "/var/lib/calico/mtu";
+
+/// What the agent watches.
+fn queries() -> Vec<Query> {
+    let kinds = [
+        Kind::ClusterInformation,
+        Kind::FelixConfiguration,
+        Kind::IpPool,
+        Kind::Node,
+        Kind::WorkloadEndpoint,
+    ];
+    kinds.map(Query::kind).into_iter().chain([Query::Blocks]).collect()
+}
+
+/// Runs the agent until the process is told to stop.
+pub(crate) async fn run(
+    datastore: Arc<dyn Datastore>,
+    settings: &Startup,
+    environment: Vec<(String, String)>,
+) -> Result<()> {
+    let (inbox, events) = mpsc::channel(INBOX_MAX);
+    let (status, shown) = watch::channel(NodeStatus::default());
+    let heartbeats = Heartbeats::new();
+    serve_health(settings, shown, &heartbeats);
+    let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone())
+        .context("the kernel's netlink sockets cannot be opened: calico-node must run as root")?;
+    let path = Path::new(node::api::SOCKET);
+    let listener = socket::listen(path)
+        .with_context(|| format!("the agent cannot listen at {}", path.display()))?;
+    let (asked, requests) = mpsc::channel(INBOX_MAX);
+    tokio::spawn(socket::serve(listener, asked));
+    let jobs = worker::start(datastore.clone(), settings.node.clone(), inbox.clone());
+    let watcher = store::watcher::watch(datastore, queries());
+    let agent = Agent {
+        node: Node::new(&settings.node, environment),
+        waiting: Waiting::default(),
+        kernel,
+        jobs,
+        status,
+        heartbeats,
+        pod_mtu: None,
+    };
+    agent.serve(events, requests, watcher).await;
+    Ok(())
+}
+
+fn serve_health(
+    settings: &Startup,
+    status: watch::Receiver<NodeStatus>,
+    heartbeats: &Arc<Heartbeats>,
+) {
+    let Some(address) = settings.health.clone() else { return };
+    let heartbeats = heartbeats.clone();
+    tokio::spawn(async move {
+        if let Err(why) = health::serve(address.clone(), status, heartbeats).await {
+            tracing::error!(
+                "no health server at http://{address}: {why}; set FELIX_HEALTHHOST or \
+                 FELIX_HEALTHPORT to an address that is free"
+            );
+        }
+    });
+}
+
+struct Agent {
+    node: Node,
+    waiting: Waiting,
+    kernel: kernel_thread::Handle,
+    jobs: mpsc::Sender<Job>,
+    status: watch::Sender<NodeStatus>,
+    heartbeats: Arc<Heartbeats>,
+    pod_mtu: Option<u32>,
+}
+
+impl Agent {
+    async fn serve(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        mut requests: mpsc::Receiver<Asked>,
+        mut watcher: mpsc::Receiver<DatastoreEvent>,
+    ) {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        let mut stop = stop_signals();
+        loop {
+            let first = tokio::select! {
+                biased;
+                () = &mut stop => return,
+                _ = heartbeat.tick() => { self.beat().await; continue }
+                Some(event) = watcher.recv() => Event::Datastore(event),
+                Some(event) = events.recv() => event,
+                Some(asked) = requests.recv() => self.entered(asked),
+            };
+            self.take(first).await;
+            for _ in 0..BURST_MAX {
+                let next = match (watcher.try_recv(), events.try_recv(), requests.try_recv()) {
+                    (Err(_), Err(_), Err(_)) => break,
+                    (datastore, event, asked) => [
+                        datastore.ok().map(Event::Datastore),
+                        event.ok(),
+                        asked.ok().map(|asked| self.entered(asked)),
+                    ],
+                };
+                for event in next.into_iter().flatten() {
+                    self.take(event).await;
+                }
+            }
+            self.take(Event::Idle).await;
+            self.publish();
+        }
+    }
+
+    fn entered(&mut self, asked: Asked) -> Event {
+        Event::Request { id: self.waiting.enter(asked.answer), request: asked.request }
+    }
+
+    async fn take(&mut self, event: Event) {
+        if let Event::Datastore(DatastoreEvent::Unreachable(reason)) = &event {
+            tracing::warn!("{reason}; what was known stays in force");
+        }
+        for effect in self.node.on(event) {
+            self.perform(effect).await;
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Apply { generation, plan } => {
+                self.write_mtu(plan.pod_mtu);
+                self.kernel.apply(generation, plan);
+            }
+            Effect::Reply { id, reply } => self.waiting.answer(id, reply),
+            Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
+            Effect::WriteEndpoint { id, endpoint } => {
+                self.job(Job::WriteEndpoint { id, endpoint }).await;
+            }
+            Effect::Remove { id, delete } => self.job(Job::Remove { id: Some(id), delete }).await,
+            Effect::TunnelAddress { pools } => self.job(Job::TunnelAddress { pools }).await,
+        }
+    }
+
+    async fn job(&self, job: Job) {
+        if self.jobs.send(job).await.is_err() {
+            tracing::error!("the datastore worker has ended; restart calico-node");
+        }
+    }
+
+    /// Shows that the loop is alive, and takes up what DEL has left while no agent ran.
+    async fn beat(&mut self) {
+        self.heartbeats.beat(Part::Inbox);
+        for delete in spool::read(Path::new(node::api::SPOOL)) {
+            self.job(Job::Remove { id: None, delete }).await;
+        }
+    }
+
+    fn publish(&mut self) {
+        self.heartbeats.beat(Part::Inbox);
+        let status = self.node.status();
+        self.status.send_if_modified(|shown| {
+            let changed = *shown != status;
+            if changed {
+                for line in status.warnings.iter().filter(|w| !shown.warnings.contains(w)) {
+                    tracing::warn!("{line}");
+                }
+                for line in status.not_ready.iter().filter(|n| !shown.not_ready.contains(n)) {
+                    tracing::warn!("not ready: {line}");
+                }
+                if status.in_sync && status.not_ready.is_empty() {
+                    tracing::info!("ready");
+                }
+                *shown = status;
+            }
+            changed
+        });
+    }
+
+    fn write_mtu(&mut self, mtu: u32) {
+        if self.pod_mtu == Some(mtu) {
+            return;
+        }
+        match crate::files::replace(Path::new(MTU_FILE), mtu.to_string().as_bytes()) {
+            Ok(()) => self.pod_mtu = Some(mtu),
+            Err(why) => tracing::warn!("{MTU_FILE} cannot be written: {why}"),
+        }
+    }
+}
+
+/// Resolves on SIGTERM or SIGINT.
+fn stop_signals() -> std::pin::Pin<Box<dyn Future<Output = ()>>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    match signals {
+        (Ok(mut terminate), Ok(mut interrupt)) => Box::pin(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }),
+        // Without handlers the signals end the process, which is what they are for.
+        _ => Box::pin(std::future::pending()),
+    }
+}

@@ -1,0 +1,247 @@
+//! The datastore's side of effects: addresses one at a time, endpoints beside them.
+//!
+//! Addresses are assigned and released by one task, so that this node's requests never conflict with each
+//! other; endpoints are written by tasks of their own.
+
+use crate::spool;
+use ipam::{AutoAssign, EnsureTunnelAddress, Family, ReleaseByHandle};
+use model::names::{self, Tunnel};
+use model::{IpPool, Key, Kind, NodeSpec, WorkloadEndpoint, WorkloadEndpointSpec};
+use node::api::{DeleteWorkload, SPOOL};
+use node::{Assign, Event, Refusal, RequestId, Written};
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use store::{Datastore, Error, typed};
+use tokio::sync::mpsc;
+
+/// Jobs that wait at most; the core waits beyond.
+const JOBS_MAX: usize = 1024;
+/// Attempts at a compare-and-swap.
+const ATTEMPTS_MAX: u32 = 20;
+/// The pause after a tunnel address could not be had, before the core hears of it and asks again.
+const TUNNEL_PAUSE: Duration = Duration::from_secs(1);
+
+/// Work on the datastore.
+#[derive(Debug)]
+pub(crate) enum Job {
+    Assign { id: RequestId, assign: Box<Assign> },
+    WriteEndpoint { id: RequestId, endpoint: Box<WorkloadEndpoint> },
+    /// `id`: who wants to know; `None`: it came from the spool.
+    Remove { id: Option<RequestId>, delete: DeleteWorkload },
+    TunnelAddress { pools: Option<Vec<IpPool>> },
+}
+
+#[derive(Clone)]
+struct Worker {
+    datastore: Arc<dyn Datastore>,
+    node: String,
+    inbox: mpsc::Sender<Event>,
+}
+
+/// Starts the worker; jobs are sent to what it returns.
+pub(crate) fn start(
+    datastore: Arc<dyn Datastore>,
+    node: String,
+    inbox: mpsc::Sender<Event>,
+) -> mpsc::Sender<Job> {
+    let (jobs, mut waiting) = mpsc::channel(JOBS_MAX);
+    let worker = Worker { datastore, node, inbox };
+    tokio::spawn(async move {
+        while let Some(job) = waiting.recv().await {
+            worker.carry_out(job).await;
+        }
+    });
+    jobs
+}
+
+impl Worker {
+    async fn carry_out(&self, job: Job) {
+        match job {
+            Job::Assign { id, assign } => {
+                let result = self.assign(&assign).await;
+                self.tell(Event::Assigned { id, result }).await;
+            }
+            Job::WriteEndpoint { id, endpoint } => {
+                let worker = self.clone();
+                tokio::spawn(async move {
+                    let result = worker.write_endpoint(*endpoint).await.map_err(refusal);
+                    worker.tell(Event::Written { id, written: Written::Endpoint(result) }).await;
+                });
+            }
+            Job::Remove { id, delete } => {
+                self.remove(&delete).await;
+                if let Some(id) = id {
+                    self.tell(Event::Written { id, written: Written::Removed }).await;
+                }
+            }
+            Job::TunnelAddress { pools } => {
+                let worker = self.clone();
+                let wanted = pools.is_some();
+                let result = self.tunnel_address(pools).await;
+                tokio::spawn(async move {
+                    if let Err(why) = &result {
+                        tracing::warn!("the address of vxlan.calico: {why}");
+                        tokio::time::sleep(TUNNEL_PAUSE).await;
+                    }
+                    worker.tell(Event::TunnelAddress { wanted, result }).await;
+                });
+            }
+        }
+    }
+
+    async fn tell(&self, event: Event) {
+        if self.inbox.send(event).await.is_err() {
+            tracing::debug!("the agent is stopping; a result is lost");
+        }
+    }
+
+    async fn assign(&self, assign: &Assign) -> Result<Vec<IpAddr>, Refusal> {
+        let mut assigned = Vec::new();
+        for (family, (count, pools)) in [(Family::V4, &assign.ipv4), (Family::V6, &assign.ipv6)] {
+            if *count == 0 {
+                continue;
+            }
+            match self.assign_family(assign, family, *count, pools).await {
+                Ok(addresses) => assigned.extend(addresses),
+                Err(refusal) => {
+                    // All or none: what the other family got goes back.
+                    if !assigned.is_empty()
+                        && let Err(why) = self.release(&assign.handle).await
+                    {
+                        tracing::warn!("{} is not released: {why}", assign.handle);
+                    }
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(assigned)
+    }
+
+    async fn write_endpoint(&self, endpoint: WorkloadEndpoint) -> Result<(), Error> {
+        let namespace = endpoint.metadata.namespace.clone();
+        let name = endpoint.metadata.name.clone();
+        for _ in 0..ATTEMPTS_MAX {
+            let written = match typed::create(&*self.datastore, endpoint.clone()).await {
+                Err(Error::Conflict(_)) => {
+                    self.replace_endpoint(namespace.as_deref(), &name, &endpoint).await
+                }
+                created => created.map(|_| ()),
+            };
+            match written {
+                Err(Error::Conflict(_) | Error::NotFound(_)) => {}
+                other => return other,
+            }
+        }
+        Err(Error::Conflict(endpoint.key()))
+    }
+
+    async fn replace_endpoint(
+        &self,
+        namespace: Option<&str>,
+        name: &str,
+        endpoint: &WorkloadEndpoint,
+    ) -> Result<(), Error> {
+        let stored =
+            typed::get::<WorkloadEndpointSpec>(&*self.datastore, namespace, name).await?;
+        let Some(mut stored) = stored else { return Err(Error::NotFound(endpoint.key())) };
+        stored.spec = endpoint.spec.clone();
+        stored.metadata.labels = endpoint.metadata.labels.clone();
+        typed::update(&*self.datastore, stored).await.map(|_| ())
+    }
+
+    /// Removes the endpoint and releases its addresses, or leaves both in the spool.
+    async fn remove(&self, delete: &DeleteWorkload) {
+        let spool = Path::new(SPOOL);
+        let removed = match self.remove_endpoint(delete).await {
+            Ok(()) if delete.release_addresses => self.release_all(delete).await,
+            Ok(()) => Ok(()),
+            Err(why) => Err(why.to_string()),
+        };
+        match removed {
+            Ok(()) => spool::done(spool, delete),
+            Err(why) => {
+                let container = &delete.id.container_id;
+                match spool::leave(spool, delete) {
+                    Ok(()) => tracing::warn!("container {container} is removed later: {why}"),
+                    Err(lost) => tracing::error!(
+                        "container {container} is not removed ({why}), and {SPOOL} takes no note \
+                         of it ({lost}); release handle {} by hand",
+                        names::container_handle(&delete.id.network, container)
+                    ),
+                }
+            }
+        }
+    }
+
+    async fn remove_endpoint(&self, delete: &DeleteWorkload) -> Result<(), Error> {
+        let id = &delete.id;
+        let name = match id.orchestrator.as_str() {
+            "k8s" => names::kubernetes_endpoint(&self.node, &id.pod, &id.interface),
+            _ => names::cni_endpoint(&self.node, &id.container_id, &id.interface),
+        };
+        let key = Key::namespaced(Kind::WorkloadEndpoint, id.namespace.clone(), name);
+        for _ in 0..ATTEMPTS_MAX {
+            let Some(entry) = self.datastore.get(&key).await? else { return Ok(()) };
+            let stored = WorkloadEndpoint::from_stored(&entry.value, entry.revision);
+            if stored.is_ok_and(|endpoint| endpoint.spec.container_id != id.container_id) {
+                // The pod runs in a newer container already.
+                return Ok(());
+            }
+            match self.datastore.delete(&key, Some(entry.revision)).await {
+                Err(Error::Conflict(_)) => {}
+                Err(Error::NotFound(_)) => return Ok(()),
+                other => return other,
+            }
+        }
+        Err(Error::Conflict(key))
+    }
+
+    /// Under today's handle, and under the one that Calico before v3 used.
+    async fn release_all(&self, delete: &DeleteWorkload) -> Result<(), String> {
+        let id = &delete.id;
+        self.release(&names::container_handle(&id.network, &id.container_id)).await?;
+        if id.orchestrator == "k8s" {
+            self.release(&names::container_handle(&id.namespace, &id.container_id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Gives this node an address on `vxlan.calico`, or takes it away, in IPAM and on the Node resource.
+    async fn tunnel_address(&self, pools: Option<Vec<IpPool>>) -> Result<(), String> {
+        match pools {
+            Some(pools) => {
+                let address = self.ensure_tunnel_address(&pools).await?;
+                self.set_tunnel_address(Some(address)).await.map_err(|why| why.to_string())
+            }
+            None => {
+                self.set_tunnel_address(None).await.map_err(|why| why.to_string())?;
+                self.release(&Tunnel::Vxlan.handle(&self.node)).await
+            }
+        }
+    }
+
+    async fn set_tunnel_address(&self, address: Option<IpAddr>) -> Result<(), Error> {
+        let address = address.map(|address| address.to_string());
+        let key = Key::cluster(Kind::Node, &self.node);
+        for _ in 0..ATTEMPTS_MAX {
+            let stored = typed::get::<NodeSpec>(&*self.datastore, None, &self.node).await?;
+            let Some(mut node) = stored else { return Err(Error::NotFound(key)) };
+            if node.spec.ipv4_vxlan_tunnel_addr == address {
+                return Ok(());
+            }
+            node.spec.ipv4_vxlan_tunnel_addr = address.clone();
+            match typed::update(&*self.datastore, node).await {
+                Err(Error::Conflict(_)) => {}
+                other => return other.map(|_| ()),
+            }
+        }
+        Err(Error::Conflict(key))
+    }
+}
+
+fn refusal(error: Error) -> Refusal {
+    let retry = !matches!(error, Error::Settings(_) | Error::Corrupt { .. });
+    Refusal { retry, message: error.to_string() }
+}
