@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How far a claim or a release of a block has got (Calico IPAM: pending → confirmed → pendingDeletion).
+/// How far a claim or a release of a block has got (Calico IPAM: pending → confirmed →
+/// pendingDeletion).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum AffinityState {
     /// Claimed, and the block says so too. An empty stored state means this.

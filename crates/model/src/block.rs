@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 /// The stored value of [`crate::Key::Block`], Calico's `AllocationBlock` field by field.
 ///
-/// `allocations` has one place per address of `cidr`, in order: `None` is free, `Some(i)` is held with the
-/// attributes `attributes[i]`. `unallocated` lists the free places, next to be given first.
+/// `allocations` has one place per address of `cidr`, in order: `None` is free, `Some(i)` is held
+/// with the attributes `attributes[i]`. `unallocated` lists the free places, next to be given
+/// first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Block {
     /// The block's prefix.

@@ -7,11 +7,12 @@
 //! ```
 //!
 //! A parameter that the product acts on is one entry of `acted_on`, a typed constant such as
-//! [`VXLAN_PORT`]; one that it only knows is a row of `recognised`. Validation of FelixConfiguration,
-//! resolution and [`reference`] come from the registry.
+//! [`VXLAN_PORT`]; one that it only knows is a row of `recognised`. Validation of
+//! FelixConfiguration, resolution and [`reference`] come from the registry.
 //!
-//! Of two places that set a parameter the first wins: environment, FelixConfiguration `node.<name>`, one
-//! whose `nodeSelector` selects the node (the oldest), `default`, built-in (`calico-features.md` §1.8).
+//! Of two places that set a parameter the first wins: environment, FelixConfiguration
+//! `node.<name>`, one whose `nodeSelector` selects the node (the oldest), `default`, built-in
+//! (`calico-features.md` §1.8).
 
 mod acted_on;
 mod choices;

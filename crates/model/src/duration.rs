@@ -14,7 +14,8 @@ const UNITS: [(&str, f64); 8] = [
     ("s", 1e9),
 ];
 
-/// Reads a Go duration such as `90s`, `1h30m` or `1.5s`; `None` for anything else, and for a negative one.
+/// Reads a Go duration such as `90s`, `1h30m` or `1.5s`; `None` for anything else, and for a
+/// negative one.
 pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {

@@ -6,9 +6,9 @@
 //! ```
 //!
 //! Owns: the shape of every v3 resource and of the IPAM objects, how each is named in the datastore
-//! ([`Key`]), what a field defaults to and which values it takes, the selector language, the registry of
-//! configuration parameters, and a datastore request as a value ([`request`]), so that protocols over the
-//! datastore can be written and checked without one.
+//! ([`Key`]), what a field defaults to and which values it takes, the selector language, the
+//! registry of configuration parameters, and a datastore request as a value ([`request`]), so that
+//! protocols over the datastore can be written and checked without one.
 //!
 //! Must not know: I/O, async, the kernel. Everything here is pure.
 

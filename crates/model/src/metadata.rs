@@ -3,14 +3,16 @@
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// Name, namespace, labels and bookkeeping of one resource (Kubernetes API conventions, "Metadata").
+/// Name, namespace, labels and bookkeeping of one resource (Kubernetes API conventions,
+/// "Metadata").
 ///
-/// `resource_version` is the datastore's revision of the object. It is not stored: readers fill it in
-/// from the datastore's answer, writers send it to update only what they have read.
+/// `resource_version` is the datastore's revision of the object. It is not stored: readers fill it
+/// in from the datastore's answer, writers send it to update only what they have read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Metadata {
-    /// Unique among resources of one kind (and namespace): a DNS-1123 subdomain unless the kind says else.
+    /// Unique among resources of one kind (and namespace): a DNS-1123 subdomain unless the kind
+    /// says else.
     pub name: String,
     /// Set for namespaced kinds only.
     #[serde(skip_serializing_if = "Option::is_none")]

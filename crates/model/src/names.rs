@@ -17,7 +17,8 @@ pub const DEFAULT_IPV4_POOL: &str = "default-ipv4-ippool";
 /// The name of the default IPv6 pool.
 pub const DEFAULT_IPV6_POOL: &str = "default-ipv6-ippool";
 
-/// The name of a Kubernetes pod's WorkloadEndpoint: `<node>-k8s-<pod>-<interface>`, `-` doubled in each.
+/// The name of a Kubernetes pod's WorkloadEndpoint: `<node>-k8s-<pod>-<interface>`, `-` doubled in
+/// each.
 pub fn kubernetes_endpoint(node: &str, pod: &str, interface: &str) -> String {
     endpoint(node, "k8s", pod, interface)
 }
@@ -39,8 +40,8 @@ pub fn host_interface(prefix: &str, namespace: &str, pod: &str) -> String {
     format!("{prefix}{}", &hex[..11])
 }
 
-/// The host's end of the veth pair of a container that no orchestrator names: the prefix and the first
-/// 11 characters of the container's id.
+/// The host's end of the veth pair of a container that no orchestrator names: the prefix and the
+/// first 11 characters of the container's id.
 pub fn container_interface(prefix: &str, container_id: &str) -> String {
     format!("{prefix}{}", container_id.chars().take(11).collect::<String>())
 }
@@ -57,7 +58,8 @@ pub enum Tunnel {
 }
 
 impl Tunnel {
-    /// The IPAM handle that holds the tunnel's address on a node, e.g. `vxlan-tunnel-addr-worker-1`.
+    /// The IPAM handle that holds the tunnel's address on a node, e.g.
+    /// `vxlan-tunnel-addr-worker-1`.
     pub fn handle(self, node: &str) -> String {
         let start = match self {
             Tunnel::Ipip => "ipip",

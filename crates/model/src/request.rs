@@ -1,7 +1,7 @@
 //! Datastore requests and answers as values.
 //!
-//! A protocol over the datastore (IPAM's, say) yields [`Request`]s and is fed [`Response`]s. `store`
-//! carries them out; a test answers them from a map, with any conflict or failure it likes.
+//! A protocol over the datastore (IPAM's, say) yields [`Request`]s and is fed [`Response`]s.
+//! `store` carries them out; a test answers them from a map, with any conflict or failure it likes.
 
 use crate::{Key, Query};
 use serde::{Deserialize, Serialize};
@@ -80,22 +80,24 @@ pub enum Response {
 /// Why a request was not carried out, split by what the caller does about it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Failure {
-    /// Create: the key exists. Update, delete: it has changed since it was read. Read again and retry.
+    /// Create: the key exists. Update, delete: it has changed since it was read. Read again and
+    /// retry.
     #[error("it was changed by somebody else meanwhile")]
     Conflict,
     /// Update, delete: the key does not exist (any more).
     #[error("it does not exist")]
     NotFound,
-    /// The datastore gave no answer or refused; the text says why. Whether a write took place is unknown
-    /// unless the text says so.
+    /// The datastore gave no answer or refused; the text says why. Whether a write took place is
+    /// unknown unless the text says so.
     #[error("{0}")]
     Unavailable(String),
 }
 
 /// What a watch tells, in an order in which every key's revisions only grow.
 ///
-/// After a reconnect the watcher resumes from the last revision it told; where that is compacted it lists
-/// again and tells the differences, so that a consumer never sees a gap and needs no second mechanism.
+/// After a reconnect the watcher resumes from the last revision it told; where that is compacted it
+/// lists again and tells the differences, so that a consumer never sees a gap and needs no second
+/// mechanism.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DatastoreEvent {
     /// The object is now this.

@@ -16,14 +16,15 @@ pub trait Spec: Clone + Debug + Default + PartialEq + Serialize + DeserializeOwn
     /// Reports what Calico would refuse, the common rules of metadata apart.
     fn check(&self, metadata: &Metadata, problems: &mut Problems);
 
-    /// Fills in what Calico fills in on create and update; `metadata` gets the labels the kind implies.
+    /// Fills in what Calico fills in on create and update; `metadata` gets the labels the kind
+    /// implies.
     fn apply_defaults(&mut self, _metadata: &mut Metadata) {}
 }
 
 /// A resource: `spec` is typed, `status` is passed through as it stands.
 ///
-/// Serialises as `{kind, apiVersion, metadata, spec[, status]}`, Calico's v3 JSON form, which is also
-/// what etcd holds (there without `metadata.resourceVersion`).
+/// Serialises as `{kind, apiVersion, metadata, spec[, status]}`, Calico's v3 JSON form, which is
+/// also what etcd holds (there without `metadata.resourceVersion`).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Resource<S: Spec> {
     /// Name, labels, revision.
@@ -49,7 +50,8 @@ impl<S: Spec> Resource<S> {
         }
     }
 
-    /// Checks the resource as Calico does before it writes one; defaults need not be applied before.
+    /// Checks the resource as Calico does before it writes one; defaults need not be applied
+    /// before.
     ///
     /// # Errors
     /// Every problem found, in field order.

@@ -3,12 +3,13 @@
 //! ```text
 //! or    := and ("||" and)*
 //! and   := term ("&&" term)*
-//! term  := "!"* ( has(L) | all() | global() | L OP "text" | L (in | not in) {"a", "b"} | "(" or ")" )
+//! term  := "!"* ( has(L) | all() | global() | comparison | "(" or ")" )
+//! comparison := L OP "text" | L (in | not in) {"a", "b"}
 //! OP    := == | != | contains | starts with | ends with
 //! ```
 //!
-//! Source: Calico's `libcalico-go/lib/selector` (`calico-features.md` §2). An empty selector means `all()`.
-//! [`Display`] gives the canonical text, from which Calico derives the selector's id.
+//! Source: Calico's `libcalico-go/lib/selector` (`calico-features.md` §2). An empty selector means
+//! `all()`. [`Display`] gives the canonical text, from which Calico derives the selector's id.
 
 mod lexer;
 mod parser;

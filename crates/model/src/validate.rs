@@ -1,4 +1,5 @@
-//! What a resource must satisfy before it is written: Calico's own checks, each problem with a next step.
+//! What a resource must satisfy before it is written: Calico's own checks, each problem with a next
+//! step.
 //!
 //! A file per kind, as in [`crate::resources`]; `fields` has the checks that several kinds share.
 //! Source: Calico's `libcalico-go/lib/validator/v3` and its clients (`calico-features.md` §1).

@@ -24,8 +24,8 @@ impl Value {
     /// Reads an entry's bytes as what its key says they are.
     ///
     /// # Errors
-    /// The bytes are not that kind's JSON. The caller reports it with the entry's key and carries on
-    /// without the object.
+    /// The bytes are not that kind's JSON. The caller reports it with the entry's key and carries
+    /// on without the object.
     pub fn decode(entry: &Entry) -> Result<Value, serde_json::Error> {
         let (bytes, revision) = (entry.value.as_slice(), entry.revision);
         macro_rules! resource {

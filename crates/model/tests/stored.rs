@@ -1,5 +1,5 @@
-//! What stands in the datastore: Calico's JSON is read and written back field by field, keys are read
-//! and written back byte by byte, and no stored bytes make a panic.
+//! What stands in the datastore: Calico's JSON is read and written back field by field, keys are
+//! read and written back byte by byte, and no stored bytes make a panic.
 
 #![expect(clippy::unwrap_used, reason = "a test may panic")]
 

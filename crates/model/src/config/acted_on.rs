@@ -57,9 +57,15 @@ const fn variable(
 }
 
 parameters! {
-    /// Which routes to other nodes' blocks the agent computes itself; VXLAN's always. Disabled leaves them to BGP.
+    /// Which routes to other nodes' blocks the agent computes itself; VXLAN's always. Disabled
+    /// leaves them to BGP.
     PROGRAM_CLUSTER_ROUTES: ProgramClusterRoutes =
-        felix("ProgramClusterRoutes", "programClusterRoutes", Choice(ProgramClusterRoutes::WORDS), "Disabled");
+        felix(
+            "ProgramClusterRoutes",
+            "programClusterRoutes",
+            Choice(ProgramClusterRoutes::WORDS),
+            "Disabled",
+        );
     /// Whether `vxlan.calico` is made: unset means when an IPPool uses VXLAN.
     VXLAN_ENABLED: Option<bool> = felix("VXLANEnabled", "vxlanEnabled", Bool, "");
     /// MTU of `vxlan.calico`; 0 means the uplink's less 50.
@@ -70,12 +76,16 @@ parameters! {
     VXLAN_PORT: u16 = felix("VXLANPort", "vxlanPort", PORT, "4789");
     /// VXLAN network identifier.
     VXLAN_VNI: u32 = felix("VXLANVNI", "vxlanVNI", Integer(0, 16_777_215), "4096");
-    /// Protocol number of the agent's routes. 3 means boot for pods and 80 for cluster routes; another value is for all.
-    DEVICE_ROUTE_PROTOCOL: u8 = felix("DeviceRouteProtocol", "deviceRouteProtocol", Integer(0, 255), "3");
+    /// Protocol number of the agent's routes. 3 means boot for pods and 80 for cluster routes;
+    /// another value is for all.
+    DEVICE_ROUTE_PROTOCOL: u8 =
+        felix("DeviceRouteProtocol", "deviceRouteProtocol", Integer(0, 255), "3");
     /// Whether routes that somebody else put on a pod's interface are removed.
-    REMOVE_EXTERNAL_ROUTES: bool = felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true");
+    REMOVE_EXTERNAL_ROUTES: bool =
+        felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true");
     /// How often the kernel's routes are read anew; 0 means never.
-    ROUTE_REFRESH_INTERVAL: Duration = felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90");
+    ROUTE_REFRESH_INTERVAL: Duration =
+        felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90");
     /// Starts of the names of pods' interfaces; new ones are named with the first.
     INTERFACE_PREFIX: Vec<String> =
         felix("InterfacePrefix", "interfacePrefix", InterfacePrefixes, "cali").fatal();
@@ -90,21 +100,26 @@ parameters! {
     /// TCP port of the health server.
     HEALTH_PORT: u16 = felix("HealthPort", "healthPort", PORT, "9099");
     /// The least severe messages written to standard output.
-    LOG_SEVERITY_SCREEN: LogSeverity = felix("LogSeverityScreen", "logSeverityScreen", SEVERITY, "INFO");
+    LOG_SEVERITY_SCREEN: LogSeverity =
+        felix("LogSeverityScreen", "logSeverityScreen", SEVERITY, "INFO");
     /// Whether IPv6 is handled.
     IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true");
 
-    /// The node's name; unset means the file CALICO_NODENAME_FILE, then HOSTNAME, then the system's.
+    /// The node's name; unset means the file CALICO_NODENAME_FILE, then HOSTNAME, then the
+    /// system's.
     NODENAME: Option<String> = variable("NODENAME", Text, "");
     /// The node's name where NODENAME and its file say nothing.
     HOSTNAME: Option<String> = variable("HOSTNAME", Text, "");
     /// Where the node's name is kept for the CNI plugin.
     NODENAME_FILE: String = variable("CALICO_NODENAME_FILE", Text, "/var/lib/calico/nodename");
-    /// IPv4 address: unset or `autodetect`, `none` for what is stored, an address, or one with prefix length.
+    /// IPv4 address: unset or `autodetect`, `none` for what is stored, an address, or one with
+    /// prefix length.
     IP: Option<String> = variable("IP", Text, "");
-    /// IPv6 address: unset or `none` for what is stored, `autodetect`, an address, or one with prefix length.
+    /// IPv6 address: unset or `none` for what is stored, `autodetect`, an address, or one with
+    /// prefix length.
     IP6: Option<String> = variable("IP6", Text, "");
-    /// How the IPv4 address is found: first-found, can-reach=, interface=, skip-interface=, cidr=, kubernetes-internal-ip.
+    /// How the IPv4 address is found: first-found, can-reach=, interface=, skip-interface=, cidr=,
+    /// kubernetes-internal-ip.
     IP_AUTODETECTION_METHOD: String = variable("IP_AUTODETECTION_METHOD", Text, "first-found");
     /// How the IPv6 address is found.
     IP6_AUTODETECTION_METHOD: String = variable("IP6_AUTODETECTION_METHOD", Text, "first-found");
@@ -117,32 +132,40 @@ parameters! {
         variable("CALICO_NETWORKING_BACKEND", Choice(NetworkingBackend::WORDS), "bird");
     /// Whether the default pools are not created.
     NO_DEFAULT_POOLS: bool = variable("NO_DEFAULT_POOLS", Bool, "false").fatal();
-    /// Range of the default IPv4 pool; unset means 192.168.0.0/16 or another private range, `none` no pool.
+    /// Range of the default IPv4 pool; unset means 192.168.0.0/16 or another private range, `none`
+    /// no pool.
     IPV4POOL_CIDR: Option<String> = variable("CALICO_IPV4POOL_CIDR", Text, "");
     /// The default IPv4 pool's ipipMode.
     IPV4POOL_IPIP: EncapsulationMode = variable("CALICO_IPV4POOL_IPIP", POOL_MODE, "Never").fatal();
     /// The default IPv4 pool's vxlanMode.
-    IPV4POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV4POOL_VXLAN", POOL_MODE, "Never").fatal();
+    IPV4POOL_VXLAN: EncapsulationMode =
+        variable("CALICO_IPV4POOL_VXLAN", POOL_MODE, "Never").fatal();
     /// The default IPv4 pool's natOutgoing.
     IPV4POOL_NAT_OUTGOING: bool = variable("CALICO_IPV4POOL_NAT_OUTGOING", Bool, "true").fatal();
     /// The default IPv4 pool's blockSize.
     IPV4POOL_BLOCK_SIZE: u8 = variable("CALICO_IPV4POOL_BLOCK_SIZE", Integer(20, 32), "26").fatal();
     /// The default IPv4 pool's nodeSelector.
-    IPV4POOL_NODE_SELECTOR: String = variable("CALICO_IPV4POOL_NODE_SELECTOR", Selector, "all()").fatal();
+    IPV4POOL_NODE_SELECTOR: String =
+        variable("CALICO_IPV4POOL_NODE_SELECTOR", Selector, "all()").fatal();
     /// The default IPv4 pool's disableBGPExport.
-    IPV4POOL_DISABLE_BGP_EXPORT: bool = variable("CALICO_IPV4POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
+    IPV4POOL_DISABLE_BGP_EXPORT: bool =
+        variable("CALICO_IPV4POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
     /// Range of the default IPv6 pool; unset means a random unique local /48, `none` no pool.
     IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "");
     /// The default IPv6 pool's vxlanMode.
-    IPV6POOL_VXLAN: EncapsulationMode = variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal();
+    IPV6POOL_VXLAN: EncapsulationMode =
+        variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal();
     /// The default IPv6 pool's natOutgoing.
     IPV6POOL_NAT_OUTGOING: bool = variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal();
     /// The default IPv6 pool's blockSize.
-    IPV6POOL_BLOCK_SIZE: u8 = variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal();
+    IPV6POOL_BLOCK_SIZE: u8 =
+        variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal();
     /// The default IPv6 pool's nodeSelector.
-    IPV6POOL_NODE_SELECTOR: String = variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal();
+    IPV6POOL_NODE_SELECTOR: String =
+        variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal();
     /// The default IPv6 pool's disableBGPExport.
-    IPV6POOL_DISABLE_BGP_EXPORT: bool = variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
+    IPV6POOL_DISABLE_BGP_EXPORT: bool =
+        variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
     /// Words that the node adds to ClusterInformation's clusterType, comma-separated.
     CLUSTER_TYPE: Vec<String> = variable("CLUSTER_TYPE", Text, "");
     /// Whether no log files are written beside standard output.
@@ -160,7 +183,8 @@ parameters! {
     /// Whether pods' addresses come from the Kubernetes Node's podCIDR.
     USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false");
     /// Which datastore: etcdv3 or kubernetes.
-    DATASTORE_TYPE: String = variable("DATASTORE_TYPE", Choice(&["etcdv3", "kubernetes"]), "etcdv3").fatal();
+    DATASTORE_TYPE: String =
+        variable("DATASTORE_TYPE", Choice(&["etcdv3", "kubernetes"]), "etcdv3").fatal();
     /// URLs of etcd's members, comma-separated.
     ETCD_ENDPOINTS: Vec<String> = variable("ETCD_ENDPOINTS", Text, "");
     /// User name for etcd.

@@ -3,7 +3,10 @@
 use super::setting::{FromSetting, Setting};
 
 macro_rules! choices {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? })*) => {$(
+    ($(
+        $(#[$doc:meta])*
+        $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),* $(,)? }
+    )*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
         pub enum $name {
@@ -32,7 +35,8 @@ macro_rules! choices {
 }
 
 choices! {
-    /// Which cluster routes the agent computes from block affinities, beside VXLAN's, which it always does.
+    /// Which cluster routes the agent computes from block affinities, beside VXLAN's, which it
+    /// always does.
     ProgramClusterRoutes {
         /// None.
         Disabled = "Disabled",

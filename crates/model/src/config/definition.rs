@@ -114,7 +114,8 @@ impl Definition {
         none.unwrap_or_else(|| self.value_type.parse_json(value))
     }
 
-    // `none` is the zero of Felix's parameters, except those that have none; it is a text elsewhere.
+    // `none` is the zero of Felix's parameters, except those that have none; it is a text
+    // elsewhere.
     fn none(&self, text: &str) -> Option<Result<Setting, String>> {
         if !self.of_felix || !text.eq_ignore_ascii_case("none") {
             return None;

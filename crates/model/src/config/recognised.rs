@@ -306,7 +306,8 @@ pub(super) static FELIX: &[Definition] = &[
         "BPFConntrackTimeouts",
         "bpfConntrackTimeouts",
         Structured,
-        "CreationGracePeriod=10s,TCPSynSent=20s,TCPEstablished=1h,TCPFinsSeen=Auto,TCPResetSeen=40s,UDPTimeout=60s,GenericTimeout=10m,ICMPTimeout=5s",
+        "CreationGracePeriod=10s,TCPSynSent=20s,TCPEstablished=1h,TCPFinsSeen=Auto,\
+         TCPResetSeen=40s,UDPTimeout=60s,GenericTimeout=10m,ICMPTimeout=5s",
     ),
     row(EBPF, "BPFDSROptoutCIDRs", "bpfDSROptoutCIDRs", Structured, ""),
     row(

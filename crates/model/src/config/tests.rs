@@ -211,7 +211,8 @@ fn the_reference_has_a_row_for_each() {
     let rows = page.lines().filter(|line| line.starts_with("| `")).count();
     assert_eq!(rows, definitions().count());
     assert!(page.contains(
-        "| `FELIX_VXLANPORT` | `vxlanPort` | a whole number from 0 to 65535 | `4789` | UDP port of VXLAN. |"
+        "| `FELIX_VXLANPORT` | `vxlanPort` | a whole number from 0 to 65535 | `4789` | \
+         UDP port of VXLAN. |"
     ));
     assert!(page.contains("(en\\|wl\\|ww"));
 }
@@ -219,7 +220,10 @@ fn the_reference_has_a_row_for_each() {
 proptest! {
     // Whatever is set, every parameter has a value of its type, and nothing panics.
     #[test]
-    fn any_value_resolves(index in any::<prop::sample::Index>(), text in "\\PC{0,12}|-?[0-9]{1,20}") {
+    fn any_value_resolves(
+        index in any::<prop::sample::Index>(),
+        text in "\\PC{0,12}|-?[0-9]{1,20}",
+    ) {
         let all: Vec<_> = definitions().collect();
         let definition = all[index.index(all.len())];
         let mut spec = serde_json::Map::new();

@@ -1,4 +1,5 @@
-//! ClusterInformation: identity and readiness of the cluster's datastore. One object, named `default`.
+//! ClusterInformation: identity and readiness of the cluster's datastore. One object, named
+//! `default`.
 
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};

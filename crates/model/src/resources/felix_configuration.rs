@@ -1,4 +1,5 @@
-//! FelixConfiguration: settings of the node agent, for all nodes (`default`) or one (`node.<name>`).
+//! FelixConfiguration: settings of the node agent, for all nodes (`default`) or one
+//! (`node.<name>`).
 
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,8 @@ pub type FelixConfiguration = Resource<FelixConfigurationSpec>;
 
 /// The spec of a FelixConfiguration: parameters by their YAML name.
 ///
-/// Which names there are, their types and defaults is the registry's business, so that the field list
-/// stands in one place.
+/// Which names there are, their types and defaults is the registry's business, so that the field
+/// list stands in one place.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct FelixConfigurationSpec(pub BTreeMap<String, serde_json::Value>);

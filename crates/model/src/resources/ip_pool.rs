@@ -51,7 +51,8 @@ pub enum AssignmentMode {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IpPoolSpec {
-    /// The range, e.g. `192.168.0.0/16`. Text, so that a wrong one is reported by validation, not lost.
+    /// The range, e.g. `192.168.0.0/16`. Text, so that a wrong one is reported by validation, not
+    /// lost.
     pub cidr: String,
     /// IP-in-IP encapsulation; excludes VXLAN.
     pub ipip_mode: EncapsulationMode,
@@ -113,8 +114,8 @@ impl IpPoolSpec {
         self.block_size.unwrap_or(default)
     }
 
-    /// Whether a node with these labels takes addresses from the pool. A selector that cannot be read
-    /// selects nothing.
+    /// Whether a node with these labels takes addresses from the pool. A selector that cannot be
+    /// read selects nothing.
     pub fn selects_node(&self, labels: &impl Labels) -> bool {
         selects(self.node_selector.as_deref(), labels)
     }

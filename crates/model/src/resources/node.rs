@@ -98,8 +98,8 @@ pub struct NodeInterface {
 }
 
 impl NodeSpec {
-    /// The node's IPv4 address with its subnet's prefix length (host bits set); `None` where it has none
-    /// or the stored text is wrong.
+    /// The node's IPv4 address with its subnet's prefix length (host bits set); `None` where it has
+    /// none or the stored text is wrong.
     pub fn ipv4(&self) -> Option<Ipv4Net> {
         match network_address(self.bgp.as_ref()?.ipv4_address.as_deref()?)? {
             IpNet::V4(net) => Some(net),

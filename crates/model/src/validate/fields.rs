@@ -4,10 +4,10 @@ use crate::{Problems, Selector, duration};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-pub(crate) const NAME_RULE: &str = "a name takes lower-case letters, digits, `-` and `.`, begins and ends \
-    with a letter or digit, and has at most 253 characters";
-pub(crate) const DNS_LABEL_RULE: &str = "a namespace takes lower-case letters, digits and `-`, begins and \
-    ends with a letter or digit, and has at most 63 characters";
+pub(crate) const NAME_RULE: &str = "a name takes lower-case letters, digits, `-` and `.`, begins \
+    and ends with a letter or digit, and has at most 253 characters";
+pub(crate) const DNS_LABEL_RULE: &str = "a namespace takes lower-case letters, digits and `-`, \
+    begins and ends with a letter or digit, and has at most 63 characters";
 pub(crate) const INTERFACE_RULE: &str =
     "an interface name takes 1–15 letters, digits, `_`, `.` and `-`";
 

@@ -17,8 +17,8 @@ pub(crate) fn check(spec: &IpPoolSpec, _metadata: &Metadata, problems: &mut Prob
             "spec.vxlanMode",
             format!("{:?}", spec.vxlan_mode),
             format!(
-                "ipipMode is {:?} already, and a pool has one encapsulation at most: set one of the \
-                 two to Never",
+                "ipipMode is {:?} already, and a pool has one encapsulation at most: set one of \
+                 the two to Never",
                 spec.ipip_mode
             ),
         );
