@@ -1,0 +1,120 @@
+//! Commands run on a node or in a pod, as if typed there: terminal, standard input and output, and
+//! exit status are the command's own.
+
+use super::{ask, find};
+use crate::directory::LabDirectory;
+use crate::machine::PATH;
+use crate::namespaces::nested_process;
+use crate::protocol::{LabRequest, Location};
+use anyhow::{Context, Result};
+use linux::process::{Namespace, Spawn, spawn};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::SignalFd;
+use nix::unistd::{Pid, getpgrp, tcsetpgrp};
+use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal;
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Command, ExitCode, ExitStatus};
+
+/// Variables of the user's that describe the terminal.
+const PASSED_VARIABLES: [&str; 5] = ["TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE"];
+/// Signals passed on to the command.
+const PASSED_SIGNALS: [Signal; 4] =
+    [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM, Signal::SIGHUP];
+
+/// Runs a command in a node, pod, the router or the outside host and returns its exit status: its
+/// own, 128 + number of the signal that ended it, 127 if there is no such command.
+///
+/// # Errors
+/// The lab or the place isn't there.
+pub(crate) fn exec(lab: &str, place: &str, command: &[OsString]) -> Result<ExitCode> {
+    let (program, arguments) = command.split_first().context("no command")?;
+    let first = find(&LabDirectory::of(lab)?)?;
+    let location: Location = ask(lab, &LabRequest::Locate { name: place.into() })?;
+    let mut inside = Command::new(program);
+    inside.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/root");
+    inside.envs(&location.environment);
+    for name in PASSED_VARIABLES {
+        inside.envs(std::env::var_os(name).map(|value| (name, value)));
+    }
+    let mut signals = SigSet::from_iter(PASSED_SIGNALS);
+    signals.add(Signal::SIGCHLD);
+    signals.add(Signal::SIGTTOU);
+    // Blocked before the start, so that none is lost; the command starts with none blocked.
+    signals.thread_block().context("blocking signals")?;
+    let enter = Namespace::all_of(&nested_process(first.pid, &location.pids))?;
+    let started = spawn(Spawn { enter, kill_on_parent_death: true, ..Spawn::new(inside) });
+    let mut child = match started {
+        Ok(child) => child,
+        Err(error) => return not_started(place, program, error),
+    };
+    signals.remove(Signal::SIGTTOU);
+    let status = wait(&mut child, &signals)?;
+    give_terminal_back();
+    signals.add(Signal::SIGTTOU);
+    signals.thread_unblock().context("unblocking signals")?;
+    Ok(exit_code(status))
+}
+
+/// The shell's exit statuses for a command that could not be started.
+fn not_started(place: &str, program: &OsStr, error: linux::Error) -> Result<ExitCode> {
+    let (code, reason) = match error.errno() {
+        Some(Errno::ENOENT) => (127, "command not found"),
+        Some(Errno::EACCES) => (126, "not executable"),
+        _ => return Err(error.into()),
+    };
+    eprintln!("{place}: {}: {reason}", program.display());
+    Ok(ExitCode::from(code))
+}
+
+fn wait(child: &mut Child, signals: &SigSet) -> Result<ExitStatus> {
+    let arrived = SignalFd::new(signals).context("reading signals")?;
+    let pid = Pid::from_raw(child.id().cast_signed());
+    loop {
+        if let Some(status) = child.try_wait().context("waiting for the command")? {
+            return Ok(status);
+        }
+        let Some(signal) = arrived.read_signal().context("reading a signal")? else { continue };
+        // The terminal's keys reach the command without our help (si_code SI_KERNEL).
+        let from_terminal = signal.ssi_code > 0;
+        let signal = Signal::try_from(signal.ssi_signo.cast_signed()).ok();
+        if let Some(signal) = signal.filter(|signal| *signal != Signal::SIGCHLD && !from_terminal) {
+            // ESRCH: it has just ended.
+            let _ = kill(pid, signal);
+        }
+    }
+}
+
+/// A shell makes itself the terminal's foreground job and cannot name us, in a PID namespace it
+/// doesn't see, when it ends.
+fn give_terminal_back() {
+    let stdin = std::io::stdin();
+    if stdin.is_terminal() {
+        // Not our terminal: then it wasn't taken either.
+        let _ = tcsetpgrp(&stdin, getpgrp());
+    }
+}
+
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// The arguments of tcpdump for `capture`: text for people, packets for a pipe or file.
+pub(crate) fn capture_command(interface: &str, arguments: &[OsString]) -> Vec<OsString> {
+    let mut command: Vec<OsString> = ["tcpdump", "-i", interface].map(OsString::from).to_vec();
+    let to_file = arguments.iter().any(|word| word.to_string_lossy().starts_with("-w"));
+    match (to_file, std::io::stdout().is_terminal()) {
+        (true, _) => {}
+        (false, true) => command.extend(["-n", "-l"].map(OsString::from)),
+        (false, false) => command.extend(["-U", "-w", "-"].map(OsString::from)),
+    }
+    command.extend(arguments.iter().cloned());
+    command
+}
+
+/// The shell for `shell`: bash where there is one.
+pub(crate) fn shell_command() -> Vec<OsString> {
+    ["/bin/sh", "-c", "command -v bash >/dev/null && exec bash -i; exec sh -i"].map(OsString::from).to_vec()
+}

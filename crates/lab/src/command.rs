@@ -1,0 +1,285 @@
+//! The command line of `calico lab`.
+
+use crate::client::{self, ask, exec};
+use crate::protocol::{LabRequest, NewNode, PodRequest};
+use crate::status::LabStatus;
+use crate::topology::{Backend, DatastoreKind, PortMapping, Topology};
+use anyhow::{Context, Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// A cluster in network namespaces of this machine. Needs root; touches nothing outside of itself.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a lab; returns when all its nodes are ready and all routes are in.
+    Up(UpArguments),
+    /// End a lab and remove all of it, also one that has been killed.
+    Down {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+    },
+    /// Show the nodes and pods of a lab; exit status 1 unless all are ready.
+    Status {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// How to print it.
+        #[arg(short, long, value_enum, default_value_t)]
+        output: Output,
+    },
+    /// List the labs of this machine.
+    List,
+    /// Run a command on a node, in a pod, on `router` or `outside`; exits with its exit status.
+    Exec {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Node, pod, `router` or `outside`.
+        place: String,
+        /// The command and its arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        command: Vec<OsString>,
+    },
+    /// Open a shell on a node, in a pod, on `router` or `outside`.
+    Shell {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Where; the first node if absent.
+        place: Option<String>,
+    },
+    /// Add and remove pods.
+    #[command(subcommand)]
+    Pod(PodCommand),
+    /// Add, remove and restart nodes.
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Capture packets with tcpdump; writes a capture file if standard output isn't a terminal.
+    Capture {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Node, pod, `router` or `outside`.
+        place: String,
+        /// Its interface; `any` for all.
+        interface: String,
+        /// Further arguments of tcpdump: options and a filter.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+/// Which lab.
+#[derive(Clone, Debug, Args)]
+pub struct Lab {
+    /// The lab's name.
+    #[arg(long, env = "CALICO_LAB", default_value = "lab")]
+    pub name: String,
+}
+
+/// Arguments of `up`.
+#[derive(Debug, Args)]
+pub struct UpArguments {
+    /// Which lab.
+    #[command(flatten)]
+    lab: Lab,
+    /// A YAML file with subnets, nodes, pods, pools; the first walkthrough's four nodes if absent.
+    #[arg(long, value_name = "FILE")]
+    topology: Option<PathBuf>,
+    /// Which server keeps the cluster's state; over what the topology says.
+    #[arg(long, value_enum)]
+    datastore: Option<DatastoreKind>,
+    /// How nodes learn each other's routes; over what the topology says.
+    #[arg(long, value_enum)]
+    backend: Option<Backend>,
+}
+
+/// `calico lab pod`.
+#[derive(Debug, Subcommand)]
+pub enum PodCommand {
+    /// Start a pod.
+    Add {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        pod: String,
+        /// The node to run it on.
+        #[arg(long)]
+        node: String,
+        /// Pass a port of the node to the pod; repeatable.
+        #[arg(long = "port", value_name = "HOST:POD[/udp]", value_parser = parse_port)]
+        ports: Vec<PortMapping>,
+    },
+    /// End a pod.
+    Rm {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        pod: String,
+    },
+}
+
+/// `calico lab node`.
+#[derive(Debug, Subcommand)]
+pub enum NodeCommand {
+    /// Add a node.
+    Add {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        node: String,
+        /// The subnet it is in; that of the address, or the first, if absent.
+        #[arg(long)]
+        subnet: Option<String>,
+        /// Its address; a free one if absent.
+        #[arg(long)]
+        address: Option<IpAddr>,
+        /// Its uplink's name.
+        #[arg(long, default_value = "ens5")]
+        interface: String,
+    },
+    /// Power a node off for good, its pods with it, and delete its Node resource.
+    Rm {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        node: String,
+        /// Leave the Node resource and its blocks, as a node that is only unreachable would.
+        #[arg(long)]
+        keep_resource: bool,
+    },
+    /// Power a node off and on; its files stay, its pods are started anew.
+    Restart {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        node: String,
+    },
+}
+
+/// How to print a status.
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+pub enum Output {
+    /// Tables for people.
+    #[default]
+    Table,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// What went wrong, with the next step; to be printed as it is, `{:#}`.
+pub fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(arguments) => client::up(&arguments.lab.name, &topology(&arguments)?)?,
+        Command::Down { lab } => client::down(&lab.name)?,
+        Command::Status { lab, output } => return status(&lab, output),
+        Command::List => print!("{}", client::list()?),
+        Command::Exec { lab, place, command } => return exec::exec(&lab.name, &place, &command),
+        Command::Shell { lab, place } => {
+            let place = place.map_or_else(|| first_node(&lab), Ok)?;
+            return exec::exec(&lab.name, &place, &exec::shell_command());
+        }
+        Command::Capture { lab, place, interface, arguments } => {
+            let command = exec::capture_command(&interface, &arguments);
+            return exec::exec(&lab.name, &place, &command);
+        }
+        Command::Pod(command) => pod(command)?,
+        Command::Node(command) => node(command)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn topology(arguments: &UpArguments) -> Result<Topology> {
+    let mut topology = match &arguments.topology {
+        None => Topology::default(),
+        Some(path) => {
+            let text = std::fs::read_to_string(path)
+                .with_context(|| format!("reading topology {}", path.display()))?;
+            Topology::parse(&path.display().to_string(), &text)?
+        }
+    };
+    topology.datastore.kind = arguments.datastore.unwrap_or(topology.datastore.kind);
+    topology.backend = arguments.backend.unwrap_or(topology.backend);
+    Ok(topology)
+}
+
+fn status(lab: &Lab, output: Output) -> Result<ExitCode> {
+    let status: LabStatus = ask(&lab.name, &LabRequest::Status)?;
+    match output {
+        Output::Table => print!("{}", status.to_text()),
+        Output::Json => {
+            println!("{}", serde_json::to_string_pretty(&status).context("encoding the status")?);
+        }
+        Output::Yaml => {
+            print!("{}", serde_saphyr::to_string(&status).context("encoding the status")?);
+        }
+    }
+    Ok(if client::is_ready(&status) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn first_node(lab: &Lab) -> Result<String> {
+    let status: LabStatus = ask(&lab.name, &LabRequest::Status)?;
+    status.nodes.first().map(|node| node.name.clone()).context("the lab has no node")
+}
+
+fn pod(command: PodCommand) -> Result<()> {
+    match command {
+        PodCommand::Add { lab, pod, node, ports } => {
+            let request = PodRequest { name: pod.clone(), ports };
+            let request = LabRequest::PodAdd { pod: request, node: node.clone() };
+            let added: crate::protocol::PodStatus = ask(&lab.name, &request)?;
+            let addresses: Vec<String> = added.addresses.iter().map(IpAddr::to_string).collect();
+            println!("pod {pod} runs on {node} with {}", addresses.join(", "));
+        }
+        PodCommand::Rm { lab, pod } => {
+            ask::<()>(&lab.name, &LabRequest::PodRemove { name: pod.clone() })?;
+            println!("pod {pod} is gone");
+        }
+    }
+    Ok(())
+}
+
+fn node(command: NodeCommand) -> Result<()> {
+    match command {
+        NodeCommand::Add { lab, node, subnet, address, interface } => {
+            let new = NewNode { name: node.clone(), subnet, address, interface };
+            ask::<()>(&lab.name, &LabRequest::NodeAdd { node: new })?;
+            println!("node {node} is ready");
+        }
+        NodeCommand::Rm { lab, node, keep_resource } => {
+            let request = LabRequest::NodeRemove { name: node.clone(), keep_resource };
+            ask::<()>(&lab.name, &request)?;
+            println!("node {node} is gone");
+        }
+        NodeCommand::Restart { lab, node } => {
+            ask::<()>(&lab.name, &LabRequest::NodeRestart { name: node.clone() })?;
+            println!("node {node} is ready again");
+        }
+    }
+    Ok(())
+}
+
+fn parse_port(text: &str) -> Result<PortMapping> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (host, pod) = ports.split_once(':').context("write it as HOST:POD, e.g. 8080:80")?;
+    if !["tcp", "udp"].contains(&protocol) {
+        bail!("protocol {protocol:?} is neither tcp nor udp");
+    }
+    let number = |text: &str| text.parse().with_context(|| format!("{text:?} is not a port"));
+    let (host_port, container_port) = (number(host)?, number(pod)?);
+    Ok(PortMapping { host_port, container_port, protocol: protocol.into() })
+}

@@ -1,0 +1,183 @@
+//! The cloud between the machines: a bridge per subnet, and cables to them.
+//!
+//! ```text
+//!   lab-init's network namespace            a machine's
+//!   [br1]──p1-worker-1 ═══════ veth ═══════ ens5
+//! ```
+//! Bridges have no addresses; the router is a machine like the others. Everything vanishes with the
+//! namespace it is in, so nothing is ever taken down here.
+
+use anyhow::{Context, Result};
+use ipnet::IpNet;
+use kernel::{
+    Link, LinkKind, PROTOCOL_BOOT, Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, TABLE_MAIN,
+};
+use linux::netns::NetNs;
+use linux::rtnetlink::{LinkSettings, Peer, Rtnetlink, Veth};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Mutex, PoisonError};
+
+use crate::topology::Topology;
+
+/// Metric of the machines' default routes, as DHCP clients give them.
+const DEFAULT_ROUTE_METRIC: u32 = 100;
+/// The network of the outside host; no subnet's name, which are checked to be host names.
+const OUTSIDE: &str = "outside";
+const OUTSIDE_MTU: u32 = 1500;
+
+/// The bridges, in the calling process's network namespace.
+pub(crate) struct Fabric {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Bridge and MTU of each network, by the network's name.
+    bridges: BTreeMap<String, (String, u32)>,
+    /// Cables made so far; numbers their names.
+    cables: u32,
+}
+
+/// One end of a cable, and how it is set up.
+pub(crate) struct Plug<'a> {
+    /// The machine's name.
+    pub(crate) machine: &'a str,
+    /// The interface's name on it.
+    pub(crate) interface: &'a str,
+    /// The subnet it is plugged into, or `outside`.
+    pub(crate) network: &'a str,
+    /// Its addresses.
+    pub(crate) addresses: Vec<IpNet>,
+    /// Default gateways.
+    pub(crate) gateways: Vec<IpAddr>,
+}
+
+impl Fabric {
+    pub(crate) fn new() -> Fabric {
+        Fabric { state: Mutex::default() }
+    }
+
+    /// Makes the bridges.
+    ///
+    /// # Errors
+    /// The kernel refuses one.
+    pub(crate) fn build(&self, topology: &Topology) -> Result<()> {
+        set_loopback_up()?;
+        let mut netlink = Rtnetlink::open()?;
+        let subnets = topology.subnets.iter().map(|subnet| (subnet.name.as_str(), subnet.mtu));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        for (index, (name, mtu)) in subnets.chain([(OUTSIDE, OUTSIDE_MTU)]).enumerate() {
+            let bridge = format!("br{}", index + 1);
+            netlink.create_bridge(&bridge, mtu)?;
+            netlink.set_link(&bridge, &UP)?;
+            state.bridges.insert(name.into(), (bridge, mtu));
+        }
+        Ok(())
+    }
+
+    /// Plugs a machine, whose network namespace is given, into a network.
+    ///
+    /// # Errors
+    /// The interface is there already, or the kernel refuses an address or route.
+    pub(crate) fn plug(&self, machine: &NetNs, plug: &Plug<'_>) -> Result<()> {
+        let (port, bridge, mtu) = self.next_cable(plug)?;
+        let mut netlink = Rtnetlink::open()?;
+        let peer = Peer { name: plug.interface, mac: None, namespace: Some(machine) };
+        netlink.create_veth(&Veth { name: &port, mac: None, mtu, peer })?;
+        netlink.set_link(&port, &LinkSettings { master: Some(&bridge), ..UP })?;
+        let mut inside = Rtnetlink::open_in(machine)?;
+        inside.set_link(plug.interface, &UP)?;
+        for address in &plug.addresses {
+            inside.add_address(plug.interface, *address)?;
+        }
+        for gateway in &plug.gateways {
+            let (key, route) = default_route(*gateway, plug.interface);
+            inside.replace_route(&key, &route)?;
+        }
+        Ok(())
+    }
+
+    /// The next cable: name of its port in the fabric, and the network's bridge and MTU.
+    fn next_cable(&self, plug: &Plug<'_>) -> Result<(String, String, u32)> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bridge, mtu) = state
+            .bridges
+            .get(plug.network)
+            .cloned()
+            .with_context(|| format!("no network {:?} in the fabric", plug.network))?;
+        state.cables += 1;
+        let mut port = format!("p{}-{}", state.cables, plug.machine);
+        // Interface names have at most 15 bytes; machines' names are ASCII.
+        port.truncate(15);
+        Ok((port, bridge, mtu))
+    }
+}
+
+/// Up, and otherwise as it is.
+const UP: LinkSettings<'static> =
+    LinkSettings { rename: None, mtu: None, mac: None, master: None, namespace: None, up: Some(true) };
+
+fn default_route(gateway: IpAddr, device: &str) -> (RouteKey, Route) {
+    let any: IpAddr = match gateway {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let destination = IpNet::new_assert(any, 0);
+    let key = RouteKey { table: TABLE_MAIN, destination, metric: DEFAULT_ROUTE_METRIC };
+    let target =
+        RouteTarget::Via { device: device.into(), gateway: Some(gateway), onlink: false };
+    let protocol = PROTOCOL_BOOT;
+    (key, Route { target, protocol, scope: SCOPE_UNIVERSE, source: None })
+}
+
+/// Sets `lo` up in the calling thread's network namespace.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn set_loopback_up() -> Result<()> {
+    Ok(Rtnetlink::open()?.set_link("lo", &UP)?)
+}
+
+/// Makes a machine forward packets of both families.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn enable_forwarding(machine: &NetNs) -> Result<()> {
+    machine.run(|| {
+        linux::sysctl::write("net/ipv4/ip_forward", "1")?;
+        match linux::sysctl::write("net/ipv6/conf/all/forwarding", "1") {
+            // A kernel without IPv6.
+            Err(error) if error.is_absent() => Ok(()),
+            outcome => outcome,
+        }
+    })??;
+    Ok(())
+}
+
+/// The prefixes that the calling thread's network namespace forwards to somebody.
+///
+/// # Errors
+/// The kernel refuses.
+pub(crate) fn unicast_destinations() -> Result<BTreeSet<IpNet>> {
+    let routes = Rtnetlink::open()?.routes()?;
+    let forwarded = routes.into_iter().filter(|(key, route)| {
+        key.table == TABLE_MAIN && matches!(route.target, RouteTarget::Via { .. })
+    });
+    Ok(forwarded.map(|(key, _)| key.destination).collect())
+}
+
+/// Makes one device of each kind that a lab needs, in a namespace that is thrown away.
+///
+/// # Errors
+/// Names the kind that this kernel hasn't got.
+pub(crate) fn try_link_kinds() -> Result<()> {
+    let mut netlink = Rtnetlink::open()?;
+    netlink.create_bridge("bridge", OUTSIDE_MTU)?;
+    let peer = Peer { name: "veth1", mac: None, namespace: None };
+    netlink.create_veth(&Veth { name: "veth0", mac: None, mtu: OUTSIDE_MTU, peer })?;
+    let (local, parent) = (Ipv4Addr::LOCALHOST.into(), "veth0".to_owned());
+    let kind = LinkKind::Vxlan { vni: 1, port: 4789, local, parent };
+    netlink.create_link("vxlan", &Link { kind, mtu: 1450, mac: None, up: false })?;
+    Ok(())
+}

@@ -1,0 +1,101 @@
+//! The small web server of pods and of the outside host: says who answers, and to whom.
+//!
+//! `GET /` is a line of text; `GET /bytes/N` is N bytes of a fixed pattern, to check that a long
+//! transfer arrives whole.
+
+use std::io::{BufWriter, Read, Result, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Connections answered at once; more are closed unanswered.
+const CONNECTIONS_MAX: usize = 64;
+/// Bytes of a request that are read.
+const REQUEST_BYTES_MAX: usize = 8 << 10;
+/// How long a client may keep us waiting.
+const CLIENT_WAIT: Duration = Duration::from_secs(10);
+
+/// Listens on port 80 of every address, IPv4 and (where the kernel has it) IPv6.
+///
+/// # Errors
+/// The port is taken.
+pub(crate) fn listen() -> Result<TcpListener> {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)))
+}
+
+/// Answers for ever as `name`.
+pub(crate) fn serve(listener: &TcpListener, name: &str) {
+    let name: Arc<str> = name.into();
+    let active = Arc::new(AtomicUsize::new(0));
+    for stream in listener.incoming() {
+        // A connection reset before it was accepted is no reason to stop.
+        let Ok(stream) = stream else { continue };
+        if active.fetch_add(1, Ordering::SeqCst) >= CONNECTIONS_MAX {
+            active.fetch_sub(1, Ordering::SeqCst);
+            continue;
+        }
+        let (name, active) = (Arc::clone(&name), Arc::clone(&active));
+        std::thread::spawn(move || {
+            // The client's loss: it sees the connection close.
+            let _ = answer(&stream, &name);
+            active.fetch_sub(1, Ordering::SeqCst);
+        });
+    }
+}
+
+fn answer(mut stream: &TcpStream, name: &str) -> Result<()> {
+    stream.set_read_timeout(Some(CLIENT_WAIT))?;
+    stream.set_write_timeout(Some(CLIENT_WAIT))?;
+    let mut request = Vec::new();
+    let mut part = [0; 1024];
+    while !request.windows(4).any(|end| end == b"\r\n\r\n") && request.len() < REQUEST_BYTES_MAX {
+        match stream.read(&mut part)? {
+            0 => break,
+            length => request.extend_from_slice(&part[..length]),
+        }
+    }
+    let request = String::from_utf8_lossy(&request);
+    let path = request.split(' ').nth(1).unwrap_or("/");
+    let mut writer = BufWriter::with_capacity(1 << 16, stream);
+    match path.strip_prefix("/bytes/").map(str::parse::<u64>) {
+        None => {
+            let body = format!("{name} here; you are {}\n", canonical(stream.peer_addr()?));
+            head(&mut writer, "200 OK", body.len() as u64)?;
+            writer.write_all(body.as_bytes())?;
+        }
+        Some(Ok(count)) => {
+            head(&mut writer, "200 OK", count)?;
+            write_pattern(&mut writer, count)?;
+        }
+        Some(Err(_)) => head(&mut writer, "400 Bad Request", 0)?,
+    }
+    writer.flush()
+}
+
+fn head(writer: &mut impl Write, status: &str, length: u64) -> Result<()> {
+    write!(
+        writer,
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\
+         Connection: close\r\n\r\n"
+    )
+}
+
+/// Byte `i` of the pattern is `i mod 251`: 251 is prime, so a lost or doubled packet shows.
+pub(crate) fn write_pattern(writer: &mut impl Write, count: u64) -> Result<()> {
+    const PERIOD: usize = 251;
+    let block: Vec<u8> = (0..PERIOD * 256).map(|i| (i % PERIOD) as u8).collect();
+    let mut left = count;
+    while left > 0 {
+        let length = usize::try_from(left).map_or(block.len(), |left| left.min(block.len()));
+        writer.write_all(&block[..length])?;
+        left -= length as u64;
+    }
+    Ok(())
+}
+
+/// An IPv4 client of a dual-stack socket under its own address.
+fn canonical(peer: SocketAddr) -> String {
+    peer.ip().to_canonical().to_string()
+}

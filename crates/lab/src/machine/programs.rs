@@ -1,0 +1,159 @@
+//! Programs on a machine: run to their end, or kept running.
+
+use super::PATH;
+use crate::protocol::{Finished, Program, ProgramStatus};
+use anyhow::{Context, Result};
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Where supervised programs' output goes.
+const LOGS: &str = "/var/log/calico";
+/// First wait before a program that ended is started again; doubles up to the longest.
+const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
+const BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
+/// A program that ran for this long starts over with the first wait.
+const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// Bytes of a log that [`log_tail`] looks at.
+const LOG_TAIL_BYTES: u64 = 4 << 10;
+/// Lines that it returns.
+const LOG_TAIL_LINES: usize = 8;
+
+/// The programs kept running on a machine.
+#[derive(Default)]
+pub(super) struct Programs {
+    statuses: Arc<Mutex<Vec<ProgramStatus>>>,
+}
+
+impl Programs {
+    /// Keeps a program running for as long as the machine exists. Asked twice, does it once.
+    pub(super) fn supervise(&self, name: String, program: Program) {
+        let mut statuses = lock(&self.statuses);
+        if statuses.iter().any(|status| status.name == name) {
+            return;
+        }
+        statuses.push(ProgramStatus { name: name.clone(), running: false, restarts: 0 });
+        drop(statuses);
+        let statuses = Arc::clone(&self.statuses);
+        std::thread::spawn(move || {
+            let update = |change: &dyn Fn(&mut ProgramStatus)| {
+                lock(&statuses).iter_mut().filter(|status| status.name == name).for_each(change);
+            };
+            keep_running(&name, &program, &update);
+        });
+    }
+
+    /// How each of them is.
+    pub(super) fn statuses(&self) -> Vec<ProgramStatus> {
+        lock(&self.statuses).clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is a single assignment, so a panic elsewhere leaves nothing half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn keep_running(name: &str, program: &Program, update: &dyn Fn(&dyn Fn(&mut ProgramStatus))) {
+    let mut back_off = BACK_OFF_FIRST;
+    loop {
+        let started = Instant::now();
+        match start_logged(name, program) {
+            Ok(mut child) => {
+                update(&|status| status.running = true);
+                let ended = child.wait();
+                log_line(name, &match ended {
+                    Ok(status) => format!("{name} ended: {status}; starting it again"),
+                    Err(error) => format!("waiting for {name}: {error}"),
+                });
+            }
+            Err(error) => log_line(name, &format!("{error:#}")),
+        }
+        update(&|status| {
+            status.running = false;
+            status.restarts += 1;
+        });
+        if started.elapsed() >= STEADY_AFTER {
+            back_off = BACK_OFF_FIRST;
+        }
+        std::thread::sleep(back_off);
+        back_off = (back_off * 2).min(BACK_OFF_LONGEST);
+    }
+}
+
+fn start_logged(name: &str, program: &Program) -> Result<Child> {
+    let log = open_log(name)?;
+    let errors = log.try_clone().context("duplicating the log's descriptor")?;
+    command(program)?.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().with_context(|| {
+        format!("starting {:?}", program.command.join(" "))
+    })
+}
+
+fn command(program: &Program) -> Result<Command> {
+    let (name, arguments) = program.command.split_first().context("an empty command")?;
+    let mut command = Command::new(name);
+    command.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/root");
+    command.envs(&program.environment);
+    Ok(command)
+}
+
+fn log_path(name: &str) -> PathBuf {
+    Path::new(LOGS).join(format!("{name}.log"))
+}
+
+fn open_log(name: &str) -> Result<File> {
+    let path = log_path(name);
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    file.with_context(|| format!("opening {}", path.display()))
+}
+
+/// Adds a line of the lab's own to a program's log.
+fn log_line(name: &str, line: &str) {
+    let written = open_log(name).and_then(|mut log| Ok(writeln!(log, "lab: {line}")?));
+    if let Err(error) = written {
+        eprintln!("{line} ({error:#})");
+    }
+}
+
+/// Runs a program to its end with `input` as standard input.
+///
+/// # Errors
+/// It cannot be started. A program that fails is an answer.
+pub(super) fn run(program: &Program, input: &str) -> Result<Finished> {
+    let mut command = command(program)?;
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child =
+        command.spawn().with_context(|| format!("starting {:?}", program.command.join(" ")))?;
+    let mut stdin = child.stdin.take().context("no pipe to the program")?;
+    let output = std::thread::scope(|scope| {
+        // A program that ends without reading its input closes the pipe: its business.
+        scope.spawn(move || stdin.write_all(input.as_bytes()).is_ok());
+        child.wait_with_output()
+    });
+    let output = output.with_context(|| format!("waiting for {:?}", program.command.join(" ")))?;
+    Ok(Finished {
+        success: output.status.success(),
+        output: String::from_utf8_lossy(&output.stdout).into_owned(),
+        errors: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// The last lines of a supervised program's log.
+///
+/// # Errors
+/// There is no such log.
+pub(super) fn log_tail(name: &str) -> Result<String> {
+    let path = log_path(name);
+    let reading = || format!("reading {}", path.display());
+    let mut file = File::open(&path).with_context(reading)?;
+    let length = fs::metadata(&path).with_context(reading)?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL_BYTES))).with_context(reading)?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).with_context(reading)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<&str> = text.lines().collect();
+    Ok(lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n"))
+}

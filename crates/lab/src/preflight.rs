@@ -1,0 +1,72 @@
+//! What a lab needs of the machine, tried out before anything is changed.
+
+use crate::machine::{self, REFERENCE_PLUGINS};
+use crate::topology::{DatastoreKind, Topology};
+use anyhow::{Context, Result, bail};
+use linux::netns::NetNs;
+use std::fs;
+use std::path::Path;
+
+/// Checks for every kernel feature and foreign program that a lab of this topology uses.
+///
+/// # Errors
+/// Names what is missing and what to do about it.
+pub(crate) fn check(topology: &Topology) -> Result<()> {
+    for kind in ["pid", "mnt", "net", "uts", "ipc"] {
+        if !Path::new("/proc/self/ns").join(kind).exists() {
+            bail!("this kernel has no {kind} namespaces; use a kernel with CONFIG_NAMESPACES");
+        }
+    }
+    check_filesystem("overlay", "CONFIG_OVERLAY_FS")?;
+    check_filesystem("tmpfs", "CONFIG_TMPFS")?;
+    if topology.cni_config.is_none() {
+        for plugin in ["portmap", "bandwidth"] {
+            check_file(&REFERENCE_PLUGINS, plugin, "containernetworking-plugins")?;
+        }
+    }
+    if topology.datastore.kind == DatastoreKind::Etcd {
+        check_file(&machine::PATH.split(':').collect::<Vec<_>>(), "etcd", "etcd-server")?;
+    }
+    let scratch = NetNs::create().context(
+        "this process may not make namespaces; in a container run it with --privileged",
+    )?;
+    scratch.run(crate::fabric::try_link_kinds)?
+}
+
+/// Checks for root.
+///
+/// # Errors
+/// Says to use sudo.
+pub(crate) fn check_root(what: &str) -> Result<()> {
+    if nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    bail!("{what} needs root, for namespaces and network devices of its own; run it with sudo")
+}
+
+fn check_file(directories: &[&str], name: &str, package: &str) -> Result<()> {
+    if directories.iter().any(|directory| Path::new(directory).join(name).exists()) {
+        return Ok(());
+    }
+    bail!("no {name} in {}; `apt-get install {package}`", directories.join(", "))
+}
+
+fn check_filesystem(name: &str, option: &str) -> Result<()> {
+    let known = fs::read_to_string("/proc/filesystems").context("reading /proc/filesystems")?;
+    let there = known.lines().any(|line| line.split_whitespace().next_back() == Some(name));
+    // A module is loaded when it is first asked for, so its absence from the list isn't proof.
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel's release")?;
+    let modules = Path::new("/lib/modules").join(release.trim()).join("kernel/fs");
+    if there || holds_module(&modules, name) {
+        return Ok(());
+    }
+    bail!("this kernel has no {name} file system; load it (`modprobe {name}`) or set {option}")
+}
+
+fn holds_module(directory: &Path, name: &str) -> bool {
+    let Ok(entries) = fs::read_dir(directory.join(format!("{name}fs"))) else {
+        return false;
+    };
+    let file = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+    entries.filter_map(file).any(|file| file.starts_with(&format!("{name}.ko")))
+}

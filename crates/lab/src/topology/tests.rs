@@ -1,0 +1,99 @@
+use super::*;
+
+fn refusal(text: &str) -> String {
+    Topology::parse("lab.yaml", text).expect_err("must be refused").to_string()
+}
+
+#[test]
+fn the_default_is_the_first_walkthrough() {
+    let topology = Topology::default();
+    topology.check().unwrap();
+    let addresses: Vec<(&str, String)> = topology
+        .nodes
+        .iter()
+        .map(|node| (node.name.as_str(), node.uplinks[0].addresses[0].to_string()))
+        .collect();
+    let expected = [
+        ("master", "10.30.0.136"),
+        ("worker-1", "10.30.0.206"),
+        ("worker-2", "10.30.0.56"),
+        ("worker-3", "10.30.1.66"),
+    ];
+    assert_eq!(addresses, expected.map(|(name, address)| (name, address.to_owned())));
+    assert_eq!(topology.datastore_node().map(|node| node.name.as_str()), Some("master"));
+}
+
+#[test]
+fn what_is_written_is_read_back() {
+    let topology = Topology::default();
+    let json = serde_json::to_string(&topology).unwrap();
+    assert_eq!(serde_json::from_str::<Topology>(&json).unwrap(), topology);
+    assert_eq!(Topology::parse("lab.yaml", &json).unwrap(), topology);
+}
+
+#[test]
+fn two_uplinks_two_pools_dual_stack() {
+    let text = "
+subnets:
+- {name: blue, cidrs: [10.1.0.0/16, 'fd00:1::/64']}
+- {name: red, cidrs: [10.2.0.0/16], mtu: 9001}
+nodes:
+- name: a
+  uplinks:
+  - {interface: eth0, subnet: blue, addresses: [10.1.0.5, 'fd00:1::5']}
+  - {interface: eth1, subnet: red, addresses: [10.2.0.5]}
+  env: {IP_AUTODETECTION_METHOD: interface=eth1}
+pods:
+- {name: p, node: a, ports: [{hostPort: 8080, containerPort: 80}]}
+pools:
+- {name: one, cidr: 10.8.0.0/16, blockSize: 24, vxlanMode: Always}
+- {name: two, cidr: 10.9.0.0/16, natOutgoing: false}
+datastore: {kind: etcd, node: a}
+backend: none
+";
+    let topology = Topology::parse("lab.yaml", text).unwrap();
+    assert_eq!(topology.nodes[0].uplinks[1].interface, "eth1");
+    assert_eq!(topology.subnets[1].mtu, 9001);
+    assert_eq!(topology.pools[0].block_size, Some(24));
+    assert!(topology.pools[0].nat_outgoing && !topology.pools[1].nat_outgoing);
+    assert_eq!(topology.pools[1].ipip_mode, "Never");
+    assert_eq!(topology.pods[0].ports[0].protocol, "tcp");
+    assert_eq!((topology.datastore.kind, topology.backend), (DatastoreKind::Etcd, Backend::None));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    let node = |fields: &str| format!("nodes: [{{name: a, uplinks: [{{{fields}}}]}}]\npods: []");
+    let cases = [
+        ("nodez: []".to_owned(), "nodez"),
+        ("subnets: [{name: s, cidrs: [10.0.0.0/33]}]".to_owned(), "lab.yaml"),
+        ("nodes: []".to_owned(), "no node"),
+        (node("subnet: nowhere, addresses: [10.30.0.9]"), "no subnet \"nowhere\""),
+        (node("subnet: subnet-1, addresses: [10.31.0.9]"), "10.31.0.9 is not in subnet subnet-1"),
+        (node("subnet: subnet-1, addresses: [10.30.0.1]"), "the router's address"),
+        (node("subnet: subnet-1, addresses: []"), "no uplink with an address"),
+        (node("subnet: subnet-1, interface: a-name-too-long-for-it, addresses: [10.30.0.9]"), "interface"),
+        ("pods: [{name: p, node: nowhere}]".to_owned(), "no node \"nowhere\""),
+        ("pods: [{name: master, node: master}]".to_owned(), "already in use"),
+        ("pods: [{name: router, node: master}]".to_owned(), "already in use"),
+        ("pods: [{name: Pod_1, node: master}]".to_owned(), "Pod_1"),
+        ("datastore: {node: nowhere}".to_owned(), "nowhere"),
+        ("backend: bgp".to_owned(), "bgp"),
+        ("outside: {address: 10.30.1.9/24}".to_owned(), "overlaps"),
+    ];
+    for (text, wanted) in cases {
+        let message = refusal(&text);
+        assert!(message.contains(wanted), "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn the_routers_address_is_the_first() {
+    for (cidr, first) in [
+        ("10.30.0.0/24", "10.30.0.1"),
+        ("10.30.1.0/28", "10.30.1.1"),
+        ("fd00:1::/64", "fd00:1::1"),
+    ] {
+        assert_eq!(gateway(&cidr.parse().unwrap()), first.parse::<IpAddr>().unwrap());
+    }
+}
