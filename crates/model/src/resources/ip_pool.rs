@@ -184,3 +184,64 @@ impl Spec for IpPoolSpec {
         self.assignment_mode.get_or_insert_default();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn spec(json: &str) -> IpPoolSpec {
+        serde_json::from_str(json).unwrap()
+    }
+
+    #[test]
+    fn what_is_unsaid_has_calicos_meaning() {
+        let (v4, v6) = (spec(r#"{"cidr":"10.0.0.0/16"}"#), spec(r#"{"cidr":"fd00::/48"}"#));
+        assert_eq!((v4.block_size(), v6.block_size()), (26, 122));
+        assert!(v4.allows(AllowedUse::Workload) && v4.allows(AllowedUse::Tunnel));
+        assert!(!v4.allows(AllowedUse::LoadBalancer));
+        assert!(v4.is_automatic());
+        assert!(v4.selects_node(&BTreeMap::new()) && v4.selects_namespace(&BTreeMap::new()));
+        assert_eq!(v4.encapsulation(), Encapsulation::None);
+        // As an older Calico stored it.
+        assert_eq!(spec(r#"{"ipipMode":""}"#).ipip_mode, EncapsulationMode::Never);
+        assert!(spec(r#"{"allowedUses":[]}"#).allows(AllowedUse::Tunnel));
+    }
+
+    #[test]
+    fn selectors_choose_nodes_and_a_wrong_one_chooses_none() {
+        let labels = BTreeMap::from([("rack".to_owned(), "a".to_owned())]);
+        for (selector, chosen) in
+            [("", true), ("rack == 'a'", true), ("rack == 'b'", false), ("(", false)]
+        {
+            let pool =
+                IpPoolSpec { node_selector: Some(selector.to_owned()), ..IpPoolSpec::default() };
+            assert_eq!(pool.selects_node(&labels), chosen, "{selector}");
+        }
+    }
+
+    #[test]
+    fn encapsulation_is_one_of_three() {
+        for (json, expected) in [
+            (r#"{"ipipMode":"Always"}"#, Encapsulation::Ipip(EncapsulationMode::Always)),
+            (
+                r#"{"vxlanMode":"CrossSubnet"}"#,
+                Encapsulation::Vxlan(EncapsulationMode::CrossSubnet),
+            ),
+        ] {
+            assert_eq!(spec(json).encapsulation(), expected);
+        }
+    }
+
+    #[test]
+    fn ranges_overlap_when_one_holds_the_other() {
+        for (one, other, expected) in [
+            ("10.0.0.0/8", "10.1.0.0/16", true),
+            ("10.1.0.0/16", "10.0.0.0/8", true),
+            ("10.1.0.0/16", "10.2.0.0/16", false),
+            ("0.0.0.0/0", "::/0", false),
+        ] {
+            assert_eq!(overlap(&one.parse().unwrap(), &other.parse().unwrap()), expected);
+        }
+    }
+}

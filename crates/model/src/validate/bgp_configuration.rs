@@ -1,12 +1,11 @@
 //! BGPConfiguration: what the cluster's may say and what a node's may say.
 
 use super::fields;
+use crate::config::LogSeverity;
 use crate::resources::bgp_configuration::BgpConfigurationSpec;
 use crate::{Metadata, Problems};
 use ipnet::IpNet;
 
-const SEVERITIES: [&str; 8] =
-    ["Trace", "Debug", "Info", "Notice", "Warning", "Error", "Critical", "Fatal"];
 const MAX_PRIORITY: u32 = 2_147_483_646;
 
 pub(crate) fn check(spec: &BgpConfigurationSpec, metadata: &Metadata, problems: &mut Problems) {
@@ -19,12 +18,9 @@ pub(crate) fn check(spec: &BgpConfigurationSpec, metadata: &Metadata, problems: 
             "name it default, or node.<name> for one node",
         ),
     }
-    fields::choice(
-        "spec.logSeverityScreen",
-        spec.log_severity_screen.as_ref(),
-        &SEVERITIES,
-        problems,
-    );
+    // Calico takes it in any case.
+    let severity = spec.log_severity_screen.as_ref().map(|text| text.to_ascii_uppercase());
+    fields::choice("spec.logSeverityScreen", severity.as_ref(), LogSeverity::WORDS, problems);
     mesh(spec, problems);
     advertised(spec, problems);
     communities(spec, problems);
