@@ -343,7 +343,7 @@ impl Thread {
 
     fn others_changed_state(&mut self) -> bool {
         std::thread::sleep(SETTLE);
-        !self.monitor.wait(Duration::ZERO).is_ok_and(|notices| notices.is_empty())
+        !self.monitor.wait(Some(Duration::ZERO)).is_ok_and(|notices| notices.is_empty())
     }
 
     fn others_changed_tables(&mut self) -> bool {

@@ -1,0 +1,101 @@
+//! The decisions of start-up; its course against a datastore is the lab's to test.
+
+use super::*;
+use crate::settings;
+
+fn startup(variables: &[(&str, &str)]) -> Startup {
+    let mut environment = vec![("NODENAME".to_owned(), "worker-1".to_owned())];
+    environment.extend(variables.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())));
+    settings::read(&environment).expect("settings")
+}
+
+fn machine() -> Machine {
+    let interface = |index, name: &str, address: &str| Interface {
+        index,
+        name: name.to_owned(),
+        up: true,
+        addresses: vec![address.parse().expect("a prefix")],
+    };
+    let interfaces = vec![
+        interface(1, "lo", "127.0.0.1/8"),
+        interface(2, "ens4", "192.168.7.1/24"),
+        interface(3, "ens5", "10.30.0.206/24"),
+        interface(4, "cali1", "192.168.9.1/32"),
+    ];
+    Machine { interfaces, reached_from: "192.168.7.1".parse().ok() }
+}
+
+fn stored(address: &str) -> Node {
+    let bgp = NodeBgpSpec { ipv4_address: Some(address.to_owned()), ..NodeBgpSpec::default() };
+    Node::new("worker-1", model::NodeSpec { bgp: Some(bgp), ..model::NodeSpec::default() })
+}
+
+#[test]
+fn the_address_is_given_stored_or_detected() {
+    for (variables, stored_address, expected) in [
+        (vec![], None, Some("10.30.0.206/24")),
+        (vec![], Some("10.30.0.99/24"), Some("10.30.0.99/24")),
+        (vec![("IP", "autodetect")], Some("10.30.0.99/24"), Some("10.30.0.206/24")),
+        (vec![("IP", "none")], Some("10.30.0.99/24"), Some("10.30.0.99/24")),
+        (vec![("IP", "none")], None, None),
+        (vec![("IP", "192.168.7.1")], None, Some("192.168.7.1/24")),
+        (vec![("IP", "10.1.1.1/16")], None, Some("10.1.1.1/16")),
+        (vec![("IP", "10.1.1.1")], None, Some("10.1.1.1/32")),
+        (
+            vec![("IP_AUTODETECTION_METHOD", "can-reach=8.8.8.8")],
+            None,
+            Some("192.168.7.1/24"),
+        ),
+    ] {
+        let settings = startup(&variables);
+        let stored = stored_address.map(stored);
+        let found = address(&settings, &machine(), stored.as_ref()).expect("an address");
+        assert_eq!(found.map(|net| net.to_string()).as_deref(), expected, "{variables:?}");
+    }
+    let wrong = address(&startup(&[("IP", "banana")]), &machine(), None).expect_err("wrong");
+    assert!(wrong.to_string().contains("IP=banana is no IPv4 address"), "{wrong}");
+}
+
+#[test]
+fn the_default_pool_is_as_the_variables_say_and_overlaps_no_address() {
+    let pool = default_pool(&startup(&[]), &machine()).expect("a pool");
+    assert_eq!(pool.spec.cidr, "172.16.0.0/16", "192.168.7.1 is the node's own");
+    let pool = default_pool(
+        &startup(&[
+            ("CALICO_IPV4POOL_CIDR", "10.42.0.0/16"),
+            ("CALICO_IPV4POOL_VXLAN", "Always"),
+            ("CALICO_IPV4POOL_IPIP", "Off"),
+            ("CALICO_IPV4POOL_BLOCK_SIZE", "24"),
+        ]),
+        &machine(),
+    )
+    .expect("a pool");
+    expect_test::expect![[r#"{"cidr":"10.42.0.0/16","ipipMode":"Never","vxlanMode":"Always","natOutgoing":true,"blockSize":24,"nodeSelector":"all()","allowedUses":["Workload","Tunnel"]}"#]]
+    .assert_eq(&serde_json::to_string(&pool.spec).expect("JSON"));
+    for (variables, said) in [
+        ([("CALICO_IPV4POOL_CIDR", "10.42.0.7/16")], "spec.cidr"),
+        ([("CALICO_IPV4POOL_CIDR", "banana")], "spec.cidr"),
+    ] {
+        let error = default_pool(&startup(&variables), &machine()).expect_err("wrong");
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[test]
+fn cluster_types_are_only_ever_added() {
+    let wanted = ["k8s".to_owned(), "bgp".to_owned()];
+    assert_eq!(merged_types("", &wanted), "k8s,bgp");
+    assert_eq!(merged_types("kubespray,bgp", &wanted), "kubespray,bgp,k8s");
+}
+
+#[test]
+fn interfaces_of_pods_are_not_the_nodes() {
+    let mut node = stored("10.30.0.206/24");
+    describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), None);
+    let names: Vec<_> = node.spec.interfaces.iter().filter_map(|i| i.name.as_deref()).collect();
+    assert_eq!(names, ["ens4", "ens5"]);
+    assert_eq!(node.spec.orch_refs.len(), 1);
+    let again = node.clone();
+    describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), None);
+    assert_eq!(node, again);
+}
