@@ -6,18 +6,18 @@
 //!  registry's defaults ────┘        └──▶ warnings, refusals
 //! ```
 //!
-//! A parameter that the product acts on is one entry of `acted_on`, a typed constant such as
-//! [`VXLAN_PORT`]; one that it only knows is a row of `recognised`. Validation of
-//! FelixConfiguration, resolution and [`reference`] come from the registry.
+//! A parameter that the product acts on is one entry of `parameters`, a typed constant such as
+//! [`VXLAN_PORT`]; one that it only knows is a row of `recognised` (Felix's) or `environment`.
+//! Validation of FelixConfiguration, resolution and [`reference`] come from the registry.
 //!
 //! Of two places that set a parameter the first wins: environment, FelixConfiguration
 //! `node.<name>`, one whose `nodeSelector` selects the node (the oldest), `default`, built-in
 //! (`calico-features.md` §1.8).
 
-mod acted_on;
 mod choices;
 mod definition;
 mod environment;
+mod parameters;
 mod recognised;
 mod reference;
 mod resolved;
@@ -25,9 +25,9 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
-pub use acted_on::*;
 pub use choices::{LogSeverity, NetworkingBackend, ProgramClusterRoutes, Switch};
 pub use definition::{Definition, Parameter};
+pub use parameters::*;
 pub use reference::reference;
 pub use resolved::{GivenBy, Resolved, Warning};
 pub use setting::{FromSetting, Setting, ValueType};
@@ -35,9 +35,9 @@ pub use setting::{FromSetting, Setting, ValueType};
 /// The field of a FelixConfiguration that selects its nodes; no parameter itself.
 pub const NODE_SELECTOR_FIELD: &str = "nodeSelector";
 
-/// Every parameter: those acted on first, then those only recognised.
+/// Every parameter: those with a Rust type first, then those only recognised.
 pub fn definitions() -> impl Iterator<Item = &'static Definition> {
-    acted_on::ACTED_ON.iter().chain(recognised::FELIX).chain(environment::RECOGNISED)
+    parameters::TYPED.iter().chain(recognised::FELIX).chain(environment::RECOGNISED)
 }
 
 /// The parameter that a FelixConfiguration's field sets.

@@ -71,8 +71,13 @@ impl Definition {
     }
 
     /// The same, acted on.
-    pub(super) const fn acted_on(self, doc: &'static str) -> Definition {
-        Definition { doc, acted_on: true, ..self }
+    pub(super) const fn acted_on(self) -> Definition {
+        Definition { acted_on: true, ..self }
+    }
+
+    /// The same, not acted on, though its value has a type already.
+    pub(super) const fn not_acted_on(self) -> Definition {
+        Definition { acted_on: false, ..self }
     }
 
     /// The same; a wrong value stops the program, and `none` is a wrong value.

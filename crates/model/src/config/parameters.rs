@@ -1,4 +1,6 @@
-//! The parameters the product acts on, each a typed constant.
+//! The parameters with a Rust type, each a constant: those the product acts on.
+//!
+//! One that has its type but is not acted on yet says so; whoever acts on it takes that word away.
 
 use super::choices::{LogSeverity, NetworkingBackend, ProgramClusterRoutes};
 use super::definition::{Definition, Parameter};
@@ -14,10 +16,10 @@ macro_rules! parameters {
         $(
             $(#[doc = $doc])+
             pub const $constant: Parameter<$type> =
-                Parameter::new($definition.acted_on(concat!($($doc),+).trim_ascii_start()));
+                Parameter::new($definition.about(concat!($($doc),+).trim_ascii_start()));
         )*
 
-        pub(super) static ACTED_ON: &[Definition] = &[$($constant.definition),*];
+        pub(super) static TYPED: &[Definition] = &[$($constant.definition),*];
 
         /// The names of the parameters whose default is not of their type: none.
         #[cfg(test)]
@@ -46,14 +48,14 @@ const fn felix(
     value_type: super::ValueType,
     default: &'static str,
 ) -> Definition {
-    Definition::felix(name, field, value_type, default)
+    Definition::felix(name, field, value_type, default).acted_on()
 }
 const fn variable(
     name: &'static str,
     value_type: super::ValueType,
     default: &'static str,
 ) -> Definition {
-    Definition::variable_named(name, value_type, default)
+    Definition::variable_named(name, value_type, default).acted_on()
 }
 
 parameters! {
@@ -67,11 +69,11 @@ parameters! {
             "Disabled",
         );
     /// Whether `vxlan.calico` is made: unset means when an IPPool uses VXLAN.
-    VXLAN_ENABLED: Option<bool> = felix("VXLANEnabled", "vxlanEnabled", Bool, "");
+    VXLAN_ENABLED: Option<bool> = felix("VXLANEnabled", "vxlanEnabled", Bool, "").not_acted_on();
     /// MTU of `vxlan.calico`; 0 means the uplink's less 50.
     VXLAN_MTU: u32 = felix("VXLANMTU", "vxlanMTU", MTU, "0");
     /// MTU of `vxlan-v6.calico`; 0 means the uplink's less 70.
-    VXLAN_MTU_V6: u32 = felix("VXLANMTUV6", "vxlanMTUV6", MTU, "0");
+    VXLAN_MTU_V6: u32 = felix("VXLANMTUV6", "vxlanMTUV6", MTU, "0").not_acted_on();
     /// UDP port of VXLAN.
     VXLAN_PORT: u16 = felix("VXLANPort", "vxlanPort", PORT, "4789");
     /// VXLAN network identifier.
@@ -82,10 +84,10 @@ parameters! {
         felix("DeviceRouteProtocol", "deviceRouteProtocol", Integer(0, 255), "3");
     /// Whether routes that somebody else put on a pod's interface are removed.
     REMOVE_EXTERNAL_ROUTES: bool =
-        felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true");
+        felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true").not_acted_on();
     /// How often the kernel's routes are read anew; 0 means never.
     ROUTE_REFRESH_INTERVAL: Duration =
-        felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90");
+        felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90").not_acted_on();
     /// Starts of the names of pods' interfaces; new ones are named with the first.
     INTERFACE_PREFIX: Vec<String> =
         felix("InterfacePrefix", "interfacePrefix", InterfacePrefixes, "cali").fatal();
@@ -103,7 +105,7 @@ parameters! {
     LOG_SEVERITY_SCREEN: LogSeverity =
         felix("LogSeverityScreen", "logSeverityScreen", SEVERITY, "INFO");
     /// Whether IPv6 is handled.
-    IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true");
+    IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true").not_acted_on();
 
     /// The node's name; unset means the file CALICO_NODENAME_FILE, then HOSTNAME, then the
     /// system's.
@@ -117,14 +119,16 @@ parameters! {
     IP: Option<String> = variable("IP", Text, "");
     /// IPv6 address: unset or `none` for what is stored, `autodetect`, an address, or one with
     /// prefix length.
-    IP6: Option<String> = variable("IP6", Text, "");
+    IP6: Option<String> = variable("IP6", Text, "").not_acted_on();
     /// How the IPv4 address is found: first-found, can-reach=, interface=, skip-interface=, cidr=,
     /// kubernetes-internal-ip.
     IP_AUTODETECTION_METHOD: String = variable("IP_AUTODETECTION_METHOD", Text, "first-found");
     /// How the IPv6 address is found.
-    IP6_AUTODETECTION_METHOD: String = variable("IP6_AUTODETECTION_METHOD", Text, "first-found");
+    IP6_AUTODETECTION_METHOD: String =
+        variable("IP6_AUTODETECTION_METHOD", Text, "first-found").not_acted_on();
     /// How often the node's addresses are detected anew.
-    AUTODETECT_POLL_INTERVAL: Duration = variable("AUTODETECT_POLL_INTERVAL", GoDuration, "60s");
+    AUTODETECT_POLL_INTERVAL: Duration =
+        variable("AUTODETECT_POLL_INTERVAL", GoDuration, "60s").not_acted_on();
     /// The node's AS number, where it is not the cluster's.
     AS: Option<AsNumber> = variable("AS", AutonomousSystem, "").fatal();
     /// What brings routes to other nodes: bird (BGP), vxlan or none.
@@ -151,27 +155,29 @@ parameters! {
     IPV4POOL_DISABLE_BGP_EXPORT: bool =
         variable("CALICO_IPV4POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
     /// Range of the default IPv6 pool; unset means a random unique local /48, `none` no pool.
-    IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "");
+    IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "").not_acted_on();
     /// The default IPv6 pool's vxlanMode.
     IPV6POOL_VXLAN: EncapsulationMode =
-        variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal();
+        variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal().not_acted_on();
     /// The default IPv6 pool's natOutgoing.
-    IPV6POOL_NAT_OUTGOING: bool = variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal();
+    IPV6POOL_NAT_OUTGOING: bool =
+        variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal().not_acted_on();
     /// The default IPv6 pool's blockSize.
     IPV6POOL_BLOCK_SIZE: u8 =
-        variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal();
+        variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal().not_acted_on();
     /// The default IPv6 pool's nodeSelector.
     IPV6POOL_NODE_SELECTOR: String =
-        variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal();
+        variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal().not_acted_on();
     /// The default IPv6 pool's disableBGPExport.
     IPV6POOL_DISABLE_BGP_EXPORT: bool =
-        variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
+        variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal().not_acted_on();
     /// Words that the node adds to ClusterInformation's clusterType, comma-separated.
     CLUSTER_TYPE: Vec<String> = variable("CLUSTER_TYPE", Text, "");
     /// Whether no log files are written beside standard output.
     DISABLE_FILE_LOGGING: bool = variable("CALICO_DISABLE_FILE_LOGGING", Bool, "false");
     /// The least severe messages written during start-up.
-    STARTUP_LOGLEVEL: LogSeverity = variable("CALICO_STARTUP_LOGLEVEL", SEVERITY, "ERROR");
+    STARTUP_LOGLEVEL: LogSeverity =
+        variable("CALICO_STARTUP_LOGLEVEL", SEVERITY, "ERROR").not_acted_on();
     /// Whether start-up waits for the datastore instead of giving up.
     WAIT_FOR_DATASTORE: bool = variable("WAIT_FOR_DATASTORE", Bool, "false");
     /// Whether another node with the same address is tolerated.
@@ -179,9 +185,9 @@ parameters! {
     /// The node's name in Kubernetes.
     K8S_NODE_REF: Option<String> = variable("CALICO_K8S_NODE_REF", Text, "");
     /// Whether the agent keeps the CNI plugin's credentials fresh.
-    MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true");
+    MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true").not_acted_on();
     /// Whether pods' addresses come from the Kubernetes Node's podCIDR.
-    USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false");
+    USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false").not_acted_on();
     /// Which datastore: etcdv3 or kubernetes.
     DATASTORE_TYPE: String =
         variable("DATASTORE_TYPE", Choice(&["etcdv3", "kubernetes"]), "etcdv3").fatal();
