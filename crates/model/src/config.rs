@@ -8,7 +8,7 @@
 //!
 //! A parameter that the product acts on is one entry of `parameters`, a typed constant such as
 //! [`VXLAN_PORT`]; one that it only knows is a row of `recognised` (Felix's) or `environment`.
-//! Validation of FelixConfiguration, resolution and [`reference`] come from the registry.
+//! Validation of FelixConfiguration, resolution and [`reference()`] come from the registry.
 //!
 //! Of two places that set a parameter the first wins: environment, FelixConfiguration
 //! `node.<name>`, one whose `nodeSelector` selects the node (the oldest), `default`, built-in

@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Option<Duration> {
         return Some(Duration::ZERO);
     }
     let mut total = Duration::ZERO;
-    while !rest.is_empty() || total == Duration::ZERO {
+    loop {
         let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
         let value: f64 = rest[..number].parse().ok()?;
         rest = &rest[number..];
@@ -34,7 +34,6 @@ pub fn parse(text: &str) -> Option<Duration> {
             return Some(total);
         }
     }
-    None
 }
 
 /// Reads seconds, whole or with a fraction; `None` for anything else, and for a negative number.
