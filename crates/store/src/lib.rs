@@ -165,10 +165,10 @@ pub async fn drive<P: model::Protocol>(datastore: &dyn Datastore, mut protocol: 
     }
 }
 
-/// The addresses of a host by `/etc/hosts` and DNS, without NSS, which a static executable hasn't got.
+/// The addresses of a host as `/etc/hosts` and DNS say: a static executable has no NSS to ask.
 ///
 /// # Errors
-/// Nobody knows the name.
+/// Nobody knows the name, or no name server answers.
 pub async fn resolve(host: &str) -> std::io::Result<Vec<std::net::IpAddr>> {
     etcd::dial::resolve(host).await
 }

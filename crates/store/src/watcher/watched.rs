@@ -3,7 +3,7 @@
 use super::{Gone, tell};
 use crate::{BoxStream, Change, Datastore, Error};
 use futures_util::StreamExt;
-use model::{DatastoreEvent, Entry, Key, Query, Revision};
+use model::{DatastoreEvent, Key, Query, Revision};
 use std::collections::HashMap;
 use tokio::sync::mpsc::Sender;
 
@@ -84,7 +84,11 @@ impl Watched {
         events: &Sender<DatastoreEvent>,
     ) -> Result<(), Gone> {
         let event = match change {
-            Change::Put(entry) => self.put(entry),
+            Change::Put(entry) => {
+                self.advance(entry.revision);
+                self.told.insert(entry.key.clone(), entry.revision);
+                Some(DatastoreEvent::Changed(entry))
+            }
             Change::Delete(key, revision) => {
                 self.advance(revision);
                 self.told.remove(&key).map(|_| DatastoreEvent::Deleted { key, revision })
@@ -98,15 +102,6 @@ impl Watched {
             Some(event) => tell(events, event).await,
             None => Ok(()),
         }
-    }
-
-    fn put(&mut self, entry: Entry) -> Option<DatastoreEvent> {
-        self.advance(entry.revision);
-        if self.told.get(&entry.key) >= Some(&entry.revision) {
-            return None;
-        }
-        self.told.insert(entry.key.clone(), entry.revision);
-        Some(DatastoreEvent::Changed(entry))
     }
 
     fn advance(&mut self, revision: Revision) {

@@ -89,13 +89,12 @@ fn serve(url: String, data: String) {
         // The suite compacts when it wants to.
         options.auto_compaction_retention = datastore::Retention::Everything;
         let mut terminated = signal(SignalKind::terminate()).expect("a signal handler");
-        let server = datastore::Server::start(options).await.expect("a server");
         // Nothing is ever written there: the end of it is the end of the test.
         std::thread::spawn(|| {
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
             std::process::exit(0);
         });
-        terminated.recv().await;
-        server.stop().await;
+        let stop = async { terminated.recv().await.unwrap_or_default() };
+        datastore::serve(options, stop).await.expect("a server");
     });
 }
