@@ -13,10 +13,13 @@
 
 mod change;
 mod diff;
+mod fake;
 pub mod nft;
+mod ownership;
 mod route_text;
 pub mod state;
 
 pub use change::Change;
 pub use diff::diff;
+pub use fake::Refused;
 pub use state::*;

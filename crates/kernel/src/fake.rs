@@ -1,0 +1,173 @@
+//! A kernel in memory: what each change does to a state, side effects included.
+
+use crate::diff::same_subnet;
+use crate::{Change, LinkKind, Route, RouteTarget, State};
+use ipnet::IpNet;
+
+/// A change that a kernel would refuse.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{change}: {reason}")]
+pub struct Refused {
+    /// The change.
+    pub change: Change,
+    /// Why.
+    pub reason: &'static str,
+}
+
+impl State {
+    /// Does what Linux does: with a device go its addresses, neighbours, forwarding entries, routes and
+    /// the VXLAN devices above it; with an IPv4 address those after it of its subnet (here: all of the
+    /// subnet), and with the last one the device's IPv4 routes.
+    ///
+    /// # Errors
+    /// A device is missing or there already, a VNI is taken on its port, or what is to be removed isn't
+    /// there (but for addresses and routes). Nothing has changed then.
+    pub fn apply(&mut self, change: &Change) -> Result<(), Refused> {
+        self.check(change).map_err(|reason| Refused { change: change.clone(), reason })?;
+        match change.clone() {
+            Change::SetSysctl { path, value } => {
+                self.sysctls.insert(path, value);
+            }
+            Change::CreateLink { name, link } => {
+                self.links.insert(name, link);
+            }
+            Change::UpdateLink { name, mtu, mac, up } => {
+                if mac.is_some() || up == Some(false) {
+                    self.neighbors.retain(|(device, _), _| *device != name);
+                }
+                if up == Some(false) {
+                    self.forget_routes_by(&name);
+                }
+                if let Some(link) = self.links.get_mut(&name) {
+                    link.mtu = mtu.unwrap_or(link.mtu);
+                    link.mac = mac.or(link.mac);
+                    link.up = up.unwrap_or(link.up);
+                }
+            }
+            Change::DeleteLink { name } => self.forget_link(&name),
+            Change::AddAddress { device, address } => {
+                self.addresses.insert((device, address));
+            }
+            Change::DeleteAddress { device, address } => self.delete_address(&device, address),
+            Change::ReplaceRoute { key, route } => {
+                self.routes.insert(key, route);
+            }
+            Change::DeleteRoute { key, route } => {
+                self.routes.retain(|other, there| (other, &*there) != (&key, &route));
+            }
+            Change::SetNeighbor { device, address, mac } => {
+                self.neighbors.insert((device, address), mac);
+            }
+            Change::DeleteNeighbor { device, address } => {
+                self.neighbors.remove(&(device, address));
+            }
+            Change::SetFdb { device, mac, remote } => {
+                self.fdb.insert((device, mac), remote);
+            }
+            Change::DeleteFdb { device, mac, .. } => {
+                self.fdb.remove(&(device, mac));
+            }
+        }
+        Ok(())
+    }
+
+    fn check(&self, change: &Change) -> Result<(), &'static str> {
+        let present = |there: bool| if there { Ok(()) } else { Err("it isn't there") };
+        let device = |name: &str| if self.has(name) { Ok(()) } else { Err("no such device") };
+        match change {
+            Change::SetSysctl { .. } => Ok(()),
+            Change::CreateLink { name, link } => self.check_create(name, &link.kind),
+            Change::UpdateLink { name, .. } | Change::DeleteLink { name } => device(name),
+            Change::AddAddress { device: name, .. }
+            | Change::SetNeighbor { device: name, .. }
+            | Change::SetFdb { device: name, .. } => device(name),
+            Change::ReplaceRoute { route, .. } => route.device().map_or(Ok(()), device),
+            // These may have gone with an address.
+            Change::DeleteAddress { .. } | Change::DeleteRoute { .. } => Ok(()),
+            Change::DeleteNeighbor { device, address } => {
+                present(self.neighbors.contains_key(&(device.clone(), *address)))
+            }
+            Change::DeleteFdb { device, mac, remote } => {
+                present(self.fdb.get(&(device.clone(), *mac)) == Some(remote))
+            }
+        }
+    }
+
+    fn check_create(&self, name: &str, kind: &LinkKind) -> Result<(), &'static str> {
+        if self.has(name) {
+            return Err("the name is taken");
+        }
+        let LinkKind::Vxlan { vni, port, parent, .. } = kind else { return Ok(()) };
+        let same_tunnel = |other: &LinkKind| matches!(other, LinkKind::Vxlan { vni: v, port: p, .. } if (v, p) == (vni, port));
+        if self.links.values().any(|link| same_tunnel(&link.kind)) {
+            return Err("another device has this VNI and port");
+        }
+        if self.has(parent) { Ok(()) } else { Err("no such parent") }
+    }
+
+    fn delete_address(&mut self, device: &str, address: IpNet) {
+        self.addresses.remove(&(device.to_owned(), address));
+        if address.addr().is_ipv4() {
+            self.addresses.retain(|(on, other)| on != device || !same_subnet(*other, address));
+            if self.ipv4_addresses(device).next().is_none() {
+                self.forget_ipv4_routes_by(device);
+            }
+        }
+    }
+
+    pub(crate) fn has(&self, device: &str) -> bool {
+        self.links.contains_key(device)
+    }
+
+    pub(crate) fn ipv4_addresses<'a>(
+        &'a self,
+        device: &'a str,
+    ) -> impl Iterator<Item = IpNet> + 'a {
+        let on = self.addresses.iter().filter(move |(on, _)| on == device);
+        on.map(|(_, net)| *net).filter(|net| net.addr().is_ipv4())
+    }
+
+    pub(crate) fn has_ipv4_route_by(&self, device: &str) -> bool {
+        self.routes
+            .iter()
+            .any(|(key, route)| key.destination.addr().is_ipv4() && route.device() == Some(device))
+    }
+
+    pub(crate) fn forget_routes_by(&mut self, device: &str) {
+        self.routes.retain(|_, route| route.device() != Some(device));
+    }
+
+    pub(crate) fn forget_ipv4_routes_by(&mut self, device: &str) {
+        self.routes.retain(|key, route| {
+            key.destination.addr().is_ipv6() || route.device() != Some(device)
+        });
+    }
+
+    /// A device goes, and all that goes with it.
+    pub(crate) fn forget_link(&mut self, name: &str) {
+        self.links.remove(name);
+        self.addresses.retain(|(device, _)| device != name);
+        self.neighbors.retain(|(device, _), _| device != name);
+        self.fdb.retain(|(device, _), _| device != name);
+        self.forget_routes_by(name);
+        self.sysctls.retain(|path, _| !path.split('/').any(|part| part == name));
+        let above = self.links.iter().find_map(|(above, link)| match &link.kind {
+            LinkKind::Vxlan { parent, .. } if parent == name => Some(above.clone()),
+            _ => None,
+        });
+        if let Some(above) = above {
+            self.forget_link(&above);
+            self.forget_link(name);
+        }
+    }
+}
+
+impl Route {
+    /// The device that packets leave by.
+    pub fn device(&self) -> Option<&str> {
+        match &self.target {
+            RouteTarget::Via { device, .. } => Some(device),
+            RouteTarget::Blackhole | RouteTarget::Other(_) => None,
+        }
+    }
+}
