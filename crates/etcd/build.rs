@@ -55,7 +55,6 @@ const SERVICES: &[(&str, &[MethodRow])] = &[
             ("alarm", "Alarm", "AlarmRequest", "AlarmResponse", Unary),
             ("status", "Status", "StatusRequest", "StatusResponse", Unary),
             ("defragment", "Defragment", "DefragmentRequest", "DefragmentResponse", Unary),
-            ("hash_kv", "HashKV", "HashKvRequest", "HashKvResponse", Unary),
         ],
     ),
     ("Cluster", &[("member_list", "MemberList", "MemberListRequest", "MemberListResponse", Unary)]),

@@ -40,7 +40,7 @@ pub use lease::{
 };
 pub use maintenance::{
     AlarmAction, AlarmMember, AlarmRequest, AlarmResponse, AlarmType, DefragmentRequest,
-    DefragmentResponse, HashKvRequest, HashKvResponse, StatusRequest, StatusResponse,
+    DefragmentResponse, StatusRequest, StatusResponse,
 };
 pub use mvcc::{Event, EventType, KeyValue};
 pub use range_end::{ALL_KEYS_FROM, prefix_end};

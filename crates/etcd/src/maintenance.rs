@@ -112,25 +112,3 @@ pub struct DefragmentResponse {
     #[prost(message, optional, tag = "1")]
     pub header: Option<ResponseHeader>,
 }
-
-/// Asks for a checksum over all keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
-pub struct HashKvRequest {
-    /// As of this revision; 0 is now.
-    #[prost(int64, tag = "1")]
-    pub revision: i64,
-}
-
-/// A checksum over all keys.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
-pub struct HashKvResponse {
-    /// As in every answer.
-    #[prost(message, optional, tag = "1")]
-    pub header: Option<ResponseHeader>,
-    /// The checksum.
-    #[prost(uint32, tag = "2")]
-    pub hash: u32,
-    /// The store's last compaction.
-    #[prost(int64, tag = "3")]
-    pub compact_revision: i64,
-}
