@@ -150,8 +150,7 @@ spec:
     assert_eq!(
         serde_json::to_value(&pool.spec).unwrap(),
         json!({"cidr": "fd00:10::/48", "ipipMode": "Never", "vxlanMode": "Never", "blockSize": 122,
-               "nodeSelector": "all()", "allowedUses": ["Workload", "Tunnel"],
-               "assignmentMode": "Automatic"})
+               "nodeSelector": "all()", "allowedUses": ["Workload", "Tunnel"]})
     );
 }
 

@@ -181,7 +181,6 @@ impl Spec for IpPoolSpec {
             uses.retain(|u| *u != AllowedUse::Tunnel || self.namespace_selector.is_none());
             self.allowed_uses = Some(uses);
         }
-        self.assignment_mode.get_or_insert_default();
     }
 }
 
