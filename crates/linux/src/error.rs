@@ -109,7 +109,8 @@ fn hint(errno: Errno, object: &str) -> String {
         Errno::EEXIST => {
             "something of that name or key exists already; remove it or choose another"
         }
-        Errno::ENODEV => "no such device in this network namespace; was it removed?",
+        Errno::ENODEV => "was it removed? `ip link` lists what this network namespace has",
+        Errno::ENOENT | Errno::ESRCH | Errno::EADDRNOTAVAIL => "it isn't there, or not any more",
         Errno::EBUSY => "something else uses it; find it with `ip -d link` and remove it first",
         Errno::ENETUNREACH | Errno::EHOSTUNREACH => {
             "no route leads to the gateway; is its device up, and is its subnet on the device?"
