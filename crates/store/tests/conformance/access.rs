@@ -111,6 +111,26 @@ fn a_user_is_no_hindrance_where_none_is_needed() {
     });
 }
 
+/// What the certificates of `files` open, and what others don't, at a server that asks for them.
+async fn check_certificates(url: &str, files: &Certificates) {
+    let tls = files.tls();
+    let with = |tls: &Tls| settings(url).with_tls(tls.clone());
+    let begun = std::time::Instant::now();
+    while let Err(error) = get(&with(&tls)).await {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{error}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let named = settings(&url.replace("127.0.0.1", "localhost"));
+    assert_eq!(get(&named.with_tls(tls.clone())).await, Ok(None));
+    assert_eq!(get(&with(&files.inline())).await, Ok(None));
+
+    let strange = Tls { authority: Some(files.pem("stranger.crt")), ..tls.clone() };
+    unreachable(get(&with(&strange)).await, &[url, "ETCD_CA_CERT_FILE"]);
+    let anonymous = Tls { identity: None, ..tls };
+    unreachable(get(&with(&anonymous)).await, &[url]);
+    unreachable(get(&settings(&url.replace("https", "http"))).await, &["http://127.0.0.1"]);
+}
+
 #[test]
 fn certificates_are_checked_on_both_sides() {
     run(async {
@@ -119,29 +139,24 @@ fn certificates_are_checked_on_both_sides() {
         let server = ["--cert-file", &files.path("server.crt")];
         let key = ["--key-file", &files.path("server.key")];
         let etcd = Etcd::with("https", &[&options[..], &server, &key].concat()).await;
-        let tls = files.tls();
-        let with = |tls: &Tls| etcd.settings().with_tls(tls.clone());
+        check_certificates(&etcd.url(), &files).await;
 
-        let datastore = store::connect(&with(&tls)).await.unwrap();
-        let begun = std::time::Instant::now();
-        while let Err(error) = datastore.get(&self::key()).await {
-            assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{error}");
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        let url = format!("https://127.0.0.1:{}", free_port());
+        let _embedded = Embedded::launch(&url, files.path("").as_ref());
+        check_certificates(&url, &files).await;
+    });
+}
+
+#[test]
+fn https_to_a_server_without_tls_says_so() {
+    run(async {
+        let files = Certificates::new();
+        let (etcd, embedded) = (Etcd::start().await, Embedded::start().await);
+        for server in [etcd.settings(), embedded.settings()] {
+            let url = server.endpoints[0].to_string().replace("http", "https");
+            let wrong = settings(&url).with_tls(files.tls());
+            unreachable(get(&wrong).await, &[&url, "use http://"]);
         }
-        let named = settings(&etcd.url().replace("127.0.0.1", "localhost"));
-        assert_eq!(get(&named.with_tls(tls.clone())).await, Ok(None));
-        assert_eq!(get(&with(&files.inline())).await, Ok(None));
-
-        let url = etcd.url();
-        let strange = Tls { authority: Some(files.pem("stranger.crt")), ..tls.clone() };
-        unreachable(get(&with(&strange)).await, &[&url, "ETCD_CA_CERT_FILE"]);
-        let anonymous = Tls { identity: None, ..tls.clone() };
-        unreachable(get(&with(&anonymous)).await, &[&url]);
-        unreachable(get(&settings(&url.replace("https", "http"))).await, &["http://127.0.0.1"]);
-
-        let plain = Etcd::start().await;
-        let wrong = settings(&plain.url().replace("http", "https")).with_tls(tls);
-        unreachable(get(&wrong).await, &["https://127.0.0.1", "use http://"]);
     });
 }
 
@@ -237,7 +252,7 @@ fn names_and_sockets_are_reached() {
 
         let directory = tempfile::tempdir().unwrap();
         let url = format!("unix://{}/datastore.sock", directory.path().display());
-        let server = Embedded::launch(directory, url.clone());
+        let server = Embedded::launch(&url, directory.path());
         server.answers().await;
         let datastore = server.datastore().await;
         let revision = datastore.create(&key(), b"1".to_vec()).await.expect("a new object");

@@ -4,6 +4,7 @@ use crate::process::{Process, free_port};
 use crate::server::{Server, Stop};
 use model::{Kind, Revision};
 use std::io::Read;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use store::Settings;
 use tempfile::TempDir;
@@ -11,26 +12,32 @@ use tempfile::TempDir;
 /// Set for the process that serves: the URL to listen on and the directory of the data.
 const LISTEN: &str = "CALICO_CONFORMANCE_LISTEN";
 const DATA: &str = "CALICO_CONFORMANCE_DATA";
+/// The directory of its certificates for https, as `access::certificates` makes them.
+const CERTIFICATES: &str = "CALICO_CONFORMANCE_CERTIFICATES";
 
 /// One embedded server.
 pub(crate) struct Embedded {
     process: Process,
     directory: TempDir,
     url: String,
+    certificates: PathBuf,
 }
 
 impl Embedded {
-    pub(crate) fn launch(directory: TempDir, url: String) -> Embedded {
-        let process = launch(&directory, &url);
-        Embedded { process, directory, url }
+    /// One that listens on `url`; `certificates` is their directory for https.
+    pub(crate) fn launch(url: &str, certificates: &Path) -> Embedded {
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = launch(&directory, url, certificates);
+        Embedded { process, directory, url: url.into(), certificates: certificates.into() }
     }
 }
 
-fn launch(directory: &TempDir, url: &str) -> Process {
+fn launch(directory: &TempDir, url: &str, certificates: &Path) -> Process {
     let mut command = Command::new(std::env::current_exe().expect("this program"));
     command
         .args(["--exact", "embedded::a_server_in_a_process_answers", "--nocapture"])
         .env(LISTEN, url)
+        .env(CERTIFICATES, certificates)
         .env(DATA, directory.path().join("data"))
         .stdout(Stdio::null());
     Process::start(command)
@@ -38,8 +45,8 @@ fn launch(directory: &TempDir, url: &str) -> Process {
 
 impl Server for Embedded {
     async fn start() -> Embedded {
-        let directory = tempfile::tempdir().expect("a directory");
-        let server = Embedded::launch(directory, format!("http://127.0.0.1:{}", free_port()));
+        let url = format!("http://127.0.0.1:{}", free_port());
+        let server = Embedded::launch(&url, Path::new(""));
         server.answers().await;
         server
     }
@@ -53,7 +60,7 @@ impl Server for Embedded {
     }
 
     async fn resume(&mut self) {
-        self.process = launch(&self.directory, &self.url);
+        self.process = launch(&self.directory, &self.url, &self.certificates);
         self.answers().await;
     }
 
@@ -85,6 +92,12 @@ fn serve(url: String, data: String) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let mut options = datastore::Options::local(data);
+        if url.starts_with("https") {
+            let certificates = PathBuf::from(std::env::var(CERTIFICATES).expect("their directory"));
+            options.cert_file = Some(certificates.join("server.crt"));
+            options.key_file = Some(certificates.join("server.key"));
+            options.trusted_ca_file = Some(certificates.join("ca.crt"));
+        }
         options.listen = vec![url];
         // The suite compacts when it wants to.
         options.auto_compaction_retention = datastore::Retention::Everything;
