@@ -174,9 +174,8 @@ pub fn pick(
 }
 
 fn describe(method: &Method) -> String {
-    let joined = |regexes: &[Regex]| {
-        regexes.iter().map(Regex::as_str).collect::<Vec<_>>().join(",")
-    };
+    let joined =
+        |regexes: &[Regex]| regexes.iter().map(Regex::as_str).collect::<Vec<_>>().join(",");
     match method {
         Method::FirstFound => "first-found".to_owned(),
         Method::CanReach(target) => format!("can-reach={target}"),

@@ -354,7 +354,9 @@ impl Thread {
             Heard::Changed { family, table, by } => {
                 let ours = *family == nft::Family::Ip && table == "calico";
                 if ours {
-                    tracing::warn!("{by} changed table ip calico, which is calico-node's: repairing");
+                    tracing::warn!(
+                        "{by} changed table ip calico, which is calico-node's: repairing"
+                    );
                 }
                 ours
             }

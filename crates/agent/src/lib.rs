@@ -173,10 +173,7 @@ mod tests {
             ("-felix", Wanted::Run),
             ("-felix-live -bird-live", Wanted::Probe(vec![FelixLive, BirdLive])),
             ("-bird-ready -felix-ready", Wanted::Probe(vec![BirdReady, FelixReady])),
-            (
-                "health --felix-ready --threshold-time 30s",
-                Wanted::Probe(vec![FelixReady]),
-            ),
+            ("health --felix-ready --threshold-time 30s", Wanted::Probe(vec![FelixReady])),
             ("-v", Wanted::Version),
             ("--help", Wanted::Help),
         ] {

@@ -38,9 +38,9 @@ pub(crate) fn read(method: &str) -> Result<Machine> {
 
 fn reached_from(netlink: &mut Rtnetlink, target: &str) -> Result<Option<IpAddr>> {
     let destination = resolve(target)?;
-    let path = netlink
-        .route_get(destination)
-        .with_context(|| format!("IP_AUTODETECTION_METHOD=can-reach={target}: there is no route"))?;
+    let path = netlink.route_get(destination).with_context(|| {
+        format!("IP_AUTODETECTION_METHOD=can-reach={target}: there is no route")
+    })?;
     Ok(path.source)
 }
 

@@ -1,6 +1,6 @@
 //! What the agent's process is told by its environment, before the datastore can say anything.
 
-use model::config::{self, LogSeverity, NetworkingBackend, Resolved};
+use model::config::{self, LogSeverity, Resolved};
 use model::{AsNumber, EncapsulationMode};
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,6 @@ pub(crate) struct Startup {
     pub(crate) wait_for_datastore: bool,
     pub(crate) file_logging: bool,
     pub(crate) log_severity: LogSeverity,
-    pub(crate) backend: NetworkingBackend,
     pub(crate) health: Option<String>,
 }
 
@@ -77,7 +76,6 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
         wait_for_datastore: resolved.get(&config::WAIT_FOR_DATASTORE),
         file_logging: !resolved.get(&config::DISABLE_FILE_LOGGING),
         log_severity: resolved.get(&config::LOG_SEVERITY_SCREEN),
-        backend: resolved.get(&config::NETWORKING_BACKEND),
         health: resolved.get(&config::HEALTH_ENABLED).then(|| health_address(&resolved)),
     })
 }

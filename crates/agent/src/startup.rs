@@ -7,9 +7,7 @@ use crate::autodetect::{self, Family, Interface, Method};
 use crate::settings::Startup;
 use ipnet::{IpNet, Ipv4Net};
 use model::resources::node::{NodeAddress, NodeInterface, OrchRef};
-use model::{
-    ClusterInformation, ClusterInformationSpec, IpPool, IpPoolSpec, Node, NodeBgpSpec,
-};
+use model::{ClusterInformation, ClusterInformationSpec, IpPool, IpPoolSpec, Node, NodeBgpSpec};
 use std::net::IpAddr;
 use store::{Datastore, Error, typed};
 
@@ -277,8 +275,7 @@ async fn ensure_cluster_information(
     settings: &Startup,
 ) -> Result<(), StartupError> {
     for _ in 0..WRITE_ATTEMPTS_MAX {
-        let stored: Option<ClusterInformation> =
-            typed::get(datastore, None, "default").await?;
+        let stored: Option<ClusterInformation> = typed::get(datastore, None, "default").await?;
         let mut wanted = stored.clone().unwrap_or_else(|| {
             ClusterInformation::new(
                 "default",
@@ -290,8 +287,7 @@ async fn ensure_cluster_information(
             )
         });
         wanted.spec.calico_version = model::VERSION.to_owned();
-        wanted.spec.cluster_type =
-    merged_types(&wanted.spec.cluster_type, &settings.cluster_type);
+        wanted.spec.cluster_type = merged_types(&wanted.spec.cluster_type, &settings.cluster_type);
         let written = match &stored {
             Some(stored) if *stored == wanted => return Ok(()),
             Some(_) => typed::update(datastore, wanted).await,

@@ -4,9 +4,10 @@
 //! other; endpoints are written by tasks of their own.
 
 use crate::spool;
-use ipam::{AutoAssign, EnsureTunnelAddress, Family, ReleaseByHandle};
+use ipam::{AssignAddress, AutoAssign, EnsureTunnelAddress, Pool, ReadConfig, ReleaseByHandle};
+use jiff::Timestamp;
 use model::names::{self, Tunnel};
-use model::{IpPool, Key, Kind, NodeSpec, WorkloadEndpoint, WorkloadEndpointSpec};
+use model::{IpPool, IpamConfig, Key, Kind, NodeSpec, WorkloadEndpoint, WorkloadEndpointSpec};
 use node::api::{DeleteWorkload, SPOOL};
 use node::{Assign, Event, Refusal, RequestId, Written};
 use std::net::IpAddr;
@@ -26,11 +27,22 @@ const TUNNEL_PAUSE: Duration = Duration::from_secs(1);
 /// Work on the datastore.
 #[derive(Debug)]
 pub(crate) enum Job {
-    Assign { id: RequestId, assign: Box<Assign> },
-    WriteEndpoint { id: RequestId, endpoint: Box<WorkloadEndpoint> },
+    Assign {
+        id: RequestId,
+        assign: Box<Assign>,
+    },
+    WriteEndpoint {
+        id: RequestId,
+        endpoint: Box<WorkloadEndpoint>,
+    },
     /// `id`: who wants to know; `None`: it came from the spool.
-    Remove { id: Option<RequestId>, delete: DeleteWorkload },
-    TunnelAddress { pools: Option<Vec<IpPool>> },
+    Remove {
+        id: Option<RequestId>,
+        delete: DeleteWorkload,
+    },
+    TunnelAddress {
+        pools: Option<Vec<IpPool>>,
+    },
 }
 
 #[derive(Clone)]
@@ -97,26 +109,86 @@ impl Worker {
         }
     }
 
+    /// Addresses of both families: all or none.
     async fn assign(&self, assign: &Assign) -> Result<Vec<IpAddr>, Refusal> {
+        match self.assign_all(assign).await {
+            Ok(addresses) => Ok(addresses),
+            Err(error) => {
+                // What one family or an earlier address got goes back.
+                if let Err(why) = self.release(&assign.handle).await {
+                    tracing::warn!("handle {} is not released: {why}", assign.handle);
+                }
+                let retry = matches!(error, ipam::Error::Unavailable { .. });
+                Err(Refusal { retry, message: error.to_string() })
+            }
+        }
+    }
+
+    async fn assign_all(&self, assign: &Assign) -> Result<Vec<IpAddr>, ipam::Error> {
+        let config = self.config().await?;
+        let now = Timestamp::now();
+        let mut attributes = assign.attributes.clone();
+        attributes.insert("timestamp".to_owned(), go_timestamp(now));
         let mut assigned = Vec::new();
-        for (family, (count, pools)) in [(Family::V4, &assign.ipv4), (Family::V6, &assign.ipv6)] {
+        for address in &assign.requested {
+            let operation = AssignAddress {
+                address: *address,
+                host: self.node.clone(),
+                handle: assign.handle.clone(),
+                attributes: attributes.clone(),
+                pools: pools(assign.ipv4.1.iter().chain(&assign.ipv6.1)),
+                config: config.clone(),
+                now,
+            };
+            assigned.push(store::drive(&*self.datastore, operation.start()).await?.addr());
+        }
+        if !assigned.is_empty() {
+            return Ok(assigned);
+        }
+        for (count, family) in [&assign.ipv4, &assign.ipv6] {
             if *count == 0 {
                 continue;
             }
-            match self.assign_family(assign, family, *count, pools).await {
-                Ok(addresses) => assigned.extend(addresses),
-                Err(refusal) => {
-                    // All or none: what the other family got goes back.
-                    if !assigned.is_empty()
-                        && let Err(why) = self.release(&assign.handle).await
-                    {
-                        tracing::warn!("{} is not released: {why}", assign.handle);
-                    }
-                    return Err(refusal);
-                }
-            }
+            let operation = AutoAssign {
+                host: self.node.clone(),
+                handle: assign.handle.clone(),
+                attributes: attributes.clone(),
+                pools: pools(family),
+                count: *count,
+                max_blocks: None,
+                config: config.clone(),
+                reserved: vec![],
+                known_affine_blocks: assign.own_blocks.clone(),
+                now,
+            };
+            let given = store::drive(&*self.datastore, operation.start()).await?;
+            assigned.extend(given.iter().map(ipnet::IpNet::addr));
         }
         Ok(assigned)
+    }
+
+    async fn config(&self) -> Result<IpamConfig, ipam::Error> {
+        store::drive(&*self.datastore, ReadConfig.start()).await
+    }
+
+    async fn release(&self, handle: &str) -> Result<(), String> {
+        let released = async {
+            let (config, now) = (self.config().await?, Timestamp::now());
+            let operation = ReleaseByHandle { handle: handle.to_owned(), config, now };
+            store::drive(&*self.datastore, operation.start()).await
+        };
+        released.await.map(|_| ()).map_err(|why| why.to_string())
+    }
+
+    async fn ensure_tunnel_address(&self, from: &[IpPool]) -> Result<Option<IpAddr>, ipam::Error> {
+        let operation = EnsureTunnelAddress {
+            host: self.node.clone(),
+            tunnel: Tunnel::Vxlan,
+            pools: pools(from),
+            config: self.config().await?,
+            now: Timestamp::now(),
+        };
+        store::drive(&*self.datastore, operation.start()).await
     }
 
     async fn write_endpoint(&self, endpoint: WorkloadEndpoint) -> Result<(), Error> {
@@ -143,8 +215,7 @@ impl Worker {
         name: &str,
         endpoint: &WorkloadEndpoint,
     ) -> Result<(), Error> {
-        let stored =
-            typed::get::<WorkloadEndpointSpec>(&*self.datastore, namespace, name).await?;
+        let stored = typed::get::<WorkloadEndpointSpec>(&*self.datastore, namespace, name).await?;
         let Some(mut stored) = stored else { return Err(Error::NotFound(endpoint.key())) };
         stored.spec = endpoint.spec.clone();
         stored.metadata.labels = endpoint.metadata.labels.clone();
@@ -212,8 +283,9 @@ impl Worker {
     async fn tunnel_address(&self, pools: Option<Vec<IpPool>>) -> Result<(), String> {
         match pools {
             Some(pools) => {
-                let address = self.ensure_tunnel_address(&pools).await?;
-                self.set_tunnel_address(Some(address)).await.map_err(|why| why.to_string())
+                let address = self.ensure_tunnel_address(&pools).await;
+                let address = address.map_err(|why| why.to_string())?;
+                self.set_tunnel_address(address).await.map_err(|why| why.to_string())
             }
             None => {
                 self.set_tunnel_address(None).await.map_err(|why| why.to_string())?;
@@ -239,6 +311,22 @@ impl Worker {
         }
         Err(Error::Conflict(key))
     }
+}
+
+fn pools<'a>(pools: impl IntoIterator<Item = &'a IpPool>) -> Vec<Pool> {
+    let pool = |pool: &IpPool| {
+        Some(Pool {
+            name: pool.metadata.name.clone(),
+            cidr: pool.spec.net().ok()?,
+            block_size: pool.spec.block_size(),
+        })
+    };
+    pools.into_iter().filter_map(pool).collect()
+}
+
+/// Go's way of printing a time, which Calico's attributes have.
+fn go_timestamp(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
 fn refusal(error: Error) -> Refusal {

@@ -41,11 +41,7 @@ fn the_address_is_given_stored_or_detected() {
         (vec![("IP", "192.168.7.1")], None, Some("192.168.7.1/24")),
         (vec![("IP", "10.1.1.1/16")], None, Some("10.1.1.1/16")),
         (vec![("IP", "10.1.1.1")], None, Some("10.1.1.1/32")),
-        (
-            vec![("IP_AUTODETECTION_METHOD", "can-reach=8.8.8.8")],
-            None,
-            Some("192.168.7.1/24"),
-        ),
+        (vec![("IP_AUTODETECTION_METHOD", "can-reach=8.8.8.8")], None, Some("192.168.7.1/24")),
     ] {
         let settings = startup(&variables);
         let stored = stored_address.map(stored);
