@@ -1,7 +1,8 @@
 //! The way from one state to another.
 //!
-//! Make before break: whatever carries packets in both states does so at every step between, but for
-//! what has to be made anew (a device of another kind, the last address before another of its subnet).
+//! Make before break: whatever carries packets in both states does so at every step between, but
+//! for what has to be made anew (a device of another kind, the last address before another of its
+//! subnet).
 
 use crate::{Change, Link, LinkKind, Ownership, Route, RouteKey, RouteTarget, State};
 use ipnet::IpNet;
@@ -13,9 +14,9 @@ const METRIC_IPV6: u32 = 1024;
 
 /// What to do so that the kernel has all that is desired, and nothing else of what is ours.
 ///
-/// In this order: sysctls, links, addresses, FDB entries and neighbours, routes; then, of what is ours
-/// and not desired, routes, neighbours, FDB entries, addresses, links. A device that has to be made anew
-/// is removed first, and all that goes with it is made again.
+/// In this order: sysctls, links, addresses, FDB entries and neighbours, routes; then, of what is
+/// ours and not desired, routes, neighbours, FDB entries, addresses, links. A device that has to be
+/// made anew is removed first, and all that goes with it is made again.
 ///
 /// A device of another kind that isn't ours but has a desired name is left as it is.
 pub fn diff(desired: &State, actual: &State, owned: &Ownership) -> Vec<Change> {
@@ -48,13 +49,14 @@ struct Way<'a> {
     owned: &'a Ownership,
     /// What is there before the next change, as far as later steps care.
     actual: State,
-    /// Devices that may have lost their IPv4 routes.
+    /// Devices that may have lost their IPv4 routes and neighbours.
     flushed: BTreeSet<String>,
     changes: Vec<Change>,
 }
 
 impl Way<'_> {
-    /// Desired devices that aren't there yet, or are there as something they cannot be changed from.
+    /// Desired devices that aren't there yet, or are there as something they cannot be changed
+    /// from.
     fn made(&self) -> BTreeSet<String> {
         let mut made: BTreeSet<String> = BTreeSet::new();
         for (name, link) in &self.desired.links {
@@ -86,8 +88,8 @@ impl Way<'_> {
         }
     }
 
-    /// Removes what stands where a device is to be made: the old one of its name, and one of ours with
-    /// its VNI and port.
+    /// Removes what stands where a device is to be made: the old one of its name, and one of ours
+    /// with its VNI and port.
     fn clear_for(&mut self, made: &BTreeSet<String>) {
         let tunnel = |kind: &LinkKind| match kind {
             LinkKind::Vxlan { vni, port, .. } => Some((*vni, *port)),
@@ -113,14 +115,14 @@ impl Way<'_> {
         self.actual.sysctls.retain(|path, _| !names_any(path, made));
     }
 
-    /// Removes IPv4 addresses that cannot be removed later without taking others or routes with them:
-    /// the kernel removes the others of a subnet with its first address, and all of a device's routes
-    /// with its last address.
+    /// Removes IPv4 addresses that cannot be removed later without taking more with them: the
+    /// kernel removes the others of a subnet with its first address, and all of a device's routes
+    /// and neighbours with its last address.
     fn clear_addresses(&mut self) {
         for (device, net) in self.unwanted_addresses() {
             let wanted: Vec<_> = self.desired.ipv4_addresses(&device).collect();
             let shares = wanted.iter().any(|other| same_subnet(*other, net));
-            let last = wanted.is_empty() && self.desired.has_ipv4_route_by(&device);
+            let last = wanted.is_empty() && self.desired.sends_ipv4_by(&device);
             if !net.addr().is_ipv4() || !(shares || last) {
                 continue;
             }
@@ -186,7 +188,8 @@ impl Way<'_> {
             }
         }
         for ((device, address), mac) in &self.desired.neighbors {
-            if self.actual.neighbors.get(&(device.clone(), *address)) != Some(mac) {
+            let lost = address.is_ipv4() && self.flushed.contains(device);
+            if lost || self.actual.neighbors.get(&(device.clone(), *address)) != Some(mac) {
                 let (device, address, mac) = (device.clone(), *address, *mac);
                 self.changes.push(Change::SetNeighbor { device, address, mac });
             }

@@ -1,8 +1,9 @@
 //! A kernel in memory: what each change does to a state, side effects included.
 
 use crate::diff::same_subnet;
-use crate::{Change, LinkKind, Route, RouteTarget, State};
+use crate::{Change, LinkKind, Route, RouteKey, RouteTarget, State};
 use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// A change that a kernel would refuse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -15,13 +16,14 @@ pub struct Refused {
 }
 
 impl State {
-    /// Does what Linux does: with a device go its addresses, neighbours, forwarding entries, routes and
-    /// the VXLAN devices above it; with an IPv4 address those after it of its subnet (here: all of the
-    /// subnet), and with the last one the device's IPv4 routes.
+    /// Does what Linux does: with a device go its addresses, neighbours, forwarding entries, routes
+    /// and the VXLAN devices above it; with its Ethernet address its neighbours; with an IPv4
+    /// address those after it of its subnet (here: all of the subnet), and with the last one the
+    /// device's IPv4 routes and neighbours.
     ///
     /// # Errors
-    /// A device is missing or there already, a VNI is taken on its port, or what is to be removed isn't
-    /// there (but for addresses and routes). Nothing has changed then.
+    /// A device is missing or there already, a VNI is taken on its port, or a forwarding entry that
+    /// is to be removed isn't there. Nothing has changed then.
     pub fn apply(&mut self, change: &Change) -> Result<(), Refused> {
         self.check(change).map_err(|reason| Refused { change: change.clone(), reason })?;
         match change.clone() {
@@ -83,10 +85,9 @@ impl State {
             | Change::SetFdb { device: name, .. } => device(name),
             Change::ReplaceRoute { route, .. } => route.device().map_or(Ok(()), device),
             // These may have gone with an address.
-            Change::DeleteAddress { .. } | Change::DeleteRoute { .. } => Ok(()),
-            Change::DeleteNeighbor { device, address } => {
-                present(self.neighbors.contains_key(&(device.clone(), *address)))
-            }
+            Change::DeleteAddress { .. }
+            | Change::DeleteRoute { .. }
+            | Change::DeleteNeighbor { .. } => Ok(()),
             Change::DeleteFdb { device, mac, remote } => {
                 present(self.fdb.get(&(device.clone(), *mac)) == Some(remote))
             }
@@ -98,7 +99,10 @@ impl State {
             return Err("the name is taken");
         }
         let LinkKind::Vxlan { vni, port, parent, .. } = kind else { return Ok(()) };
-        let same_tunnel = |other: &LinkKind| matches!(other, LinkKind::Vxlan { vni: v, port: p, .. } if (v, p) == (vni, port));
+        let same_tunnel = |other: &LinkKind| match other {
+            LinkKind::Vxlan { vni: id, port: number, .. } => (id, number) == (vni, port),
+            LinkKind::Other(_) => false,
+        };
         if self.links.values().any(|link| same_tunnel(&link.kind)) {
             return Err("another device has this VNI and port");
         }
@@ -110,7 +114,7 @@ impl State {
         if address.addr().is_ipv4() {
             self.addresses.retain(|(on, other)| on != device || !same_subnet(*other, address));
             if self.ipv4_addresses(device).next().is_none() {
-                self.forget_ipv4_routes_by(device);
+                self.forget_ipv4_by(device);
             }
         }
     }
@@ -127,17 +131,21 @@ impl State {
         on.map(|(_, net)| *net).filter(|net| net.addr().is_ipv4())
     }
 
-    pub(crate) fn has_ipv4_route_by(&self, device: &str) -> bool {
-        self.routes
-            .iter()
-            .any(|(key, route)| key.destination.addr().is_ipv4() && route.device() == Some(device))
+    /// Whether something here needs IPv4 on a device.
+    pub(crate) fn sends_ipv4_by(&self, device: &str) -> bool {
+        let route = |(key, route): (&RouteKey, &Route)| {
+            key.destination.addr().is_ipv4() && route.device() == Some(device)
+        };
+        let neighbor = |(on, address): &(String, IpAddr)| on == device && address.is_ipv4();
+        self.routes.iter().any(route) || self.neighbors.keys().any(neighbor)
     }
 
     pub(crate) fn forget_routes_by(&mut self, device: &str) {
         self.routes.retain(|_, route| route.device() != Some(device));
     }
 
-    pub(crate) fn forget_ipv4_routes_by(&mut self, device: &str) {
+    fn forget_ipv4_by(&mut self, device: &str) {
+        self.neighbors.retain(|(on, address), _| on != device || address.is_ipv6());
         self.routes.retain(|key, route| {
             key.destination.addr().is_ipv6() || route.device() != Some(device)
         });

@@ -5,8 +5,8 @@ use crate::{Error, sysctl};
 use kernel::{Change, LinkKind, RouteTarget, State};
 
 /// Reads the state of the socket's namespace: all links, addresses, routes (of all tables but the
-/// kernel's `local`), permanent neighbours and VXLAN forwarding, and those of the named sysctls that
-/// exist. The calling thread must be in the same namespace, for the sysctls.
+/// kernel's `local`), permanent neighbours and VXLAN forwarding, and those of the named sysctls
+/// that exist. The calling thread must be in the same namespace, for the sysctls.
 ///
 /// # Errors
 /// The kernel refuses a list.
@@ -57,8 +57,8 @@ fn present<T>(list: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
 }
 
 /// Makes the changes, in order, and goes on past those that fail: what the kernel refused, and why.
-/// Removing what isn't there is no failure. The calling thread must be in the socket's namespace, for
-/// the sysctls.
+/// Removing what isn't there is no failure. The calling thread must be in the socket's namespace,
+/// for the sysctls.
 pub fn apply(netlink: &mut Rtnetlink, changes: &[Change]) -> Vec<(Change, Error)> {
     let mut run = Run { netlink, indexes: Indexes::default(), pending: vec![], failed: vec![] };
     for change in changes {

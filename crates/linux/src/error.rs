@@ -22,7 +22,10 @@ pub enum Error {
         extack: Option<String>,
     },
     /// A system call on a file, socket or namespace failed.
-    #[error("{operation} {object}: {source}{}", errno_of(source).map(|errno| hint(errno, object)).unwrap_or_default())]
+    #[error(
+        "{operation} {object}: {source}{}",
+        errno_of(source).map(|errno| hint(errno, object)).unwrap_or_default()
+    )]
     System {
         /// What was tried: `opening the network namespace`.
         operation: &'static str,
@@ -49,7 +52,8 @@ pub enum Error {
     },
     /// The kernel's answer could not be understood.
     #[error(
-        "{operation} {object}: the kernel's answer is not understood: {reason}; please report this with `uname -r`"
+        "{operation} {object}: the kernel's answer is not understood: {reason}; \
+         please report this with `uname -r`"
     )]
     Answer {
         /// What was asked.

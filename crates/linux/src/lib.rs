@@ -7,12 +7,13 @@
 //!  monitor      what others change, as notices
 //!  nft          nf_tables: read, and apply in one transaction
 //!  sysctl       /proc/sys
-//!  process      processes in namespaces, and process 1's duties
+//!  process      starting processes in namespaces
 //! ```
 //!
-//! Every call returns [`Error`], which names the operation, the object, the kernel's own words where it
-//! gave some, and the next step. Nothing here is asynchronous: requests take microseconds, and the one
-//! call that waits ([`monitor::Monitor::wait`]) has a deadline and a file descriptor to poll.
+//! Every call returns [`Error`], which names the operation, the object, the kernel's own words
+//! where it gave some, and the next step. Nothing here is asynchronous: requests take microseconds,
+//! and the one call that waits ([`monitor::Monitor::wait`]) has a deadline and a file descriptor to
+//! poll.
 //!
 //! Owns: sockets, files below `/proc` and `/sys`, namespaces; the netlink crates stay inside.
 //!

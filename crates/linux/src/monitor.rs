@@ -104,13 +104,14 @@ impl Monitor {
     }
 
     /// Leaves out changes of addresses and routes made by the socket with this
-    /// [`port`](Rtnetlink::port). Of links and forwarding entries the kernel doesn't say who made them.
+    /// [`port`](Rtnetlink::port). Of links and forwarding entries the kernel doesn't say who made
+    /// them.
     pub fn ignore(&mut self, port: u32) {
         self.ignored.insert(port);
     }
 
-    /// Waits until something has changed, or for `timeout` (`None`: for ever), and returns all that the
-    /// kernel has to say by then, each thing once; nothing where the time is over.
+    /// Waits until something has changed, or for `timeout` (`None`: for ever), and returns all that
+    /// the kernel has to say by then, each thing once; nothing where the time is over.
     ///
     /// # Errors
     /// The socket fails.

@@ -36,7 +36,8 @@ impl NetNs {
         NetNs::open("/proc/thread-self/ns/net")
     }
 
-    /// A new namespace without a name: it lives while this value, a process or a bind mount holds it.
+    /// A new namespace without a name: it lives while this value, a process or a bind mount holds
+    /// it.
     ///
     /// # Errors
     /// Not root, or the limit of namespaces is reached.
@@ -48,7 +49,8 @@ impl NetNs {
         })
     }
 
-    /// Runs `work` inside, in a thread of its own, and waits for it. A panic in `work` is carried on.
+    /// Runs `work` inside, in a thread of its own, and waits for it. A panic in `work` is carried
+    /// on.
     ///
     /// # Errors
     /// The namespace cannot be entered: not root.

@@ -1,14 +1,14 @@
-//! Processes in namespaces, and process 1's duties.
+//! Starting processes in namespaces.
 //!
-//! Namespaces belong to threads, and a child is born into those of the thread that starts it: so each
-//! start happens in a thread of its own, and the caller stays where it is.
+//! Namespaces belong to threads, and a child is born into those of the thread that starts it: so
+//! each start happens in a thread of its own, and the caller stays where it is.
 
 use crate::Error;
 use crate::netns::in_own_thread;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::Signal;
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -34,7 +34,8 @@ const KINDS: [(&str, CloneFlags); 5] = [
 ];
 
 impl Namespace {
-    /// The IPC, UTS, network, PID and mount namespaces of the process whose directory in a `/proc` is
+    /// The IPC, UTS, network, PID and mount namespaces of the process whose directory in a `/proc`
+    /// is
     /// `process`.
     ///
     /// # Errors
@@ -149,24 +150,4 @@ fn before_exec(command: &mut Command, new_session: bool, kill_on_parent_death: b
 fn wait_without_reaping(pid: Pid) {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
     while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
-}
-
-/// Process 1's duty: waits for any child, ours or inherited, and says which has ended, until there is
-/// none left.
-///
-/// # Errors
-/// Never in practice: `waitpid` fails for no other reason than no children.
-pub fn reap(mut ended: impl FnMut(Pid, WaitStatus)) -> Result<(), Error> {
-    loop {
-        match waitpid(None, None) {
-            Ok(status) => {
-                if let Some(pid) = status.pid() {
-                    ended(pid, status);
-                }
-            }
-            Err(Errno::EINTR) => {}
-            Err(Errno::ECHILD) => return Ok(()),
-            Err(errno) => return Err(Error::system("waiting for", "children", errno)),
-        }
-    }
 }

@@ -8,8 +8,8 @@
 //!      └─ neighbor  ARP and ND entries, VXLAN forwarding
 //! ```
 //!
-//! Devices are named, as in [`kernel::State`]; the kernel's numbers stay inside, and are asked for anew
-//! with every request, as a number remembered too long may be another device's.
+//! Devices are named, as in [`kernel::State`]; the kernel's numbers stay inside, and are asked for
+//! anew with every request, as a number remembered too long may be another device's.
 
 mod address;
 mod exchange;

@@ -91,11 +91,11 @@ pub(crate) fn open_socket() -> Result<(Socket, u32), Error> {
         }
         Ok((socket, port))
     };
-    open().map_err(|source: std::io::Error| Error::system("opening", "a netlink socket (NETLINK_ROUTE)", source))
+    open().map_err(|source: std::io::Error| Error::system("opening", "a netlink socket", source))
 }
 
-/// The messages in what was read from a socket. One that cannot be decoded is left out: it describes an
-/// object with something newer than this program, which therefore isn't ours.
+/// The messages in what was read from a socket. One that cannot be decoded is left out: it
+/// describes an object with something newer than this program, which therefore isn't ours.
 pub(crate) fn messages(
     mut bytes: &[u8],
 ) -> impl Iterator<Item = (NetlinkHeader, NetlinkPayload<RouteNetlinkMessage>)> {

@@ -136,7 +136,8 @@ impl Rtnetlink {
     /// Makes a device of a kind that needs nothing else, or a VXLAN device without learning.
     ///
     /// # Errors
-    /// The name is taken or impossible, a VXLAN device's parent is missing, or the kernel lacks the kind.
+    /// The name is taken or impossible, a VXLAN device's parent is missing, or the kernel lacks the
+    /// kind.
     pub fn create_link(&mut self, name: &str, link: &Link) -> Result<(), Error> {
         let parent = match &link.kind {
             LinkKind::Vxlan { parent, .. } => Some(self.index(parent)?),
@@ -200,7 +201,8 @@ impl Request {
                     IpAddr::V4(local) => data.push(InfoVxlan::Local(*local)),
                     IpAddr::V6(local) => data.push(InfoVxlan::Local6(*local)),
                 }
-                // The inner packet has its own checksums; the outer one SHOULD be zero (RFC 7348, 5).
+                // The inner packet has its own checksums; the outer one SHOULD be zero (RFC 7348,
+                // 5).
                 data.push(InfoVxlan::UDPCsum(false));
                 vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(InfoData::Vxlan(data))]
             }

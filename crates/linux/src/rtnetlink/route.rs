@@ -27,8 +27,9 @@ pub struct Path {
 }
 
 impl Rtnetlink {
-    /// The routes of all tables but the kernel's own `local`. Of several with the same key (which the
-    /// kernel allows for different types of service, or when appended) only the first, which decides.
+    /// The routes of all tables but the kernel's own `local`. Of several with the same key (which
+    /// the kernel allows for different types of service, or when appended) only the first, which
+    /// decides.
     ///
     /// # Errors
     /// The kernel refuses.

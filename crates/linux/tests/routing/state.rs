@@ -50,7 +50,7 @@ fn any_destination() -> impl Strategy<Value = IpNet> {
 prop_compose! {
     fn any_desired()(
         tunnel in prop::option::weighted(0.8, any_tunnel()),
-        addresses in prop::collection::btree_set((0..4u8, prop::sample::select(vec![24u8, 32])), 0..3),
+        addresses in prop::collection::btree_set((0..4u8, 3..5u8), 0..3),
         forwarding in prop::collection::vec((0..4u8, 0..4u8, 0..4u8), 0..6),
         routes in prop::collection::vec((any_destination(), any_target(), 0..2u32), 0..12),
         forward in 0..2u8,
@@ -60,8 +60,8 @@ prop_compose! {
         state.links.extend(tunnel.map(|link| (VXLAN.to_owned(), link)));
         let at = VXLAN.to_owned();
         if has_tunnel {
-            for (last, length) in addresses {
-                let net = Ipv4Net::new([192, 168, 9, last].into(), length).unwrap();
+            for (last, eighths) in addresses {
+                let net = Ipv4Net::new([192, 168, 9, last].into(), eighths * 8).unwrap();
                 state.addresses.insert((at.clone(), net.into()));
             }
             for (mac, address, remote) in forwarding {
@@ -75,7 +75,7 @@ prop_compose! {
             let (mut key, route) = route(to, target, protocol, scope);
             key.metric = metric * 100;
             let same_family = match &route.target {
-                RouteTarget::Via { gateway: Some(gateway), .. } => gateway.is_ipv4() == to.addr().is_ipv4(),
+                RouteTarget::Via { gateway: Some(far), .. } => far.is_ipv4() == to.addr().is_ipv4(),
                 _ => true,
             };
             if same_family && (has_tunnel || route.device() != Some(VXLAN)) {
@@ -128,7 +128,10 @@ fn compare_with_iproute2(machine: &mut Machine, desired: &State) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(32)
+    })]
 
     #[test]
     fn what_is_read_is_what_was_desired(states in prop::collection::vec(any_desired(), 1..4)) {

@@ -26,7 +26,7 @@ fn plan(own: u8, other: u8) -> State {
     let kind = LinkKind::Vxlan { vni: 4096, port: 4789, local: node(own).into(), parent };
     let link = Link { kind, mtu: 1450, mac: Some(mac(own)), up: true };
     state.links.insert(VXLAN.to_owned(), link);
-    state.addresses.insert((VXLAN.to_owned(), IpNet::from(IpNet::V4(tunnel(own).into()))));
+    state.addresses.insert((VXLAN.to_owned(), IpNet::V4(tunnel(own).into())));
     state.fdb.insert((VXLAN.to_owned(), mac(other)), node(other).into());
     state.neighbors.insert((VXLAN.to_owned(), tunnel(other).into()), mac(other));
     let block: IpNet = Ipv4Net::new(tunnel(other), 26).unwrap().into();
