@@ -194,8 +194,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
             return exec::exec(&lab.name, &place, &exec::shell_command());
         }
         Command::Capture { lab, place, interface, arguments } => {
-            let command = exec::capture_command(&interface, &arguments);
-            return exec::exec(&lab.name, &place, &command);
+            return exec::capture(&lab.name, &place, &interface, &arguments);
         }
         Command::Pod(command) => pod(command)?,
         Command::Node(command) => node(command)?,

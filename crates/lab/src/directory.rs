@@ -184,13 +184,17 @@ const LOCK_WAIT: Duration = Duration::from_secs(30);
 const END_WAIT: Duration = Duration::from_secs(30);
 
 impl FirstProcess {
-    /// Still running: neither gone nor a zombie, whose namespace is already empty.
+    /// Still running: neither gone nor a zombie without other threads. The last thread of a PID
+    /// namespace's first process ends only once the namespace is empty.
     pub(crate) fn is_alive(self) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
+        let process = PathBuf::from(format!("/proc/{}", self.pid));
+        let Ok(stat) = fs::read_to_string(process.join("stat")) else {
             return false;
         };
+        let threads = fs::read_dir(process.join("task")).map_or(0, Iterator::count);
         let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-        start_time(&stat) == Some(self.start_time) && !matches!(state, Some('Z' | 'X') | None)
+        let ended = threads <= 1 && matches!(state, Some('Z' | 'X') | None);
+        start_time(&stat) == Some(self.start_time) && !ended
     }
 
     /// Ends the process and with it, by the kernel's hand, every process of the lab.

@@ -10,7 +10,7 @@
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 use kernel::{
-    Link, LinkKind, PROTOCOL_BOOT, Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, TABLE_MAIN,
+    Link, LinkKind, Route, RouteKey, RouteTarget, SCOPE_LINK, SCOPE_UNIVERSE, TABLE_MAIN,
 };
 use linux::netns::NetNs;
 use linux::rtnetlink::{LinkSettings, Peer, Rtnetlink, Veth};
@@ -20,8 +20,10 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::topology::Topology;
 
-/// Metric of the machines' default routes, as DHCP clients give them.
-const DEFAULT_ROUTE_METRIC: u32 = 100;
+/// Metric of the routes to and by the gateway, as DHCP clients of clouds give them.
+const LEARNED_METRIC: u32 = 100;
+/// `proto dhcp` (/etc/iproute2/rt_protos).
+const PROTOCOL_DHCP: u8 = 16;
 /// The network of the outside host; no subnet's name, which are checked to be host names.
 const OUTSIDE: &str = "outside";
 const OUTSIDE_MTU: u32 = 1500;
@@ -87,13 +89,15 @@ impl Fabric {
         netlink.create_veth(&Veth { name: &port, mac: None, mtu, peer })?;
         netlink.set_link(&port, &LinkSettings { master: Some(&bridge), ..UP })?;
         let mut inside = Rtnetlink::open_in(machine)?;
+        machine.run(|| skip_duplicate_detection(plug.interface))??;
         inside.set_link(plug.interface, &UP)?;
         for address in &plug.addresses {
             inside.add_address(plug.interface, *address)?;
         }
         for gateway in &plug.gateways {
-            let (key, route) = default_route(*gateway, plug.interface);
-            inside.replace_route(&key, &route)?;
+            for (key, route) in learned_routes(*gateway, plug.interface) {
+                inside.replace_route(&key, &route)?;
+            }
         }
         Ok(())
     }
@@ -115,20 +119,30 @@ impl Fabric {
 }
 
 /// Up, and otherwise as it is.
-const UP: LinkSettings<'static> =
-    LinkSettings { rename: None, mtu: None, mac: None, master: None, namespace: None, up: Some(true) };
+const UP: LinkSettings<'static> = LinkSettings {
+    rename: None,
+    mtu: None,
+    mac: None,
+    master: None,
+    namespace: None,
+    up: Some(true),
+};
 
-fn default_route(gateway: IpAddr, device: &str) -> (RouteKey, Route) {
+/// What a DHCP client of a cloud makes of a gateway: a route to it, and the default route by it.
+fn learned_routes(gateway: IpAddr, device: &str) -> [(RouteKey, Route); 2] {
     let any: IpAddr = match gateway {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let destination = IpNet::new_assert(any, 0);
-    let key = RouteKey { table: TABLE_MAIN, destination, metric: DEFAULT_ROUTE_METRIC };
-    let target =
-        RouteTarget::Via { device: device.into(), gateway: Some(gateway), onlink: false };
-    let protocol = PROTOCOL_BOOT;
-    (key, Route { target, protocol, scope: SCOPE_UNIVERSE, source: None })
+    let route = |destination, gateway, scope| {
+        let target = RouteTarget::Via { device: device.into(), gateway, onlink: false };
+        let key = RouteKey { table: TABLE_MAIN, destination, metric: LEARNED_METRIC };
+        (key, Route { target, protocol: PROTOCOL_DHCP, scope, source: None })
+    };
+    [
+        route(IpNet::from(gateway), None, SCOPE_LINK),
+        route(IpNet::new_assert(any, 0), Some(gateway), SCOPE_UNIVERSE),
+    ]
 }
 
 /// Sets `lo` up in the calling thread's network namespace.
@@ -139,20 +153,30 @@ pub(crate) fn set_loopback_up() -> Result<()> {
     Ok(Rtnetlink::open()?.set_link("lo", &UP)?)
 }
 
-/// Makes a machine forward packets of both families.
+/// Makes a machine forward packets of both families, or not.
 ///
 /// # Errors
 /// The kernel refuses.
-pub(crate) fn enable_forwarding(machine: &NetNs) -> Result<()> {
+pub(crate) fn set_forwarding(machine: &NetNs, forward: bool) -> Result<()> {
+    let value = if forward { "1" } else { "0" };
     machine.run(|| {
-        linux::sysctl::write("net/ipv4/ip_forward", "1")?;
-        match linux::sysctl::write("net/ipv6/conf/all/forwarding", "1") {
-            // A kernel without IPv6.
-            Err(error) if error.is_absent() => Ok(()),
-            outcome => outcome,
-        }
+        linux::sysctl::write("net/ipv4/ip_forward", value)?;
+        unless_absent(linux::sysctl::write("net/ipv6/conf/all/forwarding", value))
     })??;
     Ok(())
+}
+
+/// Lets IPv6 addresses be used at once: nobody else has the lab's.
+fn skip_duplicate_detection(interface: &str) -> Result<(), linux::Error> {
+    unless_absent(linux::sysctl::write(&format!("net/ipv6/conf/{interface}/accept_dad"), "0"))
+}
+
+/// A kernel without IPv6 hasn't got its parameters.
+fn unless_absent(outcome: Result<(), linux::Error>) -> Result<(), linux::Error> {
+    match outcome {
+        Err(error) if error.is_absent() => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// The prefixes that the calling thread's network namespace forwards to somebody.

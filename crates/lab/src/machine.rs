@@ -94,7 +94,10 @@ pub(crate) fn node() -> Result<()> {
     let (programs, pods) = (Programs::default(), Pods::new(&spec.name));
     serve(&UnixListener::from(listener), move |request, _: &Reporter<'_>| match request {
         NodeRequest::Run { program, input } => answer(programs::run(&program, &input)?),
-        NodeRequest::Supervise { name, program } => answer(programs.supervise(name, program)),
+        NodeRequest::Supervise { name, program } => {
+            programs.supervise(name, program);
+            answer(())
+        }
         NodeRequest::Hosts { text } => answer(root::write_file(Path::new("/etc/hosts"), &text)?),
         NodeRequest::PodAdd { pod } => answer(pods.add(&pod)?),
         NodeRequest::PodRemove { name } => answer(pods.remove(&name)?),

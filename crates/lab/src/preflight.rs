@@ -27,9 +27,8 @@ pub(crate) fn check(topology: &Topology) -> Result<()> {
     if topology.datastore.kind == DatastoreKind::Etcd {
         check_file(&machine::PATH.split(':').collect::<Vec<_>>(), "etcd", "etcd-server")?;
     }
-    let scratch = NetNs::create().context(
-        "this process may not make namespaces; in a container run it with --privileged",
-    )?;
+    let scratch = NetNs::create()
+        .context("this process may not make namespaces; in a container run it with --privileged")?;
     scratch.run(crate::fabric::try_link_kinds)?
 }
 
@@ -55,7 +54,8 @@ fn check_filesystem(name: &str, option: &str) -> Result<()> {
     let known = fs::read_to_string("/proc/filesystems").context("reading /proc/filesystems")?;
     let there = known.lines().any(|line| line.split_whitespace().next_back() == Some(name));
     // A module is loaded when it is first asked for, so its absence from the list isn't proof.
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel's release")?;
+    let release =
+        fs::read_to_string("/proc/sys/kernel/osrelease").context("the kernel's release")?;
     let modules = Path::new("/lib/modules").join(release.trim()).join("kernel/fs");
     if there || holds_module(&modules, name) {
         return Ok(());

@@ -89,8 +89,7 @@ pub(crate) fn lab_init(name: &str) -> Result<()> {
 fn enter_own_filesystems(directory: &LabDirectory) -> Result<()> {
     make_private()?;
     let filesystem = directory.filesystem();
-    fs::create_dir_all(&filesystem)
-        .with_context(|| format!("making {}", filesystem.display()))?;
+    fs::create_dir_all(&filesystem).with_context(|| format!("making {}", filesystem.display()))?;
     mount_new("tmpfs", &filesystem, None)?;
     keep_binary(&filesystem.join(machines::BINARY))?;
     mount_new("proc", Path::new("/proc"), None)

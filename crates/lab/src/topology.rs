@@ -413,9 +413,8 @@ impl Topology {
         node: &Node,
         taken: &mut BTreeSet<IpAddr>,
     ) -> Result<(), TopologyError> {
-        let inconsistent = |text: String| {
-            Err(TopologyError::Inconsistent(format!("node {}: {text}", node.name)))
-        };
+        let inconsistent =
+            |text: String| Err(TopologyError::Inconsistent(format!("node {}: {text}", node.name)));
         if node.uplinks.iter().all(|uplink| uplink.addresses.is_empty()) {
             return inconsistent("no uplink with an address; give at least one".into());
         }
@@ -452,8 +451,10 @@ pub const RESERVED_NAMES: [&str; 3] = ["router", "outside", "localhost"];
 
 /// The router's address in a prefix: the first.
 pub(crate) fn gateway(cidr: &IpNet) -> IpAddr {
-    let network = cidr.network();
-    cidr.hosts().find(|address| *address != network || cidr.prefix_len() >= 31).unwrap_or(network)
+    // hosts() of an IPv6 prefix begins with the prefix itself: the subnet-router anycast address.
+    let ends_too = cidr.max_prefix_len() - cidr.prefix_len() <= 1;
+    let mut hosts = cidr.hosts().filter(|address| ends_too || *address != cidr.network());
+    hosts.next().unwrap_or_else(|| cidr.network())
 }
 
 /// Checks a name for use as a host name (RFC 1123 label).

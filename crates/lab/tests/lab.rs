@@ -53,7 +53,7 @@ fn a_signal_reaches_the_command() {
 fn the_fabric_is_the_walkthroughs() {
     let rig = Rig::up("t-fabric");
     let route = rig.output("worker-3", &["ip", "route", "show", "default"]);
-    assert_eq!(route.trim(), "default via 10.30.1.1 dev ens5 metric 100");
+    assert_eq!(route.trim(), "default via 10.30.1.1 dev ens5 proto dhcp metric 100");
     for (from, to) in [
         ("worker-1", "10.30.0.56"),
         ("worker-1", "10.30.1.66"),
@@ -66,11 +66,8 @@ fn the_fabric_is_the_walkthroughs() {
     }
     let answer = rig.output("worker-1", &["curl", "-s", "http://outside/"]);
     assert_eq!(answer, "outside here; you are 10.30.0.206\n");
-    let count = rig.output("worker-3", &[
-        "sh",
-        "-c",
-        "curl -s http://outside/bytes/1000003 | wc -c",
-    ]);
+    let count =
+        rig.output("worker-3", &["sh", "-c", "curl -s http://outside/bytes/1000003 | wc -c"]);
     assert_eq!(count.trim(), "1000003");
     // The router knows no pod address, and no namespace has a way out.
     let routes = rig.output("router", &["ip", "-o", "route"]);
@@ -78,9 +75,9 @@ fn the_fabric_is_the_walkthroughs() {
     let refused = rig.exec("worker-1", &["ping", "-c1", "-W1", "192.0.2.1"], "");
     assert_ne!(refused.code, Some(0));
     for place in ["master", "worker-3", "router", "outside", "pod-3"] {
-        let links = rig.output(place, &["ip", "-o", "link"]);
-        let peers = links.lines().filter(|line| line.contains("link-netns"));
-        assert_eq!(peers.count(), 0, "a link to a named namespace of the machine: {links}");
+        let links = rig.output(place, &["ip", "-o", "-d", "link"]);
+        let foreign = links.lines().filter(|line| !line.contains("veth") && !line.contains(" lo:"));
+        assert_eq!(foreign.count(), 0, "{place}: {links}");
     }
 }
 
@@ -119,12 +116,18 @@ fn pods_come_and_go() {
 #[test]
 fn a_restarted_node_keeps_its_files_and_gets_its_pods_back() {
     let rig = Rig::up("t-restart");
-    rig.output("worker-1", &["sh", "-c", "echo kept > /var/lib/calico/kept; echo kept > /root/kept"]);
+    rig.output(
+        "worker-1",
+        &["sh", "-c", "echo kept > /var/lib/calico/kept; echo kept > /root/kept"],
+    );
     let pid = |rig: &Rig| rig.output("worker-1", &["readlink", "/proc/1/ns/net"]);
     let before = pid(&rig);
     rig.run(&["node", "restart", "worker-1"]);
     assert_ne!(pid(&rig), before);
-    assert_eq!(rig.output("worker-1", &["cat", "/var/lib/calico/kept", "/root/kept"]), "kept\nkept\n");
+    assert_eq!(
+        rig.output("worker-1", &["cat", "/var/lib/calico/kept", "/root/kept"]),
+        "kept\nkept\n"
+    );
     rig.output("worker-1", &["curl", "-s", "http://pod-1/"]);
     // One address is taken, not two: the old attachment was undone.
     let taken = "ls /var/lib/cni/networks/test | grep -c '^192'";
@@ -147,18 +150,63 @@ fn a_restarted_node_keeps_its_files_and_gets_its_pods_back() {
 }
 
 #[test]
-fn capture_writes_packets_to_a_pipe() {
+fn capture_writes_packets_to_a_pipe_or_file() {
     let rig = Rig::up("t-capture");
-    let mut capture = rig
-        .command(&["capture", "worker-1", "ens5", "-c", "1", "icmp"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    rig::read_error_line(&mut capture, "listening on ens5");
-    rig.output("worker-1", &["ping", "-c1", "-W2", "worker-2"]);
-    let packets = capture.wait_with_output().unwrap().stdout;
-    assert_eq!(packets.get(..4), Some(&[0xd4, 0xc3, 0xb2, 0xa1][..]), "not a capture file");
+    let file = rig.file("packets");
+    for to_file in [false, true] {
+        let mut command = rig.command(&["capture", "worker-1", "ens5", "-c", "1", "icmp"]);
+        if to_file {
+            command.arg("-w").arg(&file);
+        }
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut capture = command.spawn().unwrap();
+        rig::read_error_line(&mut capture, "listening on ens5");
+        rig.output("worker-1", &["ping", "-c1", "-W2", "worker-2"]);
+        let piped = capture.wait_with_output().unwrap().stdout;
+        let packets = if to_file { std::fs::read(&file).unwrap() } else { piped };
+        assert_eq!(packets.get(..4), Some(&[0xd4, 0xc3, 0xb2, 0xa1][..]), "not a capture file");
+    }
+}
+
+#[test]
+fn several_uplinks_dual_stack_and_etcd() {
+    let rig = Rig::new("t-uplinks");
+    let topology = rig.topology_with(
+        "
+subnets:
+- {name: blue, cidrs: [10.1.0.0/24, 'fd00:1::/64']}
+- {name: red, cidrs: [10.2.0.0/24], mtu: 9001}
+nodes:
+- name: a
+  uplinks:
+  - {interface: eth0, subnet: blue, addresses: [10.1.0.5, 'fd00:1::5']}
+  - {interface: eth1, subnet: red, addresses: [10.2.0.5]}
+- name: b
+  uplinks:
+  - {interface: eth0, subnet: blue, addresses: [10.1.0.6, 'fd00:1::6']}
+- name: c
+  uplinks:
+  - {interface: eth1, subnet: red, addresses: [10.2.0.7]}
+pods: [{name: web, node: a}]
+",
+    );
+    let mut up = rig.command(&["up", "--datastore", "etcd", "--topology"]);
+    assert!(up.arg(topology).status().unwrap().success());
+    rig.output("a", &["ping", "-c1", "-W2", "fd00:1::6"]);
+    rig.output("a", &["ping", "-c1", "-W2", "-I", "10.2.0.5", "c"]);
+    rig.output("a", &["ping", "-c1", "-W2", "-M", "do", "-s", "8900", "c"]);
+    rig.output("b", &["etcdctl", "put", "key", "value"]);
+    assert_eq!(rig.output("a", &["etcdctl", "get", "key"]), "key\nvalue\n");
+    let routes = rig.output("a", &["route", "-n"]);
+    let fields: Vec<Vec<&str>> =
+        routes.lines().skip(2).map(|line| line.split_whitespace().collect()).collect();
+    let expected = [
+        ["0.0.0.0", "10.1.0.1", "0.0.0.0", "UG", "100", "0", "0", "eth0"],
+        ["10.1.0.0", "0.0.0.0", "255.255.255.0", "U", "0", "0", "0", "eth0"],
+        ["10.1.0.1", "0.0.0.0", "255.255.255.255", "UH", "100", "0", "0", "eth0"],
+        ["10.2.0.0", "0.0.0.0", "255.255.255.0", "U", "0", "0", "0", "eth1"],
+    ];
+    assert_eq!(fields[..4], expected, "{routes}");
 }
 
 #[test]
@@ -193,7 +241,8 @@ fn kill_at_any_moment_leaves_nothing() {
     let before = Machine::read();
     for step in 0..12 {
         let rig = Rig::new(&format!("t-kill-{step}"));
-        let mut client = rig.up_command().stderr(Stdio::null()).spawn().unwrap();
+        let mut client =
+            rig.up_command().stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         // Not a wait for a condition: the point is to strike at different moments.
         std::thread::sleep(Duration::from_millis(7 * step * step));
         rig::kill(client.id());

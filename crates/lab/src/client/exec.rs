@@ -13,9 +13,10 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::SignalFd;
 use nix::unistd::{Pid, getpgrp, tcsetpgrp};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::IsTerminal;
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
 /// Variables of the user's that describe the terminal.
 const PASSED_VARIABLES: [&str; 5] = ["TERM", "COLORTERM", "LANG", "LC_ALL", "LC_CTYPE"];
@@ -29,12 +30,16 @@ const PASSED_SIGNALS: [Signal; 4] =
 /// # Errors
 /// The lab or the place isn't there.
 pub(crate) fn exec(lab: &str, place: &str, command: &[OsString]) -> Result<ExitCode> {
+    exec_to(lab, place, command, Stdio::inherit())
+}
+
+fn exec_to(lab: &str, place: &str, command: &[OsString], output: Stdio) -> Result<ExitCode> {
     let (program, arguments) = command.split_first().context("no command")?;
     let first = find(&LabDirectory::of(lab)?)?;
     let location: Location = ask(lab, &LabRequest::Locate { name: place.into() })?;
     let mut inside = Command::new(program);
     inside.args(arguments).env_clear().env("PATH", PATH).env("HOME", "/root");
-    inside.envs(&location.environment);
+    inside.envs(&location.environment).stdout(output);
     for name in PASSED_VARIABLES {
         inside.envs(std::env::var_os(name).map(|value| (name, value)));
     }
@@ -101,20 +106,42 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
-/// The arguments of tcpdump for `capture`: text for people, packets for a pipe or file.
-pub(crate) fn capture_command(interface: &str, arguments: &[OsString]) -> Vec<OsString> {
+/// Captures packets with tcpdump: text on a terminal, else packets; `-w FILE` writes to the user's
+/// own file, not to one in the lab.
+///
+/// # Errors
+/// As [`exec`], or the file cannot be made.
+pub(crate) fn capture(
+    lab: &str,
+    place: &str,
+    interface: &str,
+    arguments: &[OsString],
+) -> Result<ExitCode> {
     let mut command: Vec<OsString> = ["tcpdump", "-i", interface].map(OsString::from).to_vec();
-    let to_file = arguments.iter().any(|word| word.to_string_lossy().starts_with("-w"));
-    match (to_file, std::io::stdout().is_terminal()) {
-        (true, _) => {}
-        (false, true) => command.extend(["-n", "-l"].map(OsString::from)),
-        (false, false) => command.extend(["-U", "-w", "-"].map(OsString::from)),
+    let mut output = Stdio::inherit();
+    let mut binary = !std::io::stdout().is_terminal();
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let Some(attached) = word.to_str().and_then(|word| word.strip_prefix("-w")) else {
+            command.push(word.clone());
+            continue;
+        };
+        let mut next = || words.next().cloned().context("-w needs the name of a file");
+        let file = if attached.is_empty() { next()? } else { attached.into() };
+        binary = true;
+        if file != "-" {
+            let made = File::create(&file).with_context(|| format!("making {}", file.display()));
+            output = made?.into();
+        }
     }
-    command.extend(arguments.iter().cloned());
-    command
+    let format: &[&str] = if binary { &["-U", "-w", "-"] } else { &["-n", "-l"] };
+    command.splice(3..3, format.iter().map(OsString::from));
+    exec_to(lab, place, &command, output)
 }
 
 /// The shell for `shell`: bash where there is one.
 pub(crate) fn shell_command() -> Vec<OsString> {
-    ["/bin/sh", "-c", "command -v bash >/dev/null && exec bash -i; exec sh -i"].map(OsString::from).to_vec()
+    ["/bin/sh", "-c", "command -v bash >/dev/null && exec bash -i; exec sh -i"]
+        .map(OsString::from)
+        .to_vec()
 }

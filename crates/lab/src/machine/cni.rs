@@ -171,8 +171,8 @@ impl Attachment {
             input.insert("runtimeConfig".into(), json!({ "portMappings": self.ports }));
         }
         // DEL gets the result since 0.4.0.
-        let wants_result =
-            command == "ADD" || !["0.1.0", "0.2.0", "0.3.0", "0.3.1"].contains(&&*configuration.version);
+        let wants_result = command == "ADD"
+            || !["0.1.0", "0.2.0", "0.3.0", "0.3.1"].contains(&&*configuration.version);
         if wants_result && !self.result.is_null() {
             input.insert("prevResult".into(), self.result.clone());
         }

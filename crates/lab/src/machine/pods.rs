@@ -70,8 +70,9 @@ impl Pods {
     pub(super) fn remove(&self, name: &str) -> Result<()> {
         let attachment = match self.lock().get(name) {
             Some(pod) => pod.attachment.clone(),
-            None => read_attachment(name)?
-                .with_context(|| format!("no pod {name} on {}", self.node))?,
+            None => {
+                read_attachment(name)?.with_context(|| format!("no pod {name} on {}", self.node))?
+            }
         };
         attachment.delete()?;
         remove_attachment(name)?;

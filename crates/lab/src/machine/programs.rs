@@ -37,13 +37,8 @@ impl Programs {
         }
         statuses.push(ProgramStatus { name: name.clone(), running: false, restarts: 0 });
         drop(statuses);
-        let statuses = Arc::clone(&self.statuses);
-        std::thread::spawn(move || {
-            let update = |change: &dyn Fn(&mut ProgramStatus)| {
-                lock(&statuses).iter_mut().filter(|status| status.name == name).for_each(change);
-            };
-            keep_running(&name, &program, &update);
-        });
+        let supervised = Supervised { name, program, statuses: Arc::clone(&self.statuses) };
+        std::thread::spawn(move || supervised.keep_running());
     }
 
     /// How each of them is.
@@ -57,39 +52,53 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn keep_running(name: &str, program: &Program, update: &dyn Fn(&dyn Fn(&mut ProgramStatus))) {
-    let mut back_off = BACK_OFF_FIRST;
-    loop {
-        let started = Instant::now();
-        match start_logged(name, program) {
-            Ok(mut child) => {
-                update(&|status| status.running = true);
-                let ended = child.wait();
-                log_line(name, &match ended {
-                    Ok(status) => format!("{name} ended: {status}; starting it again"),
-                    Err(error) => format!("waiting for {name}: {error}"),
-                });
-            }
-            Err(error) => log_line(name, &format!("{error:#}")),
-        }
-        update(&|status| {
-            status.running = false;
-            status.restarts += 1;
-        });
-        if started.elapsed() >= STEADY_AFTER {
-            back_off = BACK_OFF_FIRST;
-        }
-        std::thread::sleep(back_off);
-        back_off = (back_off * 2).min(BACK_OFF_LONGEST);
-    }
+/// One program that is kept running.
+struct Supervised {
+    name: String,
+    program: Program,
+    statuses: Arc<Mutex<Vec<ProgramStatus>>>,
 }
 
-fn start_logged(name: &str, program: &Program) -> Result<Child> {
-    let log = open_log(name)?;
-    let errors = log.try_clone().context("duplicating the log's descriptor")?;
-    command(program)?.stdin(Stdio::null()).stdout(log).stderr(errors).spawn().with_context(|| {
-        format!("starting {:?}", program.command.join(" "))
-    })
+impl Supervised {
+    fn keep_running(&self) {
+        let name = &self.name;
+        let mut back_off = BACK_OFF_FIRST;
+        loop {
+            let started = Instant::now();
+            match self.start() {
+                Ok(mut child) => {
+                    self.update(|status| status.running = true);
+                    let line = match child.wait() {
+                        Ok(status) => format!("{name} ended: {status}; starting it again"),
+                        Err(error) => format!("waiting for {name}: {error}"),
+                    };
+                    log_line(name, &line);
+                }
+                Err(error) => log_line(name, &format!("{error:#}")),
+            }
+            self.update(|status| {
+                status.running = false;
+                status.restarts += 1;
+            });
+            if started.elapsed() >= STEADY_AFTER {
+                back_off = BACK_OFF_FIRST;
+            }
+            std::thread::sleep(back_off);
+            back_off = (back_off * 2).min(BACK_OFF_LONGEST);
+        }
+    }
+
+    fn start(&self) -> Result<Child> {
+        let log = open_log(&self.name)?;
+        let errors = log.try_clone().context("duplicating the log's descriptor")?;
+        let mut command = command(&self.program)?;
+        command.stdin(Stdio::null()).stdout(log).stderr(errors);
+        command.spawn().with_context(|| format!("starting {:?}", self.program.command.join(" ")))
+    }
+
+    fn update(&self, change: impl Fn(&mut ProgramStatus)) {
+        lock(&self.statuses).iter_mut().filter(|status| status.name == self.name).for_each(change);
+    }
 }
 
 fn command(program: &Program) -> Result<Command> {

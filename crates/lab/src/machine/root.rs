@@ -22,8 +22,7 @@ const OWN_DIRECTORIES: [&str; 7] = [
 ];
 
 /// Devices every program may expect.
-const DEVICES: [&str; 8] =
-    ["null", "zero", "full", "random", "urandom", "tty", "kmsg", "net/tun"];
+const DEVICES: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", "kmsg", "net/tun"];
 
 /// Where this program is on a machine.
 const BINARY: &str = "usr/local/bin/calico";
@@ -138,9 +137,9 @@ fn link_programs(program: &Path, root: &Path) -> Result<()> {
     for link in BINARY_LINKS {
         make_link(&format!("/{BINARY}"), &root.join(link))?;
     }
-    let directories = REFERENCE_PLUGINS.iter().filter_map(|directory| {
-        fs::read_dir(directory).ok().map(|entries| (directory, entries))
-    });
+    let directories = REFERENCE_PLUGINS
+        .iter()
+        .filter_map(|directory| fs::read_dir(directory).ok().map(|entries| (directory, entries)));
     for (directory, entries) in directories {
         for entry in entries.flatten() {
             let name = entry.file_name();

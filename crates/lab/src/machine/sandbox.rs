@@ -111,5 +111,5 @@ fn release_network_namespaces() -> Result<()> {
         // Not mounted: being made or removed at this moment by the node.
         let _ = umount2(&path, MntFlags::MNT_DETACH);
     }
-    Ok(())
+    mount_new("tmpfs", Path::new(NETWORK_NAMESPACES), None)
 }

@@ -31,9 +31,9 @@ pub(super) fn datastore_program(topology: &Topology) -> Program {
     let listen = format!("{},{local}", datastore_url(topology));
     let directory = "/var/lib/calico-datastore";
     match topology.datastore.kind {
-        DatastoreKind::Embedded => Program::new(&[
-            "calico", "datastore", "--listen", &listen, "--data-dir", directory,
-        ]),
+        DatastoreKind::Embedded => {
+            Program::new(&["calico", "datastore", "--listen", &listen, "--data-dir", directory])
+        }
         DatastoreKind::Etcd => Program::new(&[
             "etcd",
             "--data-dir",

@@ -26,35 +26,44 @@ impl Lab {
         };
         for subnet in &topology.subnets {
             let addresses = gateways(&subnet.cidrs).context("the router's addresses")?;
-            self.fabric.plug(&network, &Plug {
-                machine: ROUTER,
-                interface: &subnet.name,
-                network: &subnet.name,
-                addresses,
-                gateways: Vec::new(),
-            })?;
+            self.fabric.plug(
+                &network,
+                &Plug {
+                    machine: ROUTER,
+                    interface: &subnet.name,
+                    network: &subnet.name,
+                    addresses,
+                    gateways: Vec::new(),
+                },
+            )?;
         }
         let addresses = gateways(&[topology.outside.address.trunc()]);
-        self.fabric.plug(&network, &Plug {
-            machine: ROUTER,
-            interface: OUTSIDE,
-            network: OUTSIDE,
-            addresses: addresses.context("the router's addresses")?,
-            gateways: Vec::new(),
-        })?;
-        crate::fabric::enable_forwarding(&network)
+        self.fabric.plug(
+            &network,
+            &Plug {
+                machine: ROUTER,
+                interface: OUTSIDE,
+                network: OUTSIDE,
+                addresses: addresses.context("the router's addresses")?,
+                gateways: Vec::new(),
+            },
+        )?;
+        crate::fabric::set_forwarding(&network, true)
     }
 
     pub(super) fn boot_outside(&self) -> Result<()> {
         let address = self.topology().outside.address;
         self.machines.boot(OUTSIDE, BTreeMap::new(), true)?;
-        self.fabric.plug(&self.machines.network(OUTSIDE)?, &Plug {
-            machine: OUTSIDE,
-            interface: "eth0",
-            network: OUTSIDE,
-            addresses: vec![address],
-            gateways: vec![gateway(&address.trunc())],
-        })
+        self.fabric.plug(
+            &self.machines.network(OUTSIDE)?,
+            &Plug {
+                machine: OUTSIDE,
+                interface: "eth0",
+                network: OUTSIDE,
+                addresses: vec![address],
+                gateways: vec![gateway(&address.trunc())],
+            },
+        )
     }
 
     /// Switches a node on and plugs it in.
@@ -81,6 +90,8 @@ impl Lab {
             }
             self.fabric.plug(&network, &plug)?;
         }
+        // New namespaces may inherit the machine's setting; on a node it is calico-node's task.
+        crate::fabric::set_forwarding(&network, false)?;
         // Waits for the machine to be able to answer.
         let _: NodeReport = self.machines.ask(&node.name, &NodeRequest::Report)?;
         Ok(())

@@ -72,7 +72,10 @@ fn what_is_wrong_is_named() {
         (node("subnet: subnet-1, addresses: [10.31.0.9]"), "10.31.0.9 is not in subnet subnet-1"),
         (node("subnet: subnet-1, addresses: [10.30.0.1]"), "the router's address"),
         (node("subnet: subnet-1, addresses: []"), "no uplink with an address"),
-        (node("subnet: subnet-1, interface: a-name-too-long-for-it, addresses: [10.30.0.9]"), "interface"),
+        (
+            node("subnet: subnet-1, interface: a-name-too-long-for-it, addresses: [10.30.0.9]"),
+            "interface",
+        ),
         ("pods: [{name: p, node: nowhere}]".to_owned(), "no node \"nowhere\""),
         ("pods: [{name: master, node: master}]".to_owned(), "already in use"),
         ("pods: [{name: router, node: master}]".to_owned(), "already in use"),
@@ -89,11 +92,9 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn the_routers_address_is_the_first() {
-    for (cidr, first) in [
-        ("10.30.0.0/24", "10.30.0.1"),
-        ("10.30.1.0/28", "10.30.1.1"),
-        ("fd00:1::/64", "fd00:1::1"),
-    ] {
+    for (cidr, first) in
+        [("10.30.0.0/24", "10.30.0.1"), ("10.30.1.0/28", "10.30.1.1"), ("fd00:1::/64", "fd00:1::1")]
+    {
         assert_eq!(gateway(&cidr.parse().unwrap()), first.parse::<IpAddr>().unwrap());
     }
 }

@@ -1,5 +1,7 @@
 //! Runs `examples/calico-lab` as a user would, and looks at what it leaves on the machine.
 
+#![expect(clippy::unwrap_used, reason = "only tests use this; a panic is a failed test")]
+
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,17 +25,17 @@ const CNI: &str = r#"{
 }"#;
 
 /// A lab for one test; ended with it.
-pub struct Rig {
+pub(crate) struct Rig {
     name: String,
     files: tempfile::TempDir,
 }
 
 /// What a command did.
 #[derive(Debug)]
-pub struct Outcome {
-    pub code: Option<i32>,
-    pub output: String,
-    pub errors: String,
+pub(crate) struct Outcome {
+    pub(crate) code: Option<i32>,
+    pub(crate) output: String,
+    pub(crate) errors: String,
 }
 
 impl From<Output> for Outcome {
@@ -49,7 +51,7 @@ impl From<Output> for Outcome {
 
 impl Rig {
     /// A name for a lab that isn't there.
-    pub fn new(name: &str) -> Rig {
+    pub(crate) fn new(name: &str) -> Rig {
         assert!(nix::unistd::geteuid().is_root(), "these tests make namespaces: run them as root");
         let rig = Rig { name: name.into(), files: tempfile::tempdir().unwrap() };
         rig.run(&["down"]);
@@ -57,63 +59,67 @@ impl Rig {
     }
 
     /// A lab that is up.
-    pub fn up(name: &str) -> Rig {
+    pub(crate) fn up(name: &str) -> Rig {
         let rig = Rig::new(name);
         rig.run_up();
         rig
     }
 
-    pub fn run_up(&self) {
+    pub(crate) fn run_up(&self) {
         let outcome = Outcome::from(self.up_command().output().unwrap());
         assert_eq!(outcome.code, Some(0), "{}\n{}", outcome.errors, self.log());
     }
 
-    pub fn up_command(&self) -> Command {
+    pub(crate) fn up_command(&self) -> Command {
         let mut command = self.command(&["up", "--topology"]);
         command.arg(self.topology_with(""));
         command
     }
 
     /// The default topology with the reference plugins, and more.
-    pub fn topology_with(&self, more: &str) -> PathBuf {
+    pub(crate) fn topology_with(&self, more: &str) -> PathBuf {
         let cni = CNI.lines().map(|line| format!("  {line}\n")).collect::<String>();
         let path = self.files.path().join("topology.yaml");
         fs::write(&path, format!("cniConfig: |\n{cni}{more}")).unwrap();
         path
     }
 
-    pub fn command(&self, words: &[&str]) -> Command {
+    /// A file of this test, on the machine.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.files.path().join(name)
+    }
+
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(words).env("CALICO_LAB", &self.name).stdin(Stdio::null());
         command
     }
 
     /// Runs a command that must succeed.
-    pub fn run(&self, words: &[&str]) -> Outcome {
+    pub(crate) fn run(&self, words: &[&str]) -> Outcome {
         let outcome = Outcome::from(self.command(words).output().unwrap());
         assert_eq!(outcome.code, Some(0), "{words:?}: {}\n{}", outcome.errors, self.log());
         outcome
     }
 
-    pub fn exec(&self, place: &str, words: &[&str], input: &str) -> Outcome {
+    pub(crate) fn exec(&self, place: &str, words: &[&str], input: &str) -> Outcome {
         let mut command = self.command(&["exec", place, "--"]);
         command.args(words).stdin(Stdio::piped());
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         // A command that doesn't read may be gone already.
         let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
         child.wait_with_output().unwrap().into()
     }
 
     /// Standard output of a command that must succeed.
-    pub fn output(&self, place: &str, words: &[&str]) -> String {
+    pub(crate) fn output(&self, place: &str, words: &[&str]) -> String {
         let outcome = self.exec(place, words, "");
         assert_eq!(outcome.code, Some(0), "{place}: {words:?}: {outcome:?}");
         outcome.output
     }
 
     /// What a shell command writes to a terminal of its own (made by script(1)).
-    pub fn in_terminal(&self, place: &str, command: &str) -> String {
+    pub(crate) fn in_terminal(&self, place: &str, command: &str) -> String {
         let binary = binary();
         let typed = format!("{} exec {place} -- sh -c '{command}'", binary.display());
         let mut script = Command::new("script");
@@ -122,7 +128,7 @@ impl Rig {
     }
 
     /// Runs a command as nobody.
-    pub fn unprivileged(&self, words: &[&str]) -> Output {
+    pub(crate) fn unprivileged(&self, words: &[&str]) -> Output {
         let copy = self.files.path().join("calico");
         fs::copy(binary(), &copy).unwrap();
         let everyone = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -132,12 +138,12 @@ impl Rig {
         command.env("CALICO_LAB", &self.name).output().unwrap()
     }
 
-    pub fn status(&self) -> serde_json::Value {
+    pub(crate) fn status(&self) -> serde_json::Value {
         let output = self.command(&["status", "-o", "json"]).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    pub fn directory(&self) -> PathBuf {
+    pub(crate) fn directory(&self) -> PathBuf {
         Path::new("/run/calico-lab").join(&self.name)
     }
 
@@ -145,13 +151,13 @@ impl Rig {
         fs::read_to_string(self.directory().join("lab.log")).unwrap_or_default()
     }
 
-    pub fn first_process(&self) -> u32 {
+    pub(crate) fn first_process(&self) -> u32 {
         let text = fs::read_to_string(self.directory().join("pid")).unwrap();
         text.split(' ').next().unwrap().parse().unwrap()
     }
 
     /// All processes of the lab, by the machine's numbers; none if it isn't up.
-    pub fn processes(&self) -> Vec<Process> {
+    pub(crate) fn processes(&self) -> Vec<Process> {
         let everything = all_processes();
         let Ok(text) = fs::read_to_string(self.directory().join("pid")) else {
             return Vec::new();
@@ -170,9 +176,10 @@ impl Rig {
     }
 
     /// The first process of a node.
-    pub fn process_of(&self, node: &str) -> u32 {
+    pub(crate) fn process_of(&self, node: &str) -> u32 {
         let processes = self.processes();
-        let named = |process: &&Process| process.arguments.contains(&format!("{node}/machine.json"));
+        let named =
+            |process: &&Process| process.arguments.contains(&format!("{node}/machine.json"));
         processes.iter().find(named).unwrap_or_else(|| panic!("no {node} in {processes:?}")).pid
     }
 }
@@ -188,18 +195,19 @@ impl Drop for Rig {
 
 /// A process of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    pub pid: u32,
-    pub parent: u32,
-    pub name: String,
-    pub arguments: String,
+pub(crate) struct Process {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    pub(crate) name: String,
+    pub(crate) arguments: String,
     start_time: String,
 }
 
 fn all_processes() -> Vec<Process> {
-    let pids = fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
-        entry.file_name().to_str()?.parse::<u32>().ok()
-    });
+    let pids = fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     pids.filter_map(read_process).collect()
 }
 
@@ -221,7 +229,7 @@ fn read_process(pid: u32) -> Option<Process> {
 }
 
 /// Those of the processes that still exist.
-pub fn alive(processes: &[Process]) -> Vec<Process> {
+pub(crate) fn alive(processes: &[Process]) -> Vec<Process> {
     let same = |process: &&Process| {
         read_process(process.pid).is_some_and(|now| now.start_time == process.start_time)
     };
@@ -230,14 +238,14 @@ pub fn alive(processes: &[Process]) -> Vec<Process> {
 
 /// The machine's own network and mounts, as far as a lab could have changed them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Machine {
+pub(crate) struct Machine {
     files: BTreeMap<&'static str, String>,
     interfaces: BTreeSet<String>,
     forwarding: String,
 }
 
 impl Machine {
-    pub fn read() -> Machine {
+    pub(crate) fn read() -> Machine {
         let files = ["/proc/self/mountinfo", "/proc/net/route", "/proc/net/ipv6_route"];
         let read = |path: &'static str| {
             let text = fs::read_to_string(path).unwrap();
@@ -266,21 +274,21 @@ fn binary() -> PathBuf {
     path
 }
 
-pub fn signal(pid: u32, signal: Signal) {
+pub(crate) fn signal(pid: u32, signal: Signal) {
     nix::sys::signal::kill(Pid::from_raw(pid.cast_signed()), signal).unwrap();
 }
 
-pub fn kill(pid: u32) {
+pub(crate) fn kill(pid: u32) {
     signal(pid, Signal::SIGKILL);
 }
 
 /// Waits for a line with `wanted` in it on standard output.
-pub fn read_line(child: &mut Child, wanted: &str) {
+pub(crate) fn read_line(child: &mut Child, wanted: &str) {
     wait_for_line(BufReader::new(child.stdout.as_mut().unwrap()), wanted);
 }
 
 /// Waits for a line with `wanted` in it on standard error.
-pub fn read_error_line(child: &mut Child, wanted: &str) {
+pub(crate) fn read_error_line(child: &mut Child, wanted: &str) {
     wait_for_line(BufReader::new(child.stderr.as_mut().unwrap()), wanted);
 }
 
@@ -294,7 +302,7 @@ fn wait_for_line(reader: impl BufRead, wanted: &str) {
 }
 
 /// Waits for a condition.
-pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !condition() {
         assert!(Instant::now() < deadline, "{what}: not within {LIMIT:?}");
