@@ -155,7 +155,10 @@ impl Changed {
     fn of(ops: &[RequestOp]) -> Result<Self, Refused> {
         let mut changed = Self::default();
         for op in ops {
-            if let Some(Op::RequestDeleteRange(delete)) = &op.request {
+            // etcd 3.4 overlooks deletions up to the end of all keys; the log can hold both changes.
+            if let Some(Op::RequestDeleteRange(delete)) = &op.request
+                && delete.range_end != etcd::ALL_KEYS_FROM
+            {
                 changed.deletes.push(Interval::new(&delete.key, &delete.range_end));
             }
         }
@@ -165,8 +168,8 @@ impl Changed {
                 let failure = Self::of(&inner.failure)?;
                 let none = HashSet::new();
                 changed.add_puts(&success.puts, &none)?;
-                changed.deletes.extend(success.deletes);
                 changed.add_puts(&failure.puts, &success.puts)?;
+                changed.deletes.extend(success.deletes);
                 changed.deletes.extend(failure.deletes);
             }
         }

@@ -1,6 +1,7 @@
 //! The server alone: what the crate's own tests kill and measure.
 
 use clap::Parser;
+use std::process::ExitCode;
 
 #[derive(Parser)]
 struct Arguments {
@@ -8,6 +9,12 @@ struct Arguments {
     options: datastore::Options,
 }
 
-fn main() -> anyhow::Result<()> {
-    Ok(datastore::run(Arguments::parse().options)?)
+fn main() -> ExitCode {
+    match datastore::run(Arguments::parse().options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -45,9 +45,11 @@ where
             return Ok(response);
         }
         let limit = usize::try_from(request.limit).ok().filter(|&limit| limit > 0);
-        let all = needs_all(request);
-        let read = if all { positions.len() } else { limit.unwrap_or(positions.len()) };
-        response.more = positions.len() > read;
+        // As etcd, which looks one key further than the limit to know whether there is more.
+        let read = match limit {
+            Some(limit) if !needs_all(request) => limit.saturating_add(1),
+            _ => usize::MAX,
+        };
         for position in positions.into_iter().take(read) {
             let key_value = self.expect(position)?.key_value;
             if within_bounds(request, &key_value) {
@@ -55,7 +57,7 @@ where
             }
         }
         sort(request, &mut response.kvs);
-        if let Some(limit) = limit.filter(|&limit| all && response.kvs.len() > limit) {
+        if let Some(limit) = limit.filter(|&limit| response.kvs.len() > limit) {
             response.kvs.truncate(limit);
             response.more = true;
         }
@@ -68,9 +70,7 @@ where
 
 /// The limit can be applied only after looking at every key.
 fn needs_all(request: &RangeRequest) -> bool {
-    let sorted = request.sort_order != SortOrder::None as i32
-        || request.sort_target != SortTarget::Key as i32;
-    sorted
+    request.sort_order != SortOrder::None as i32
         || request.min_mod_revision != 0
         || request.max_mod_revision != 0
         || request.min_create_revision != 0

@@ -22,6 +22,13 @@ struct Decision {
     nested: Vec<Decision>,
 }
 
+/// What a pass over a transaction checks.
+#[derive(Clone, Copy)]
+enum Check {
+    Puts,
+    Ranges,
+}
+
 impl<L, C> View<L, C>
 where
     L: ReadableTable<Position, &'static [u8]>,
@@ -88,26 +95,35 @@ impl Changes<'_> {
     /// Decides, checks and carries out a transaction, in one revision.
     pub(crate) fn txn(&mut self, request: TxnRequest) -> Result<TxnResponse, Failure> {
         let decision = self.view.decide(&request)?;
-        self.check_txn(&request, &decision)?;
+        // etcd's order: a missing lease anywhere is told before a missing revision anywhere.
+        self.check_txn(&request, &decision, Check::Puts)?;
+        self.check_txn(&request, &decision, Check::Ranges)?;
         let mut response = self.apply_txn(request, decision)?;
         response.header = revision_only(self.revision());
         Ok(response)
     }
 
-    fn check_txn(&self, request: &TxnRequest, decision: &Decision) -> Result<(), Failure> {
+    fn check_txn(
+        &self,
+        request: &TxnRequest,
+        decision: &Decision,
+        check: Check,
+    ) -> Result<(), Failure> {
         let branch = if decision.succeeded { &request.success } else { &request.failure };
         let mut nested = decision.nested.iter();
         for op in branch {
-            match &op.request {
-                Some(Request::RequestRange(range)) => self.view.check_revision(range.revision)?,
-                Some(Request::RequestPut(put)) => self.check_put(put)?,
-                Some(Request::RequestTxn(inner)) => {
+            match (&op.request, check) {
+                (Some(Request::RequestRange(range)), Check::Ranges) => {
+                    self.view.check_revision(range.revision)?;
+                }
+                (Some(Request::RequestPut(put)), Check::Puts) => self.check_put(put)?,
+                (Some(Request::RequestTxn(inner)), check) => {
                     if let Some(decision) = nested.next() {
-                        self.check_txn(inner, decision)?;
+                        self.check_txn(inner, decision, check)?;
                     }
                 }
-                Some(Request::RequestDeleteRange(_)) => {}
-                None => return Err(Refused::KeyNotFound.into()),
+                (None, _) => return Err(Refused::KeyNotFound.into()),
+                _ => {}
             }
         }
         Ok(())
