@@ -88,7 +88,7 @@ pub struct UpArguments {
     #[command(flatten)]
     lab: Lab,
     /// A YAML file with subnets, nodes, pods, pools; the first walkthrough's four nodes if absent.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", long_help = topology_help())]
     topology: Option<PathBuf>,
     /// Which server keeps the cluster's state; over what the topology says.
     #[arg(long, value_enum)]
@@ -200,6 +200,14 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Node(command) => node(command)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn topology_help() -> String {
+    format!(
+        "A YAML file with subnets, nodes, pods, pools; the first walkthrough's four nodes if \
+         absent. Every field may be left out. An example:\n\n{}",
+        crate::topology::EXAMPLE
+    )
 }
 
 fn topology(arguments: &UpArguments) -> Result<Topology> {

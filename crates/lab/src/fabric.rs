@@ -10,7 +10,7 @@
 use anyhow::{Context, Result};
 use ipnet::IpNet;
 use kernel::{
-    Link, LinkKind, Route, RouteKey, RouteTarget, SCOPE_LINK, SCOPE_UNIVERSE, TABLE_MAIN,
+    Link, LinkKind, Mac, Route, RouteKey, RouteTarget, SCOPE_LINK, SCOPE_UNIVERSE, TABLE_MAIN,
 };
 use linux::netns::NetNs;
 use linux::rtnetlink::{LinkSettings, Peer, Rtnetlink, Veth};
@@ -39,6 +39,8 @@ struct State {
     bridges: BTreeMap<String, (String, u32)>,
     /// Cables made so far; numbers their names.
     cables: u32,
+    /// The ports that each machine is plugged into.
+    ports: BTreeMap<String, Vec<String>>,
 }
 
 /// One end of a cable, and how it is set up.
@@ -85,7 +87,8 @@ impl Fabric {
     pub(crate) fn plug(&self, machine: &NetNs, plug: &Plug<'_>) -> Result<()> {
         let (port, bridge, mtu) = self.next_cable(plug)?;
         let mut netlink = Rtnetlink::open()?;
-        let peer = Peer { name: plug.interface, mac: None, namespace: Some(machine) };
+        let mac = plug.addresses.first().map(|address| mac_of(address.addr()));
+        let peer = Peer { name: plug.interface, mac, namespace: Some(machine) };
         netlink.create_veth(&Veth { name: &port, mac: None, mtu, peer })?;
         netlink.set_link(&port, &LinkSettings { master: Some(&bridge), ..UP })?;
         let mut inside = Rtnetlink::open_in(machine)?;
@@ -97,6 +100,22 @@ impl Fabric {
         for gateway in &plug.gateways {
             for (key, route) in learned_routes(*gateway, plug.interface) {
                 inside.replace_route(&key, &route)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Pulls a machine's cables, at once; its network namespace may live on for a moment.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(crate) fn unplug(&self, machine: &str) -> Result<()> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut netlink = Rtnetlink::open()?;
+        for port in state.ports.remove(machine).unwrap_or_default() {
+            match netlink.delete_link(&port) {
+                Err(error) if !error.is_absent() => return Err(error.into()),
+                _ => {}
             }
         }
         Ok(())
@@ -114,6 +133,7 @@ impl Fabric {
         let mut port = format!("p{}-{}", state.cables, plug.machine);
         // Interface names have at most 15 bytes; machines' names are ASCII.
         port.truncate(15);
+        state.ports.entry(plug.machine.into()).or_default().push(port.clone());
         Ok((port, bridge, mtu))
     }
 }
@@ -127,6 +147,16 @@ const UP: LinkSettings<'static> = LinkSettings {
     namespace: None,
     up: Some(true),
 };
+
+/// An Ethernet address for an IP address: a machine keeps it when it restarts, as real ones do, so
+/// that its neighbours' caches stay right.
+fn mac_of(address: IpAddr) -> Mac {
+    let [a, b, c, d] = match address {
+        IpAddr::V4(address) => address.octets(),
+        IpAddr::V6(address) => (address.to_bits() as u32).to_be_bytes(),
+    };
+    Mac([0x02, 0x42, a, b, c, d])
+}
 
 /// What a DHCP client of a cloud makes of a gateway: a route to it, and the default route by it.
 fn learned_routes(gateway: IpAddr, device: &str) -> [(RouteKey, Route); 2] {

@@ -40,8 +40,8 @@ mod topology;
 pub use command::{Command, Lab, NodeCommand, Output, PodCommand, UpArguments, run};
 pub use status::{LabState, LabStatus, NodeStatus, PodStatus};
 pub use topology::{
-    Backend, Datastore, DatastoreKind, Encapsulation, Node, Outside, Pod, Pool, PortMapping,
-    RESERVED_NAMES, Subnet, Topology, TopologyError, Uplink,
+    Backend, Datastore, DatastoreKind, EXAMPLE, Encapsulation, Node, Outside, Pod, Pool,
+    PortMapping, RESERVED_NAMES, Subnet, Topology, TopologyError, Uplink,
 };
 
 use std::ffi::OsString;

@@ -446,6 +446,9 @@ impl Topology {
     }
 }
 
+/// A topology that shows every field.
+pub const EXAMPLE: &str = include_str!("topology/example.yaml");
+
 /// Names of machines that every lab has.
 pub const RESERVED_NAMES: [&str; 3] = ["router", "outside", "localhost"];
 

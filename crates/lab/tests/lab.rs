@@ -124,6 +124,8 @@ fn a_restarted_node_keeps_its_files_and_gets_its_pods_back() {
     let before = pid(&rig);
     rig.run(&["node", "restart", "worker-1"]);
     assert_ne!(pid(&rig), before);
+    // The neighbours still know its Ethernet address.
+    rig.output("worker-2", &["ping", "-c1", "-W2", "worker-1"]);
     assert_eq!(
         rig.output("worker-1", &["cat", "/var/lib/calico/kept", "/root/kept"]),
         "kept\nkept\n"

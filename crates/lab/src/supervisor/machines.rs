@@ -98,7 +98,12 @@ impl Machines {
     /// Its files cannot be removed.
     pub(super) fn forget(&self, name: &str) -> Result<()> {
         let directory = self.directory.join(name);
-        fs::remove_dir_all(&directory).with_context(|| format!("removing {}", directory.display()))
+        match fs::remove_dir_all(&directory) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("removing {}", directory.display()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a machine is on.

@@ -181,9 +181,7 @@ impl Lab {
         if datastore.as_deref() == Some(name) {
             bail!("{name} runs the datastore; without it the lab is of no use: `calico lab down`");
         }
-        if self.machines.is_running(name) {
-            self.machines.power_off(name)?;
-        }
+        self.power_off(name)?;
         self.machines.forget(name)?;
         topology.nodes.retain(|node| node.name != name);
         topology.pods.retain(|pod| pod.node != name);
@@ -201,9 +199,7 @@ impl Lab {
         let _changing = self.start_change();
         let topology = self.topology().clone();
         let node = self.find_node(&topology, name)?;
-        if self.machines.is_running(name) {
-            self.machines.power_off(name)?;
-        }
+        self.power_off(name)?;
         self.boot_node(node)?;
         self.write_hosts()?;
         if topology.datastore_node().is_some_and(|holder| holder.name == name) {
@@ -217,6 +213,14 @@ impl Lab {
         self.add_pods(&pods)?;
         self.write_hosts()?;
         self.await_routes()
+    }
+
+    /// Switches a node off, if it is on, and takes it off the network.
+    fn power_off(&self, name: &str) -> Result<()> {
+        if self.machines.is_running(name) {
+            self.machines.power_off(name)?;
+        }
+        self.fabric.unplug(name)
     }
 
     pub(super) fn find_node<'a>(&self, topology: &'a Topology, name: &str) -> Result<&'a Node> {

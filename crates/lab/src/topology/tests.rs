@@ -32,33 +32,20 @@ fn what_is_written_is_read_back() {
 }
 
 #[test]
-fn two_uplinks_two_pools_dual_stack() {
-    let text = "
-subnets:
-- {name: blue, cidrs: [10.1.0.0/16, 'fd00:1::/64']}
-- {name: red, cidrs: [10.2.0.0/16], mtu: 9001}
-nodes:
-- name: a
-  uplinks:
-  - {interface: eth0, subnet: blue, addresses: [10.1.0.5, 'fd00:1::5']}
-  - {interface: eth1, subnet: red, addresses: [10.2.0.5]}
-  env: {IP_AUTODETECTION_METHOD: interface=eth1}
-pods:
-- {name: p, node: a, ports: [{hostPort: 8080, containerPort: 80}]}
-pools:
-- {name: one, cidr: 10.8.0.0/16, blockSize: 24, vxlanMode: Always}
-- {name: two, cidr: 10.9.0.0/16, natOutgoing: false}
-datastore: {kind: etcd, node: a}
-backend: none
-";
-    let topology = Topology::parse("lab.yaml", text).unwrap();
-    assert_eq!(topology.nodes[0].uplinks[1].interface, "eth1");
+fn the_example_says_what_it_says() {
+    let topology = Topology::parse("example.yaml", EXAMPLE).unwrap();
+    assert_eq!(topology.nodes[1].uplinks[1].interface, "ens6");
     assert_eq!(topology.subnets[1].mtu, 9001);
     assert_eq!(topology.pools[0].block_size, Some(24));
     assert!(topology.pools[0].nat_outgoing && !topology.pools[1].nat_outgoing);
     assert_eq!(topology.pools[1].ipip_mode, "Never");
     assert_eq!(topology.pods[0].ports[0].protocol, "tcp");
-    assert_eq!((topology.datastore.kind, topology.backend), (DatastoreKind::Etcd, Backend::None));
+    assert_eq!(topology.datastore_node().map(|node| node.name.as_str()), Some("master"));
+    // Every field of a topology is shown, but a whole CNI configuration.
+    let fields = serde_json::to_value(&topology).unwrap();
+    for field in fields.as_object().unwrap().keys().filter(|field| *field != "cniConfig") {
+        assert!(EXAMPLE.lines().any(|line| line.starts_with(&format!("{field}:"))), "{field}");
+    }
 }
 
 #[test]
