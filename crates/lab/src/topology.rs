@@ -3,9 +3,16 @@
 //! Unknown fields are refused. Everything has a default; `Topology::default()` is the network of
 //! the first walkthrough: four nodes in two subnets of a cloud.
 
+mod check;
+mod defaults;
+
+pub use check::TopologyError;
+pub(crate) use check::{check_name, duplicate};
+
+use defaults::{all_nodes, default_interface, default_mtu, default_protocol, never, yes};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// A cluster to build: networks, nodes, pods and how Calico is configured on them.
@@ -194,127 +201,6 @@ pub struct Pool {
     pub node_selector: String,
 }
 
-fn default_mtu() -> u32 {
-    1500
-}
-
-fn default_interface() -> String {
-    "ens5".into()
-}
-
-fn default_protocol() -> String {
-    "tcp".into()
-}
-
-fn never() -> String {
-    "Never".into()
-}
-
-fn yes() -> bool {
-    true
-}
-
-fn all_nodes() -> String {
-    "all()".into()
-}
-
-impl Default for Encapsulation {
-    fn default() -> Encapsulation {
-        Encapsulation { ipip_mode: never(), vxlan_mode: "Always".into() }
-    }
-}
-
-impl Default for Outside {
-    fn default() -> Outside {
-        Outside { address: prefix([198, 51, 100, 10], 24) }
-    }
-}
-
-/// A prefix known to be valid when this was written.
-fn prefix(address: [u8; 4], length: u8) -> IpNet {
-    IpNet::new(IpAddr::from(address), length).expect("a constant length of at most 32")
-}
-
-/// Felix programs routes to other nodes' blocks, as there is no BGP.
-fn cluster_routes_by_felix() -> serde_json::Value {
-    serde_json::json!({
-        "apiVersion": "projectcalico.org/v3",
-        "kind": "FelixConfiguration",
-        "metadata": {"name": "default"},
-        "spec": {"programClusterRoutes": "Enabled"},
-    })
-}
-
-impl Default for Topology {
-    fn default() -> Topology {
-        let subnet = |name: &str, third: u8| Subnet {
-            name: name.into(),
-            cidrs: vec![prefix([10, 30, third, 0], 24)],
-            mtu: default_mtu(),
-        };
-        let node = |name: &str, subnet: &str, address: [u8; 4]| Node {
-            name: name.into(),
-            uplinks: vec![Uplink {
-                interface: default_interface(),
-                subnet: subnet.into(),
-                addresses: vec![IpAddr::from(address)],
-            }],
-            env: BTreeMap::new(),
-        };
-        let pod = |number: u8| Pod {
-            name: format!("pod-{number}"),
-            node: format!("worker-{number}"),
-            ports: Vec::new(),
-        };
-        Topology {
-            subnets: vec![subnet("subnet-1", 0), subnet("subnet-2", 1)],
-            nodes: vec![
-                node("master", "subnet-1", [10, 30, 0, 136]),
-                node("worker-1", "subnet-1", [10, 30, 0, 206]),
-                node("worker-2", "subnet-1", [10, 30, 0, 56]),
-                node("worker-3", "subnet-2", [10, 30, 1, 66]),
-            ],
-            pods: (1..=3).map(pod).collect(),
-            outside: Outside::default(),
-            datastore: Datastore::default(),
-            backend: Backend::default(),
-            pod_cidr: prefix([192, 168, 0, 0], 16),
-            block_size: None,
-            encapsulation: Encapsulation::default(),
-            pools: Vec::new(),
-            resources: vec![cluster_routes_by_felix()],
-            env: BTreeMap::new(),
-            cni_config: None,
-        }
-    }
-}
-
-/// Why a topology cannot be built.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-pub enum TopologyError {
-    /// The text isn't a topology.
-    #[error("{path}: {reason}; see `calico lab up --help` for the fields")]
-    Syntax {
-        /// The file.
-        path: String,
-        /// The parser's message, with line and column.
-        reason: String,
-    },
-    /// A name that cannot be a host's, or is taken.
-    #[error("topology: {what} {name:?}: {reason}")]
-    Name {
-        /// What is named: node, pod, subnet.
-        what: &'static str,
-        /// The name.
-        name: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// An object that doesn't fit the others.
-    #[error("topology: {0}")]
-    Inconsistent(String),
-}
-
 impl Topology {
     /// Parses a topology and checks it; `path` is for messages.
     ///
@@ -345,105 +231,6 @@ impl Topology {
             None => self.nodes.first(),
         }
     }
-
-    /// Checks that the parts fit together.
-    ///
-    /// # Errors
-    /// [`TopologyError`] for the first part that doesn't.
-    pub fn check(&self) -> Result<(), TopologyError> {
-        let mut names = BTreeSet::from(RESERVED_NAMES.map(String::from));
-        let mut taken = BTreeSet::from([self.outside.address.addr()]);
-        if self.nodes.is_empty() {
-            return Err(TopologyError::Inconsistent("no node; give at least one".into()));
-        }
-        let mut subnets = BTreeSet::new();
-        for subnet in &self.subnets {
-            check_name("subnet", &subnet.name)?;
-            if !subnets.insert(&subnet.name) {
-                return Err(duplicate("subnet", &subnet.name));
-            }
-            self.check_subnet(subnet)?;
-        }
-        for node in &self.nodes {
-            check_name("node", &node.name)?;
-            if !names.insert(node.name.clone()) {
-                return Err(duplicate("node", &node.name));
-            }
-            self.check_uplinks(node, &mut taken)?;
-        }
-        for pod in &self.pods {
-            check_name("pod", &pod.name)?;
-            if !names.insert(pod.name.clone()) {
-                return Err(duplicate("pod", &pod.name));
-            }
-            if self.node(&pod.node).is_none() {
-                let text = format!("pod {}: no node {:?} in this topology", pod.name, pod.node);
-                return Err(TopologyError::Inconsistent(text));
-            }
-        }
-        if self.datastore_node().is_none() {
-            let name = self.datastore.node.as_deref().unwrap_or_default();
-            let text = format!("datastore: no node {name:?} in this topology");
-            return Err(TopologyError::Inconsistent(text));
-        }
-        Ok(())
-    }
-
-    fn check_subnet(&self, subnet: &Subnet) -> Result<(), TopologyError> {
-        if !(576..=65535).contains(&subnet.mtu) {
-            let text = format!("subnet {}: mtu {} is not in 576–65535", subnet.name, subnet.mtu);
-            return Err(TopologyError::Inconsistent(text));
-        }
-        let outside = [self.outside.address];
-        let others = self.subnets.iter().filter(|other| other.name != subnet.name);
-        let others = others.flat_map(|other| &other.cidrs).chain(&outside);
-        for other in others {
-            let clash = |cidr: &&IpNet| cidr.contains(other) || other.contains(*cidr);
-            if let Some(cidr) = subnet.cidrs.iter().find(clash) {
-                let text = format!("subnet {}: {cidr} overlaps {other}", subnet.name);
-                return Err(TopologyError::Inconsistent(text));
-            }
-        }
-        Ok(())
-    }
-
-    /// Checks one node's uplinks against the subnets and the addresses taken so far.
-    pub(crate) fn check_uplinks(
-        &self,
-        node: &Node,
-        taken: &mut BTreeSet<IpAddr>,
-    ) -> Result<(), TopologyError> {
-        let inconsistent =
-            |text: String| Err(TopologyError::Inconsistent(format!("node {}: {text}", node.name)));
-        if node.uplinks.iter().all(|uplink| uplink.addresses.is_empty()) {
-            return inconsistent("no uplink with an address; give at least one".into());
-        }
-        let mut interfaces = BTreeSet::from(["lo"]);
-        for uplink in &node.uplinks {
-            let name = uplink.interface.as_str();
-            if name.is_empty() || name.len() > 15 || name.contains(['/', ' ']) {
-                return inconsistent(format!("{name:?} cannot be an interface's name"));
-            }
-            if !interfaces.insert(name) {
-                return inconsistent(format!("two interfaces called {name:?}"));
-            }
-            let Some(subnet) = self.subnet(&uplink.subnet) else {
-                return inconsistent(format!("no subnet {:?} in this topology", uplink.subnet));
-            };
-            for address in &uplink.addresses {
-                let Some(cidr) = subnet.cidrs.iter().find(|cidr| cidr.contains(address)) else {
-                    return inconsistent(format!("{address} is not in subnet {}", subnet.name));
-                };
-                if gateway(cidr) == *address {
-                    return inconsistent(format!("{address} is the router's address"));
-                }
-                if !taken.insert(*address) {
-                    return inconsistent(format!("{address} is already another's address"));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// A topology that shows every field.
@@ -458,22 +245,6 @@ pub(crate) fn gateway(cidr: &IpNet) -> IpAddr {
     let ends_too = cidr.max_prefix_len() - cidr.prefix_len() <= 1;
     let mut hosts = cidr.hosts().filter(|address| ends_too || *address != cidr.network());
     hosts.next().unwrap_or_else(|| cidr.network())
-}
-
-/// Checks a name for use as a host name (RFC 1123 label).
-pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), TopologyError> {
-    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    let fits = (1..=63).contains(&name.len()) && name.chars().all(allowed);
-    if fits && !name.starts_with('-') && !name.ends_with('-') {
-        return Ok(());
-    }
-    let reason = "a name is 1–63 of a–z, 0–9 and -, with a letter or digit at both ends".into();
-    Err(TopologyError::Name { what, name: name.into(), reason })
-}
-
-pub(crate) fn duplicate(what: &'static str, name: &str) -> TopologyError {
-    let reason = "is already in use; every node and pod needs a name of its own".into();
-    TopologyError::Name { what, name: name.into(), reason }
 }
 
 #[cfg(test)]

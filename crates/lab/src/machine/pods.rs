@@ -1,4 +1,4 @@
-//! The pods of a node: sandbox and network attachment together, as kubelet and containerd keep them.
+//! The pods of a node: sandbox and network attachment together, as a kubelet keeps them.
 
 use super::cni::Attachment;
 use super::sandbox::Sandbox;

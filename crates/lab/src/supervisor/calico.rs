@@ -67,7 +67,6 @@ pub(super) fn agent_program(topology: &Topology, node: &Node) -> Program {
     set("CALICO_MANAGE_CNI", "false");
     set("CALICO_DISABLE_FILE_LOGGING", "true");
     set("FELIX_HEALTHENABLED", "true");
-    set("FELIX_DEFAULTENDPOINTTOHOSTACTION", "ACCEPT");
     if topology.pools.is_empty() {
         set("CALICO_IPV4POOL_CIDR", &topology.pod_cidr.to_string());
         set("CALICO_IPV4POOL_IPIP", &modes.ipip_mode);
@@ -83,7 +82,7 @@ pub(super) fn agent_program(topology: &Topology, node: &Node) -> Program {
     Program { command: vec![AGENT.into()], environment }
 }
 
-/// `calico-node -felix-ready` (and `-bird-ready` where there is BGP), as a manifest's probe runs it.
+/// `calico-node -felix-ready` (and `-bird-ready` where there is BGP), as a manifest's probe has it.
 pub(super) fn readiness_probe(topology: &Topology, node: &Node) -> Program {
     let mut program = agent_program(topology, node);
     program.command.push("-felix-ready".into());
