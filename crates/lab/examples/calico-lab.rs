@@ -17,7 +17,7 @@ struct Arguments {
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    if let Some(code) = lab::hidden(&arguments[1..]) {
+    if let Some(code) = lab::hidden(&arguments) {
         return code;
     }
     let words: Vec<String> =

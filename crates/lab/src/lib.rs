@@ -49,10 +49,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 /// Runs one of the hidden commands by which the program starts itself inside a lab, if `arguments`
-/// (without the program's name) are one of them: `lab-init`, `lab-node-init`, `lab-node`,
+/// (with the program's name first) are one of them: `lab-init`, `lab-node-init`, `lab-node`,
 /// `lab-pod-init`. To be called first thing, with a single thread and the arguments unparsed.
 pub fn hidden(arguments: &[OsString]) -> Option<ExitCode> {
-    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
     let outcome = match words[..] {
         ["lab-init", name] => supervisor::lab_init(name),
         ["lab-node-init", spec] => machine::node_init(Path::new(spec)),
