@@ -1,7 +1,7 @@
 //! The IPAM plugin `calico-ipam` on its own, straight on the datastore (`calico-features.md` §4).
 //!
-//! It takes a lock against its like on the node, which only saves them conflicts: what keeps addresses
-//! unique is `ipam`'s compare-and-swap.
+//! It takes a lock against its like on the node, which only saves them conflicts: what keeps
+//! addresses unique is `ipam`'s compare-and-swap.
 
 use crate::answer::{Address, Answer, Route};
 use crate::call::{Call, Command, Input};
@@ -306,8 +306,8 @@ pub(crate) fn test_connection(input: &Input) -> Result<(), Error> {
     })
 }
 
-/// The lock that `calico-ipam` processes of the node take one after the other; without it, they only
-/// meet in the datastore more often.
+/// The lock that `calico-ipam` processes of the node take one after the other; without it, they
+/// only meet in the datastore more often.
 fn lock(configuration: &Configuration, places: &Places) -> Option<Flock<std::fs::File>> {
     let path = configuration.keys.ipam_lock_file.as_deref().unwrap_or(&places.lock);
     // Its directory is the agent's, but another IPAM's user may run without one.

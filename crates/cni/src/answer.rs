@@ -1,7 +1,7 @@
 //! The result of ADD, in every version of the specification, and of delegated plugins.
 //!
-//! Before 0.3.0 a result had one address per family (`ip4`, `ip6`) and no interfaces; 1.0.0 dropped the
-//! `version` of each address.
+//! Before 0.3.0 a result had one address per family (`ip4`, `ip6`) and no interfaces; 1.0.0 dropped
+//! the `version` of each address.
 
 use crate::error::{Code, Error};
 use crate::version::SpecVersion;

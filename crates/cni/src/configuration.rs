@@ -1,7 +1,7 @@
 //! The network configuration on standard input: Calico's keys (`calico-features.md` §5.2).
 //!
-//! A key that is not acted on is accepted, as Calico accepts it; [`Configuration::unknown_keys`] tells
-//! those that Calico doesn't know either.
+//! A key that is not acted on is accepted, as Calico accepts it; [`Configuration::unknown_keys`]
+//! tells those that Calico doesn't know either.
 
 use crate::error::{Code, Error};
 use crate::version::SpecVersion;
@@ -179,8 +179,8 @@ impl Configuration {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// Code 6 for what is no JSON object of Calico's shape, naming field, line and column; code 7 for a
-    /// missing or wrong name; code 1 for a version that isn't spoken.
+    /// Code 6 for what is no JSON object of Calico's shape, naming field, line and column; code 7
+    /// for a missing or wrong name; code 1 for a version that isn't spoken.
     pub fn parse(text: &[u8]) -> Result<Configuration, Error> {
         let wrong = |problem: String| {
             Error::new(

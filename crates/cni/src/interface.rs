@@ -208,7 +208,8 @@ pub(crate) fn remove_from_host(host: &str) -> Result<bool, Error> {
 
 /// Removes the container's interface from inside, and so the pair. What is gone is no error.
 ///
-/// The host's end is never removed by name here: a newer sandbox of the same pod has one of that name.
+/// The host's end is never removed by name here: a newer sandbox of the same pod has one of that
+/// name.
 ///
 /// # Errors
 /// Code 100: the kernel refused, or did not answer within 20 s.

@@ -8,13 +8,13 @@
 //!  plugin ───▶ addresses (calico-ipam): ipam's protocols, straight on the datastore
 //! ```
 //!
-//! Owns: the CNI specification ([`call`], [`configuration`], [`answer`], [`version`], [`error`]), what an
-//! ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every pod, so it
-//! starts nothing else. A plugin is a function of an [`Input`] and [`Places`]; [`run_plugin`] and
-//! [`run_ipam`] give it the process's.
+//! Owns: the CNI specification ([`call`], [`configuration`], [`answer`], [`version`], [`error`]),
+//! what an ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every
+//! pod, so it starts nothing else. A plugin is a function of an [`Input`] and [`Places`];
+//! [`run_plugin`] and [`run_ipam`] give it the process's.
 //!
-//! Must not know: pools and blocks (the agent's and `ipam`'s), what the host's side of an interface looks
-//! like (the agent's).
+//! Must not know: pools and blocks (the agent's and `ipam`'s), what the host's side of an interface
+//! looks like (the agent's).
 
 mod addresses;
 mod agent;
@@ -35,6 +35,3 @@ pub use call::Input;
 pub use places::Places;
 pub use plugin::{Outcome, calico};
 pub use process::{run_ipam, run_plugin};
-
-#[cfg(test)]
-mod tests;

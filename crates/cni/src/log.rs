@@ -1,8 +1,8 @@
 //! The plugin's log: a file that rotates, and standard error, which the runtime keeps.
 //!
-//! Many short processes write one file, so each line is one appending write, and rotation happens under a
-//! lock. Rotated files are named `cni-2026-01-31T12-00-00.000.log`, as Calico's. A log that cannot be
-//! written never fails a call.
+//! Many short processes write one file, so each line is one appending write, and rotation happens
+//! under a lock. Rotated files are named `cni-2026-01-31T12-00-00.000.log`, as Calico's. A log that
+//! cannot be written never fails a call.
 
 use crate::configuration::Keys;
 use jiff::Timestamp;
@@ -168,5 +168,38 @@ fn prune(path: &Path, rotation: Rotation) {
             // Another process may have dropped it.
             let _ = std::fs::remove_file(file);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_file_is_rotated_and_old_ones_go() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("deep/cni.log");
+        let rotation = Rotation { size_max: 10, age_max: DAY, count_max: 2 };
+        let rotated = || -> Vec<PathBuf> {
+            let entries = std::fs::read_dir(directory.path().join("deep")).expect("the directory");
+            let paths = entries.map(|entry| entry.expect("an entry").path());
+            paths.filter(|file| *file != path).collect()
+        };
+        for line in ["1234567\n", "one\n", "two\n", "1234567\n", "1234567\n"] {
+            append(&path, line, rotation).expect("a line");
+            // Names have milliseconds.
+            let before = Timestamp::now().as_millisecond();
+            while Timestamp::now().as_millisecond() == before {
+                std::hint::spin_loop();
+            }
+        }
+        assert_eq!(std::fs::read_to_string(&path).expect("the log"), "1234567\n");
+        assert_eq!(rotated().len(), 2);
+        let name = rotated()[0].file_name().expect("a name").to_string_lossy().into_owned();
+        assert!(name.starts_with("cni-2") && name.ends_with(".log"), "{name}");
+
+        let old = Rotation { age_max: Duration::ZERO, ..rotation };
+        append(&path, "1234567\n", old).expect("a line");
+        assert_eq!(rotated(), [] as [PathBuf; 0]);
     }
 }

@@ -1,4 +1,5 @@
-//! The plugins as processes: environment and standard input in, standard output and exit status out.
+//! The plugins as processes: environment and standard input in, standard output and exit status
+//! out.
 
 use crate::addresses::{self, calico_ipam};
 use crate::call::Input;
@@ -11,7 +12,8 @@ use std::process::ExitCode;
 /// Bytes of a network configuration at most; one with a long `prevResult` has some thousands.
 const INPUT_BYTES_MAX: u64 = 16 << 20;
 
-/// The plugin `calico`: `-v` prints the version, `-t` tries the datastore, else `CNI_COMMAND` is done.
+/// The plugin `calico`: `-v` prints the version, `-t` tries the datastore, else `CNI_COMMAND` is
+/// done.
 pub fn run_plugin() -> ExitCode {
     run(calico)
 }
