@@ -274,7 +274,7 @@ impl Worker {
         let id = &delete.id;
         self.release(&names::container_handle(&id.network, &id.container_id)).await?;
         if id.orchestrator == "k8s" {
-            self.release(&names::container_handle(&id.namespace, &id.container_id)).await?;
+            self.release(&names::container_handle(&id.namespace, &id.pod)).await?;
         }
         Ok(())
     }

@@ -51,7 +51,7 @@ fn main() -> ExitCode {
         _ if std::env::var_os("CNI_COMMAND").is_some() => return cni::run_plugin(),
         _ => {}
     }
-    if let Some(code) = lab::hidden(std::env::args_os().skip(1)) {
+    if let Some(code) = lab::hidden(&std::env::args_os().collect::<Vec<_>>()) {
         return code;
     }
     match Calico::parse() {
