@@ -11,7 +11,7 @@ use crate::pool::{Ranges, names};
 use crate::{BLOCKS_PER_HOST, Error, Pool, RECLAIM_AGE_SECONDS, RETRIES_MAX};
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
-use model::{Allocation, Block, Entry, IpamConfig, Key};
+use model::{AffinityState, Allocation, Block, Entry, IpamConfig, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
@@ -142,7 +142,7 @@ async fn fill(io: &Io, wish: &AutoAssign, given: &mut Vec<IpNet>) -> Result<(), 
         if missing(given) == 0 {
             return Ok(());
         }
-        let confirmed = mine.get(cidr) == Some(&model::AffinityState::Confirmed);
+        let confirmed = mine.get(cidr) == Some(&AffinityState::Confirmed);
         let found = if confirmed { io.block(*cidr).await? } else { None };
         let block = match found.filter(|b| owner(&b.value).as_ref() == Some(&own)) {
             Some(block) => Some(block),
@@ -155,7 +155,7 @@ async fn fill(io: &Io, wish: &AutoAssign, given: &mut Vec<IpNet>) -> Result<(), 
     if missing(given) == 0 {
         return Ok(());
     }
-    beyond_own(io, wish, &taker, given).await
+    beyond_own(io, wish, &taker, &mine, given).await
 }
 
 // New blocks, other hosts' empty ones, and borrowing, over one list of all blocks.
@@ -163,6 +163,7 @@ async fn beyond_own(
     io: &Io,
     wish: &AutoAssign,
     taker: &Taker<'_>,
+    mine: &BTreeMap<IpNet, AffinityState>,
     given: &mut Vec<IpNet>,
 ) -> Result<(), Error> {
     let own = host_owner(&wish.host);
@@ -174,6 +175,16 @@ async fn beyond_own(
             && same_family(&block.value.cidr, &wish.pools[0].cidr)
     };
     let mut held = blocks.iter().filter(is_own).count() as u32;
+    // Removing a host while it claims can leave a block of it without affinity.
+    let in_pools = |cidr: &IpNet| wish.pools.iter().any(|pool| pool.cidr.contains(cidr));
+    let stray = |cidr: &&IpNet| !mine.contains_key(*cidr) && in_pools(cidr);
+    for cidr in blocks.iter().filter(is_own).map(|block| &block.value.cidr).filter(stray) {
+        if missing(given) > 0
+            && let Some(block) = claim(io, &wish.host, *cidr, wish.now).await?
+        {
+            given.extend(taker.take(io, block, Some(&own), missing(given)).await?);
+        }
+    }
     let may_claim = wish.config.auto_allocate_blocks;
     let ranges = Ranges::new(blocks.iter().map(|block| &block.value.cidr));
     let reclaimable = blocks.iter().filter(|block| reclaimable(wish, &block.value));

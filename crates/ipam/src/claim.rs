@@ -139,6 +139,10 @@ pub(crate) async fn give_up(io: &Io, host: &str, cidr: IpNet, when: GiveUp) -> R
             restore(io, &key, affinity).await?;
             return Ok(false);
         }
+        if block.is_none() && matches!(when, GiveUp::EmptySince(_)) && !half_given_up(&affinity) {
+            // The host may be about to create the block: its claim stands.
+            return Ok(true);
+        }
         let Some(marked) = mark(io, &key, affinity).await? else { continue };
         if let Some(block) = block
             && !detach(io, block, when).await?
@@ -152,6 +156,10 @@ pub(crate) async fn give_up(io: &Io, host: &str, cidr: IpNet, when: GiveUp) -> R
         return Ok(true);
     }
     Err(Error::Contention(key))
+}
+
+fn half_given_up(affinity: &Option<Stored<Affinity>>) -> bool {
+    affinity.as_ref().is_some_and(|a| a.value.state == AffinityState::PendingDeletion)
 }
 
 // A give-up that stopped half-way, of a block in use after all.
