@@ -42,6 +42,8 @@ impl etcd::server::Kv for KvService {
         check_put(&request)?;
         check_size(&request)?;
         let work = move |changes: &mut crate::mvcc::Changes<'_>| {
+            // etcd's order, which in transactions is the other one.
+            changes.check_lease(&request)?;
             changes.check_put(&request)?;
             changes.put(request)
         };

@@ -76,18 +76,15 @@ impl Leases {
 
     async fn end_silent(&self) {
         let now = Instant::now();
-        let silent: Vec<i64> =
-            self.ends().iter().filter(|(_, lease)| lease.end <= now).map(|(&id, _)| id).collect();
-        for id in silent {
-            let outcome = self.store.submit(move |changes| changes.revoke(id)).await;
-            let mut ends = self.ends();
-            match outcome {
-                Ok(()) | Err(Refused::LeaseNotFound) => drop(ends.remove(&id)),
+        let silent: Vec<(i64, Lease)> =
+            self.ends().extract_if(|_, lease| lease.end <= now).collect();
+        for (id, mut lease) in silent {
+            match self.store.submit(move |changes| changes.revoke(id)).await {
+                Ok(()) | Err(Refused::LeaseNotFound) => {}
                 // The file cannot be written: the lease lives until it can.
                 Err(_) => {
-                    if let Some(lease) = ends.get_mut(&id) {
-                        lease.end = Instant::now() + RETRY_INTERVAL;
-                    }
+                    lease.end = Instant::now() + RETRY_INTERVAL;
+                    self.ends().insert(id, lease);
                 }
             }
         }

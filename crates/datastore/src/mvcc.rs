@@ -173,6 +173,11 @@ impl<'t> Changes<'t> {
         {
             return Err(Refused::KeyNotFound.into());
         }
+        self.check_lease(request)
+    }
+
+    /// Refuses a put that names a lease which does not exist.
+    pub(crate) fn check_lease(&self, request: &PutRequest) -> Result<(), Failure> {
         if request.lease != 0 && self.leases.get(request.lease)?.is_none() {
             return Err(Refused::LeaseNotFound.into());
         }

@@ -47,10 +47,6 @@ impl Server {
     /// Any of [`Error`].
     pub async fn start(options: Options) -> Result<Self, Error> {
         let tls = tls::config(&options)?;
-        let directory = options.data_dir.clone();
-        let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
-        let (store, writer) = opened.map_err(|error| Error::Runtime(error.to_string()))??;
-        let store = Arc::new(store);
         let mut listeners = Vec::new();
         let mut endpoints = Vec::new();
         for url in &options.listen {
@@ -58,25 +54,43 @@ impl Server {
             listeners.push(listener);
             endpoints.push(endpoint);
         }
-        let leases =
-            Leases::open(store.clone()).map_err(|refused| Error::Runtime(refused.to_string()))?;
-        let leases = Arc::new(leases);
+        let directory = options.data_dir.clone();
+        let opened = tokio::task::spawn_blocking(move || Store::open(&directory)).await;
+        let (store, writer) = opened.map_err(|error| Error::Runtime(error.to_string()))??;
         let mut server = Self {
             endpoints,
             sockets: Vec::new(),
             stopping: watch::Sender::new(false),
             listeners: JoinSet::new(),
             background: JoinSet::new(),
-            store: store.clone(),
+            store: Arc::new(store),
             writer,
         };
-        let routes = server.routes(&leases);
-        for listener in listeners {
-            server.serve(listener, routes.clone(), tls.as_ref())?;
+        if let Err(error) = server.begin(listeners, tls.as_ref(), &options) {
+            // What failed first is what is told.
+            drop(server.stop().await);
+            return Err(error);
         }
-        server.background.spawn(async move { leases.expire().await });
-        server.background.spawn(compaction::run(store, options.auto_compaction_retention));
         Ok(server)
+    }
+
+    fn begin(
+        &mut self,
+        listeners: Vec<Listener>,
+        tls: Option<&ServerTlsConfig>,
+        options: &Options,
+    ) -> Result<(), Error> {
+        let leases = Leases::open(self.store.clone())
+            .map_err(|refused| Error::Runtime(refused.to_string()))?;
+        let leases = Arc::new(leases);
+        let routes = self.routes(&leases);
+        for listener in listeners {
+            self.serve(listener, routes.clone(), tls)?;
+        }
+        self.background.spawn(async move { leases.expire().await });
+        let retention = options.auto_compaction_retention;
+        self.background.spawn(compaction::run(self.store.clone(), retention));
+        Ok(())
     }
 
     /// The URLs under which clients reach it, in the order of [`Options::listen`].

@@ -10,25 +10,34 @@ use std::time::{Duration, Instant};
 use tonic::transport::{Channel, Endpoint};
 
 /// How long anything may take before a test gives up.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A server in a process of its own, killed when dropped.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
-    pub address: String,
+    pub(crate) address: String,
 }
 
 impl Process {
     /// Our server on a data directory.
-    pub fn ours(directory: &Path) -> Self {
+    pub(crate) fn ours(directory: &Path) -> Self {
         let address = free_address();
         let mut command = Command::new(env!("CARGO_BIN_EXE_datastore"));
         command.arg("--data-dir").arg(directory).args(["--listen", &format!("http://{address}")]);
         Self { child: command.spawn().unwrap(), address }
     }
 
+    /// Our server as the last arguments of a command that adds `--data-dir` itself.
+    pub(crate) fn within(words: &[&str]) -> Self {
+        let address = free_address();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(env!("CARGO_BIN_EXE_datastore"));
+        command.args(["--listen", &format!("http://{address}")]);
+        Self { child: command.spawn().unwrap(), address }
+    }
+
     /// Debian's etcd with an empty store.
-    pub fn etcd(directory: &Path) -> Self {
+    pub(crate) fn etcd(directory: &Path) -> Self {
         let (address, peer) = (free_address(), free_address());
         let (client, peer) = (format!("http://{address}"), format!("http://{peer}"));
         let mut command = Command::new("etcd");
@@ -41,17 +50,17 @@ impl Process {
     }
 
     /// kill -9.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
     /// Connects, as soon as it listens.
-    pub async fn connect(&self) -> Channel {
+    pub(crate) async fn connect(&self) -> Channel {
         connect(&format!("http://{}", self.address)).await
     }
 }
@@ -65,7 +74,7 @@ impl Drop for Process {
 }
 
 /// Connects, as soon as someone listens and answers.
-pub async fn connect(url: &str) -> Channel {
+pub(crate) async fn connect(url: &str) -> Channel {
     let endpoint = Endpoint::from_shared(url.to_owned()).unwrap().tcp_nodelay(true);
     let begin = Instant::now();
     loop {
@@ -84,32 +93,32 @@ fn free_address() -> String {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
 }
 
-pub fn kv(channel: &Channel) -> KvClient<Channel> {
+pub(crate) fn kv(channel: &Channel) -> KvClient<Channel> {
     KvClient::new(channel.clone())
 }
 
-pub fn watches(channel: &Channel) -> WatchClient<Channel> {
+pub(crate) fn watches(channel: &Channel) -> WatchClient<Channel> {
     WatchClient::new(channel.clone())
 }
 
-pub fn leases(channel: &Channel) -> LeaseClient<Channel> {
+pub(crate) fn leases(channel: &Channel) -> LeaseClient<Channel> {
     LeaseClient::new(channel.clone())
 }
 
-pub fn put(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> PutRequest {
+pub(crate) fn put(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> PutRequest {
     let (key, value) = (key.as_ref().to_vec(), value.as_ref().to_vec());
     PutRequest { key, value, ..Default::default() }
 }
 
-pub fn get(key: impl AsRef<[u8]>) -> RangeRequest {
+pub(crate) fn get(key: impl AsRef<[u8]>) -> RangeRequest {
     RangeRequest { key: key.as_ref().to_vec(), ..Default::default() }
 }
 
-pub fn list(prefix: &str) -> RangeRequest {
+pub(crate) fn list(prefix: &str) -> RangeRequest {
     let key = prefix.as_bytes().to_vec();
     RangeRequest { range_end: prefix_end(&key), key, ..Default::default() }
 }
 
-pub fn delete(key: impl AsRef<[u8]>) -> DeleteRangeRequest {
+pub(crate) fn delete(key: impl AsRef<[u8]>) -> DeleteRangeRequest {
     DeleteRangeRequest { key: key.as_ref().to_vec(), ..Default::default() }
 }
