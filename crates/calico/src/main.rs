@@ -8,6 +8,7 @@
 //! | any, with `CNI_COMMAND` set | the CNI plugin |
 //! | `calico datastore` | the embedded datastore |
 //! | `calico lab` | a cluster in namespaces |
+//! | `calico bench` | benchmarks in labs |
 
 use clap::Parser;
 use std::ffi::OsString;
@@ -32,6 +33,9 @@ enum Calico {
     /// A cluster in network namespaces on this machine
     #[command(subcommand)]
     Lab(lab::Command),
+    /// What it costs, measured in labs of this machine
+    #[command(subcommand)]
+    Bench(bench::Command),
 }
 
 #[derive(clap::Args)]
@@ -59,7 +63,8 @@ fn main() -> ExitCode {
         Calico::Node(rest) => agent::run(rest.arguments),
         Calico::Component(rest) => component(rest.arguments),
         Calico::Datastore(options) => report(datastore::run(options)),
-        Calico::Lab(command) => lab_exit(lab::run(command)),
+        Calico::Lab(command) => exit(lab::run(command)),
+        Calico::Bench(command) => exit(bench::run(command)),
     }
 }
 
@@ -84,7 +89,7 @@ fn report<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {
     }
 }
 
-fn lab_exit(result: anyhow::Result<ExitCode>) -> ExitCode {
+fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
         eprintln!("{error:#}");
         ExitCode::FAILURE

@@ -12,9 +12,10 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Duration;
 
 /// One namespace to enter.
 #[derive(Debug)]
@@ -150,4 +151,63 @@ fn before_exec(command: &mut Command, new_session: bool, kill_on_parent_death: b
 fn wait_without_reaping(pid: Pid) {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
     while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
+}
+
+/// What a process used until its end, together with those of its children that it waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time, in user and kernel mode.
+    pub cpu: Duration,
+    /// Bytes of memory that the largest of them had resident at once (`ru_maxrss`).
+    pub resident_bytes_max: u64,
+}
+
+/// Waits for a process to end.
+///
+/// # Errors
+/// Somebody else has waited for it already.
+pub fn wait_with_usage(child: Child) -> Result<(ExitStatus, Usage), Error> {
+    let pid = child.id();
+    let mut status = 0;
+    // SAFETY: an rusage is numbers only, for which zero is a value.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    loop {
+        // SAFETY: both pointers lead to values that live longer than the call.
+        let waited = unsafe { libc::wait4(pid.cast_signed(), &raw mut status, 0, &raw mut usage) };
+        match Errno::result(waited) {
+            Ok(_) => break,
+            Err(Errno::EINTR) => {}
+            Err(errno) => {
+                return Err(Error::system("waiting for", format!("process {pid}"), errno));
+            }
+        }
+    }
+    let cpu = duration(usage.ru_utime) + duration(usage.ru_stime);
+    // The kernel counts in KiB.
+    let resident_bytes_max = u64::try_from(usage.ru_maxrss).unwrap_or(0) * 1024;
+    Ok((ExitStatus::from_raw(status), Usage { cpu, resident_bytes_max }))
+}
+
+/// Time used is never negative.
+fn duration(time: libc::timeval) -> Duration {
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let micros = u64::try_from(time.tv_usec).unwrap_or(0);
+    Duration::from_secs(seconds) + Duration::from_micros(micros)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::wait_with_usage;
+    use std::process::Command;
+    use std::time::Duration;
+
+    #[test]
+    fn usage_is_that_of_the_process_and_its_children() {
+        let script = "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; exit 3";
+        let child = Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let (status, usage) = wait_with_usage(child).unwrap();
+        assert_eq!(status.code(), Some(3));
+        assert!(usage.cpu > Duration::from_millis(5), "{usage:?}");
+        assert!(usage.resident_bytes_max > 100_000, "{usage:?}");
+    }
 }

@@ -1,0 +1,200 @@
+//! The command line of `calico bench`.
+
+use crate::figure::Figure;
+use crate::inside::{self, Inside};
+use crate::machine::Machine;
+use crate::report::Report;
+use crate::scenario::cni::Datastore;
+use crate::scenario::throughput::Plan;
+use crate::scenario::{binary, cni, lab_up, memory, mode_change, throughput};
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use std::process::ExitCode;
+
+/// Measure what Calico costs, in labs of this machine. Needs root, and an idle machine to say much.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Everything, one scenario after the other
+    All {
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// `calico lab up` of four nodes
+    LabUp {
+        /// How often
+        #[arg(long, default_value_t = LAB_UPS)]
+        runs: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// CNI ADD and DEL, beside the reference plugin
+    Cni {
+        /// Which datastore; both if absent
+        #[arg(long)]
+        datastore: Option<Datastore>,
+        /// How many pods, one at a time
+        #[arg(long, default_value_t = CNI_PODS)]
+        pods: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A pool's change between VXLAN and Direct, until all nodes' routes have changed
+    ModeChange {
+        /// How many changes
+        #[arg(long, default_value_t = MODE_CHANGES)]
+        runs: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Resident memory of calico-node
+    AgentMemory {
+        /// How many pods on its node
+        #[arg(long, default_value_t = MEMORY_PODS)]
+        pods: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// TCP between pods, beside a VXLAN and routes made by hand
+    Throughput {
+        /// How many runs of each, alternating
+        #[arg(long, default_value_t = THROUGHPUT.runs)]
+        runs: u32,
+        /// Seconds of each run
+        #[arg(long, default_value_t = THROUGHPUT.seconds)]
+        seconds: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Size of this program
+    Binary {
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Measure inside a node; started by the others
+    #[command(subcommand, hide = true)]
+    Inside(Inside),
+}
+
+const LAB_UPS: u32 = 5;
+const CNI_PODS: u32 = 200;
+const MODE_CHANGES: u32 = 10;
+const MEMORY_PODS: u32 = 100;
+const THROUGHPUT: Plan = Plan { runs: 12, seconds: 2 };
+const DATASTORES: [Datastore; 2] = [Datastore::Embedded, Datastore::Etcd];
+
+/// Options of every scenario.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// How to print the report
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+    /// Name of the lab to build; bench- and the process's number if absent
+    #[arg(long)]
+    pub lab: Option<String>,
+}
+
+/// How to print a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// A table for people
+    #[default]
+    Table,
+    /// JSON
+    Json,
+    /// A page with explanations, as docs/benchmarks.md
+    Markdown,
+}
+
+/// A scenario, ready to be run in a lab of the name it is given.
+type Scenario = (String, Box<dyn Fn(&str) -> Result<Vec<Figure>>>);
+
+/// Carries out a command. The exit status is 1 where a scenario failed, 0 whatever the figures say.
+///
+/// # Errors
+/// Not root, or nothing could be measured; to be printed as it is, `{:#}`.
+pub fn run(command: Command) -> Result<ExitCode> {
+    let (options, scenarios) = match command {
+        Command::Inside(command) => return inside::run(command).map(|()| ExitCode::SUCCESS),
+        Command::All { options } => (options, all()),
+        Command::LabUp { runs, options } => (options, vec![lab_up_scenario(runs)]),
+        Command::Cni { datastore: Some(datastore), pods, options } => {
+            (options, vec![cni_scenario(datastore, pods)])
+        }
+        Command::Cni { datastore: None, pods, options } => {
+            (options, DATASTORES.map(|datastore| cni_scenario(datastore, pods)).into())
+        }
+        Command::ModeChange { runs, options } => (options, vec![mode_change_scenario(runs)]),
+        Command::AgentMemory { pods, options } => (options, vec![memory_scenario(pods)]),
+        Command::Throughput { runs, seconds, options } => {
+            (options, vec![throughput_scenario(Plan { runs, seconds })])
+        }
+        Command::Binary { options } => (options, vec![binary_scenario()]),
+    };
+    measure(&options, &scenarios)
+}
+
+fn all() -> Vec<Scenario> {
+    let mut scenarios = vec![binary_scenario(), lab_up_scenario(LAB_UPS)];
+    scenarios.extend(DATASTORES.map(|datastore| cni_scenario(datastore, CNI_PODS)));
+    scenarios.push(mode_change_scenario(MODE_CHANGES));
+    scenarios.push(memory_scenario(MEMORY_PODS));
+    scenarios.push(throughput_scenario(THROUGHPUT));
+    scenarios
+}
+
+fn binary_scenario() -> Scenario {
+    ("binary".into(), Box::new(|_| binary::measure()))
+}
+
+fn lab_up_scenario(runs: u32) -> Scenario {
+    ("lab-up".into(), Box::new(move |lab| lab_up::measure(lab, runs)))
+}
+
+fn cni_scenario(datastore: Datastore, pods: u32) -> Scenario {
+    let name = format!("cni, {datastore:?}").to_lowercase();
+    (name, Box::new(move |lab| cni::measure(lab, datastore, pods)))
+}
+
+fn mode_change_scenario(runs: u32) -> Scenario {
+    ("mode-change".into(), Box::new(move |lab| mode_change::measure(lab, runs)))
+}
+
+fn memory_scenario(pods: u32) -> Scenario {
+    ("agent-memory".into(), Box::new(move |lab| memory::measure(lab, pods)))
+}
+
+fn throughput_scenario(plan: Plan) -> Scenario {
+    ("throughput".into(), Box::new(move |lab| throughput::measure(lab, plan)))
+}
+
+fn measure(options: &Options, scenarios: &[Scenario]) -> Result<ExitCode> {
+    if !nix::unistd::geteuid().is_root() {
+        bail!("calico bench makes network namespaces: run it as root (sudo calico bench …)");
+    }
+    let lab = options.lab.clone().unwrap_or_else(|| format!("bench-{}", std::process::id()));
+    let machine = Machine::describe()?;
+    let mut report = Report { machine, figures: Vec::new(), failures: Vec::new() };
+    for (name, scenario) in scenarios {
+        eprintln!("measuring {name}");
+        match scenario(&lab) {
+            Ok(figures) => report.figures.extend(figures),
+            Err(error) => report.failures.push(format!("{name}: {error:#}")),
+        }
+    }
+    for failure in &report.failures {
+        eprintln!("{failure}");
+    }
+    match options.output {
+        Format::Table => print!("{}", report.to_table()),
+        Format::Json => print!("{}", report.to_json()?),
+        Format::Markdown => print!("{}", report.to_markdown()),
+    }
+    Ok(if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}

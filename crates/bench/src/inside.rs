@@ -1,0 +1,52 @@
+//! What runs inside a node or pod: measures there and answers JSON on standard output.
+//!
+//! Hidden commands, started by the scenarios through `calico lab exec`.
+
+pub(crate) mod agent;
+pub(crate) mod plugin;
+pub(crate) mod pods;
+pub(crate) mod routes;
+
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use std::net::IpAddr;
+
+/// Measures inside a node.
+#[derive(Debug, Subcommand)]
+pub enum Inside {
+    /// Connect pods one after the other, then disconnect them; each call's cost.
+    Cni {
+        /// Whose plugin.
+        #[arg(long)]
+        plugin: plugin::Kind,
+        /// How many pods.
+        #[arg(long)]
+        pods: u32,
+    },
+    /// The agent's memory without and with pods.
+    Memory {
+        /// How many pods.
+        #[arg(long)]
+        pods: u32,
+    },
+    /// Print the device that all addresses are routed by, whenever it changes.
+    Routes {
+        /// Addresses of pods on other nodes.
+        #[arg(required = true)]
+        addresses: Vec<IpAddr>,
+    },
+}
+
+/// Carries out a command.
+///
+/// # Errors
+/// What went wrong, for the scenario that asked.
+pub(crate) fn run(command: Inside) -> Result<()> {
+    let answer = match command {
+        Inside::Cni { plugin, pods } => serde_json::to_string(&pods::measure(plugin, pods)?),
+        Inside::Memory { pods } => serde_json::to_string(&agent::measure_memory(pods)?),
+        Inside::Routes { addresses } => return routes::follow(&addresses),
+    };
+    println!("{}", answer.context("encoding the answer")?);
+    Ok(())
+}

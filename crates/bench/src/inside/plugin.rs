@@ -1,0 +1,229 @@
+//! One CNI plugin called as containerd calls it, and what the call cost.
+
+use anyhow::{Context, Result, bail};
+use linux::process::wait_with_usage;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// Where the node's configurations and plugins are.
+const CONFIGURATIONS: &str = "/etc/cni/net.d";
+const PLUGINS: &str = "/opt/cni/bin";
+
+/// Whose plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Ours, as the node is configured.
+    Calico,
+    /// The reference `bridge` with `host-local`: the floor of what a plugin that is a process costs.
+    Bridge,
+}
+
+impl Kind {
+    /// The word for it on the command line.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Kind::Calico => "calico",
+            Kind::Bridge => "bridge",
+        }
+    }
+}
+
+/// A plugin with its configuration.
+pub(crate) struct Plugin {
+    program: PathBuf,
+    directory: PathBuf,
+    configuration: Map<String, Value>,
+}
+
+/// A pod as the plugin is told of it.
+pub(crate) struct Attachment {
+    pub(crate) pod: String,
+    pub(crate) container_id: String,
+    pub(crate) network: PathBuf,
+}
+
+/// What one call cost. The peak of memory is at least that of the process that made the call, as
+/// the kernel counts from before `exec`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Call {
+    /// From before the start of the process until it has ended.
+    pub(crate) wall_ms: f64,
+    /// In user and kernel mode, of the process and the plugins that it called.
+    pub(crate) cpu_ms: f64,
+    /// The largest resident memory of one of them.
+    pub(crate) peak_mebibytes: f64,
+}
+
+impl Plugin {
+    /// The plugin as this node has it.
+    ///
+    /// # Errors
+    /// The node has no such plugin in its CNI configuration.
+    pub(crate) fn of_node(kind: Kind) -> Result<Plugin> {
+        let configuration = match kind {
+            Kind::Calico => calico_of(Path::new(CONFIGURATIONS))?,
+            Kind::Bridge => bridge(Path::new("/var/lib/cni/bench")),
+        };
+        let directory = PathBuf::from(PLUGINS);
+        Ok(Plugin { program: directory.join(kind.as_str()), directory, configuration })
+    }
+
+    /// Calls the plugin; its answer's first address, if it has one, and the call's cost.
+    ///
+    /// # Errors
+    /// The plugin fails: its message.
+    pub(crate) fn call(&self, verb: &str, pod: &Attachment) -> Result<(Option<IpAddr>, Call)> {
+        let input = serde_json::to_vec(&self.configuration).context("encoding a configuration")?;
+        let mut command = Command::new(&self.program);
+        let arguments = format!(
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={};\
+             K8S_POD_INFRA_CONTAINER_ID={}",
+            pod.pod, pod.container_id
+        );
+        command
+            .env("CNI_COMMAND", verb)
+            .env("CNI_CONTAINERID", &pod.container_id)
+            .env("CNI_NETNS", &pod.network)
+            .env("CNI_IFNAME", "eth0")
+            .env("CNI_PATH", &self.directory)
+            .env("CNI_ARGS", arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit());
+        let program = self.program.display();
+        let started = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("starting {program}"))?;
+        // A plugin that ends early closes the pipe; its own message says why.
+        let _ = child.stdin.take().context("no pipe to the plugin")?.write_all(&input);
+        let mut output = Vec::new();
+        let mut stdout = child.stdout.take().context("no pipe from the plugin")?;
+        stdout.read_to_end(&mut output).with_context(|| format!("reading from {program}"))?;
+        let (status, usage) = wait_with_usage(child)?;
+        let wall = started.elapsed();
+        if !status.success() {
+            let text = String::from_utf8_lossy(&output);
+            bail!("{program}, {verb} of pod {}: {status}: {}", pod.pod, text.trim());
+        }
+        #[expect(clippy::cast_precision_loss, reason = "bytes of memory are far below 2^52")]
+        let peak_mebibytes = usage.resident_bytes_max as f64 / f64::from(1 << 20);
+        let cost = Call {
+            wall_ms: wall.as_secs_f64() * 1e3,
+            cpu_ms: usage.cpu.as_secs_f64() * 1e3,
+            peak_mebibytes,
+        };
+        Ok((first_address(&output), cost))
+    }
+}
+
+/// Ours, out of the node's list, with the list's name and version as a runtime passes them.
+fn calico_of(directory: &Path) -> Result<Map<String, Value>> {
+    let entries = fs::read_dir(directory);
+    let entries = entries.with_context(|| format!("reading {}", directory.display()))?;
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let path = paths
+        .filter(|path| path.extension().is_some_and(|end| end == "conflist"))
+        .min()
+        .with_context(|| format!("no .conflist in {}", directory.display()))?;
+    let text = fs::read_to_string(&path);
+    let text = text.with_context(|| format!("reading {}", path.display()))?;
+    let list: Value =
+        serde_json::from_str(&text).with_context(|| format!("parsing {}", path.display()))?;
+    let plugins = list["plugins"].as_array().into_iter().flatten();
+    let ours = plugins
+        .filter_map(Value::as_object)
+        .find(|plugin| plugin.get("type").is_some_and(|kind| kind == Kind::Calico.as_str()));
+    let mut ours = ours.cloned().with_context(|| format!("{}: no calico in it", path.display()))?;
+    ours.insert("name".into(), list["name"].clone());
+    ours.insert("cniVersion".into(), list["cniVersion"].clone());
+    Ok(ours)
+}
+
+/// A bridge of its own with addresses from the node's disk.
+fn bridge(data_directory: &Path) -> Map<String, Value> {
+    let configuration = json!({
+        "name": "bench",
+        "cniVersion": "0.3.1",
+        "type": "bridge",
+        "bridge": "bench0",
+        "isGateway": true,
+        "ipam": {
+            "type": "host-local",
+            "subnet": "172.30.0.0/16",
+            "routes": [{"dst": "0.0.0.0/0"}],
+            "dataDir": data_directory,
+        },
+    });
+    configuration.as_object().cloned().unwrap_or_default()
+}
+
+fn first_address(answer: &[u8]) -> Option<IpAddr> {
+    let answer: Value = serde_json::from_slice(answer).ok()?;
+    answer["ips"][0]["address"].as_str()?.split('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Attachment, Plugin, bridge, calico_of, first_address};
+    use linux::netns::NetNs;
+    use std::fs;
+    use std::os::fd::{AsFd, AsRawFd};
+    use std::path::PathBuf;
+
+    #[test]
+    fn ours_is_taken_out_of_the_first_list() {
+        let directory = tempfile::tempdir().unwrap();
+        let list = r#"{"name": "net", "cniVersion": "0.3.1",
+            "plugins": [{"type": "portmap"}, {"type": "calico", "nodename": "a"}]}"#;
+        fs::write(directory.path().join("10-calico.conflist"), list).unwrap();
+        fs::write(directory.path().join("20-other.conflist"), "{}").unwrap();
+        let expected = serde_json::json!({
+            "name": "net", "cniVersion": "0.3.1", "type": "calico", "nodename": "a",
+        });
+        assert_eq!(Some(&calico_of(directory.path()).unwrap()), expected.as_object());
+    }
+
+    #[test]
+    fn a_list_without_calico_says_so() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join("a.conflist"), r#"{"plugins": []}"#).unwrap();
+        let error = calico_of(directory.path()).unwrap_err();
+        assert!(format!("{error:#}").ends_with("a.conflist: no calico in it"), "{error:#}");
+    }
+
+    #[test]
+    fn an_answer_may_have_no_address() {
+        let answer = br#"{"ips": [{"version": "4", "address": "10.0.0.7/32"}]}"#;
+        assert_eq!(first_address(answer), Some("10.0.0.7".parse().unwrap()));
+        assert_eq!(first_address(b""), None);
+        assert_eq!(first_address(br#"{"ips": []}"#), None);
+    }
+
+    /// Debian's plugin in a node that is a namespace of this test; the pod is another.
+    #[test]
+    fn a_call_is_made_and_measured() {
+        let (node, pod) = (NetNs::create().unwrap(), NetNs::create().unwrap());
+        let directory = tempfile::tempdir().unwrap();
+        let plugins = PathBuf::from("/usr/lib/cni");
+        let configuration = bridge(directory.path());
+        let plugin = Plugin { program: plugins.join("bridge"), directory: plugins, configuration };
+        let network = format!("/proc/{}/fd/{}", std::process::id(), pod.as_fd().as_raw_fd());
+        let pod =
+            Attachment { pod: "a".into(), container_id: "c1".into(), network: network.into() };
+        let (address, call) = node.run(|| plugin.call("ADD", &pod)).unwrap().unwrap();
+        assert_eq!(address, Some("172.30.0.2".parse().unwrap()));
+        assert!(call.cpu_ms > 0.0 && call.wall_ms > 0.0, "{call:?}");
+        assert!(call.peak_mebibytes > 1.0, "a Go program takes more: {call:?}");
+        let (address, _) = node.run(|| plugin.call("DEL", &pod)).unwrap().unwrap();
+        assert_eq!(address, None);
+        let gone = Attachment { network: "/proc/1/none".into(), ..pod };
+        let error = node.run(|| plugin.call("ADD", &gone)).unwrap().unwrap_err();
+        assert!(format!("{error:#}").contains("ADD of pod a: exit status: 1"), "{error:#}");
+    }
+}

@@ -1,0 +1,155 @@
+//! TCP between pods of two nodes, ours beside the same made by hand, in one lab, alternating.
+//!
+//! ```text
+//! worker-1                                    worker-2
+//!  pod-1 ─cali…─┐                        ┌─cali…─ pod-2           ours: vxlan.calico, or Direct
+//!  hand  ─hand0─┴── ens5 ── bridge ── ens5 ──┴─hand0─ hand        by hand: its own VXLAN, or routes
+//! ```
+//!
+//! Both pass the same nodes with the same MTU, so whatever the node itself costs (connection
+//! tracking for natOutgoing, for one) is in both.
+
+mod handmade;
+
+use super::samples;
+use crate::cluster::{Background, Cluster, SHORT, address_of, within};
+use crate::figure::{Figure, Target, Unit};
+use crate::pool::{Mode, RouteWatch};
+use crate::samples::Samples;
+use anyhow::{Context, Result};
+use handmade::{Handmade, Way};
+use serde_json::Value;
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Two nodes of one subnet, with a pod each.
+const NODES: [&str; 2] = ["worker-1", "worker-2"];
+const PODS: [&str; 2] = ["pod-1", "pod-2"];
+/// How long a server may take to listen.
+const SERVER_START: Duration = Duration::from_secs(10);
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    pub(crate) runs: u32,
+    pub(crate) seconds: u32,
+}
+
+/// Measures VXLAN, then Direct.
+///
+/// # Errors
+/// The lab doesn't become ready, or iperf3 fails.
+pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
+    let (cluster, _) = Cluster::up(lab, &[])?;
+    let mut watch = RouteWatch::start(&cluster)?;
+    let status = cluster.status()?;
+    let server = address_of(&status, PODS[1])?;
+    let _server = cluster.background(PODS[1], &["iperf3", "-s"])?;
+    let ours = Path { cluster: &cluster, prefix: vec![], from: PODS[0], to: server };
+    let mut figures = Vec::new();
+    for (mode, way) in [(Mode::Vxlan, Way::Vxlan), (Mode::Direct, Way::Routes)] {
+        if mode != Mode::Vxlan {
+            watch.change(&cluster, mode)?;
+        }
+        watch.await_mode(mode)?;
+        let hand = Handmade::build(&cluster, &status, way)?;
+        let by_hand = Path {
+            cluster: &cluster,
+            prefix: handmade::enter(way),
+            from: NODES[0],
+            to: hand.server,
+        };
+        figures.extend(compare(mode, &ours, &by_hand, plan)?);
+    }
+    drop(watch);
+    cluster.down()?;
+    Ok(figures)
+}
+
+/// Where a client runs and what it connects to.
+struct Path<'a> {
+    cluster: &'a Cluster,
+    /// Words before the client's, to enter a namespace of the node.
+    prefix: Vec<&'static str>,
+    from: &'a str,
+    to: IpAddr,
+}
+
+impl Path<'_> {
+    /// One run; what the receiver got, in Gbit/s.
+    fn run(&self, seconds: u32) -> Result<f64> {
+        let (to, time) = (self.to.to_string(), seconds.to_string());
+        let client = ["iperf3", "-J", "-c", &to, "-t", &time];
+        let words = [&self.prefix[..], &client].concat();
+        let limit = Duration::from_secs(seconds.into()) + SHORT;
+        gigabits(&self.cluster.run(self.from, &words, limit)?.output)
+    }
+}
+
+fn compare(mode: Mode, ours: &Path<'_>, hand: &Path<'_>, plan: Plan) -> Result<[Figure; 2]> {
+    // Both warmed up, and their servers listening.
+    within(SERVER_START, || ours.run(1))?;
+    within(SERVER_START, || hand.run(1))?;
+    let (mut our_runs, mut hand_runs) = (Vec::new(), Vec::new());
+    for round in 0..plan.runs {
+        // Whoever comes second in one round comes first in the next.
+        let hand_first = round % 2 == 1;
+        if hand_first {
+            hand_runs.push(hand.run(plan.seconds)?);
+        }
+        our_runs.push(ours.run(plan.seconds)?);
+        if !hand_first {
+            hand_runs.push(hand.run(plan.seconds)?);
+        }
+    }
+    Ok(figures(mode, &samples(our_runs)?, &samples(hand_runs)?))
+}
+
+fn figures(mode: Mode, ours: &Samples, hand: &Samples) -> [Figure; 2] {
+    let (what, peer) = match mode {
+        Mode::Vxlan => ("pod-to-pod TCP, VXLAN", "VXLAN by hand"),
+        Mode::Direct => ("pod-to-pod TCP, Direct", "plain routes"),
+    };
+    let ratio = ours.median() / hand.median();
+    [
+        Figure::median(what, ours, Unit::GigabitsPerSecond).beside(peer, hand.median()),
+        Figure::new(format!("{what}, of {peer}"), ratio, Unit::Ratio, ours.count())
+            .wanted(Target::AtLeast(0.95)),
+    ]
+}
+
+fn gigabits(report: &str) -> Result<f64> {
+    let report: Value = serde_json::from_str(report).context("iperf3's report isn't JSON")?;
+    let bits = report["end"]["sum_received"]["bits_per_second"].as_f64();
+    bits.map(|bits| bits / 1e9).context("iperf3's report says nothing of what was received")
+}
+
+/// Keeps a server in a node's namespace running.
+fn serve(cluster: &Cluster, node: &str, prefix: &[&str]) -> Result<Background> {
+    cluster.background(node, &[prefix, &["iperf3", "-s"]].concat())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{figures, gigabits};
+    use crate::pool::Mode;
+    use crate::samples::Samples;
+
+    #[test]
+    fn what_the_receiver_got_counts() {
+        let report = r#"{"end": {"sum_sent": {"bits_per_second": 9e9},
+                                 "sum_received": {"bits_per_second": 8.5e9}}}"#;
+        assert_eq!(gigabits(report).unwrap(), 8.5);
+        let error = gigabits(r#"{"error": "unable to connect"}"#).unwrap_err();
+        assert!(error.to_string().contains("nothing of what was received"), "{error}");
+    }
+
+    #[test]
+    fn the_ratio_is_of_medians() {
+        let ours = Samples::new([9.0, 1.0, 8.0]).unwrap();
+        let hand = Samples::new([10.0, 10.0, 30.0]).unwrap();
+        let [rate, ratio] = figures(Mode::Vxlan, &ours, &hand);
+        assert_eq!((rate.value, ratio.value, ratio.met), (8.0, 0.8, Some(false)));
+        assert_eq!(rate.peers[0].value, "10.00 Gbit/s");
+    }
+}
