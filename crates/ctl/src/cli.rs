@@ -1,19 +1,35 @@
 //! The arguments of calicoctl.
 
+use crate::output::Format;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+/// What the help of calicoctl ends with.
+const EXAMPLES: &str = "\
+Examples:
+  calicoctl get ippool -o wide
+  calicoctl get ippool default-ipv4-ippool -o yaml > pool.yaml
+  calicoctl apply -f pool.yaml
+  calicoctl patch ippool default-ipv4-ippool -p '{\"spec\":{\"vxlanMode\":\"Never\"}}'
+  calicoctl get workloadendpoints -a
+  calicoctl ipam show --show-blocks
+
+Kinds may be written in any case, in the plural, or short: ippool, pools, wep, nodes, bgpconfig …
+The datastore is where ETCD_ENDPOINTS says (or the file of --config), else http://127.0.0.1:2379.";
+
 /// Shows and changes Calico's resources, addresses and nodes.
 #[derive(Debug, Parser)]
 #[command(name = "calicoctl", version = model::VERSION, disable_help_subcommand = true)]
+#[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Where the datastore is, unless ETCD_ENDPOINTS and its like say so.
-    #[arg(short, long, global = true, default_value = "/etc/calico/calicoctl.cfg")]
-    pub(crate) config: PathBuf,
+    /// Where the datastore is, unless ETCD_ENDPOINTS and its like say so
+    /// [default: /etc/calico/calicoctl.cfg if it is there]
+    #[arg(short, long, global = true)]
+    pub(crate) config: Option<PathBuf>,
     /// Accepted for compatibility: client and cluster need not be of one version.
     #[arg(long, global = true, hide = true)]
     pub(crate) allow_version_mismatch: bool,
@@ -75,7 +91,10 @@ pub(crate) struct Get {
     pub(crate) filename: Option<String>,
     /// ps, wide, yaml, json, name or custom-columns=NAME,…
     #[arg(short, long, default_value = "ps")]
-    pub(crate) output: String,
+    pub(crate) output: Format,
+    /// With a directory: those below too
+    #[arg(short = 'R', long, requires = "filename")]
+    pub(crate) recursive: bool,
     /// Leave out what only this cluster knows: uid, resourceVersion, creationTimestamp
     #[arg(long)]
     pub(crate) export: bool,
@@ -97,7 +116,7 @@ pub(crate) struct Apply {
     /// A file or directory of YAML or JSON documents, or - for standard input
     #[arg(short, long)]
     pub(crate) filename: String,
-    /// Directories: those below too
+    /// With a directory: those below too
     #[arg(short = 'R', long)]
     pub(crate) recursive: bool,
     /// Files without documents are no error
@@ -143,6 +162,9 @@ pub(crate) struct Delete {
     /// A file or directory of documents, or - for standard input
     #[arg(short, long)]
     pub(crate) filename: Option<String>,
+    /// With a directory: those below too
+    #[arg(short = 'R', long, requires = "filename")]
+    pub(crate) recursive: bool,
     /// Resources that don't exist are no error
     #[arg(short, long)]
     pub(crate) skip_not_exists: bool,
@@ -192,6 +214,16 @@ pub(crate) enum Ipam {
         /// The address
         #[arg(long)]
         ip: IpAddr,
+    },
+    /// Change the IPAM settings
+    #[command(arg_required_else_help = true)]
+    Configure {
+        /// Take addresses from a node's own blocks only, never borrow
+        #[arg(long, value_name = "true|false")]
+        strictaffinity: Option<bool>,
+        /// Blocks a node may hold; 0 is the built-in bound of 20
+        #[arg(long, value_name = "NUMBER")]
+        max_blocks_per_host: Option<u32>,
     },
 }
 

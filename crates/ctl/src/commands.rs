@@ -4,71 +4,72 @@ mod change;
 mod get;
 mod ipam;
 mod node;
+#[cfg(test)]
+mod tests;
 mod version;
 
+use crate::Error;
 use crate::cli::{Cli, Command};
 use crate::resources::Write;
-use crate::{Error, output};
+use crate::terminal::Terminal;
 use clap::CommandFactory;
 use model::Kind;
-use std::path::Path;
-use std::process::ExitCode;
-use std::sync::Arc;
-use store::{Datastore, settings::Settings};
+use store::{Datastore, Settings};
 
-/// The configuration file that need not exist.
-const CONFIG_DEFAULT: &str = "/etc/calico/calicoctl.cfg";
-
-/// Carries a command out.
-pub(crate) async fn run(cli: Cli) -> Result<ExitCode, Error> {
-    let config = cli.config.as_path();
-    match cli.command {
-        Command::Get(get) => get::run(&*connect(config).await?, &get).await?,
-        Command::Create(create) => {
-            let skip = create.skip_exists;
-            change::write(&*connect(config).await?, &create.apply, Write::Create, skip).await?;
-        }
-        Command::Apply(apply) => {
-            change::write(&*connect(config).await?, &apply, Write::Apply, false).await?;
-        }
-        Command::Replace(apply) => {
-            change::write(&*connect(config).await?, &apply, Write::Replace, false).await?;
-        }
-        Command::Patch(patch) => change::patch(&*connect(config).await?, &patch).await?,
-        Command::Delete(delete) => change::delete(&*connect(config).await?, &delete).await?,
-        Command::Label(label) => change::label(&*connect(config).await?, &label).await?,
-        Command::Ipam(command) => ipam::run(&*connect(config).await?, &command).await?,
-        Command::Node(command) => return node::run(&command),
-        Command::Version(version) => {
-            output::write_out(&version::client())?;
-            if !version.client {
-                output::write_out(&version::cluster(&*connect(config).await?).await?)?;
-            }
-        }
+/// Carries a command out. `variables` are the environment's.
+pub(crate) async fn run(
+    cli: Cli,
+    variables: Vec<(String, String)>,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Error> {
+    match &cli.command {
         Command::Completion { shell } => {
             let (mut command, mut text) = (Cli::command(), Vec::new());
-            clap_complete::generate(shell, &mut command, "calicoctl", &mut text);
-            output::write_out(&String::from_utf8_lossy(&text))?;
+            clap_complete::generate(*shell, &mut command, "calicoctl", &mut text);
+            return terminal.print(&String::from_utf8_lossy(&text));
         }
+        Command::Node(command) => return node::run(command, terminal),
+        Command::Version(version) if version.client => return terminal.print(&version::client()),
+        Command::Version(_) => terminal.print(&version::client())?,
+        _ => {}
     }
-    Ok(ExitCode::SUCCESS)
+    let settings = Settings::load(cli.config.as_deref(), variables)?;
+    let datastore = store::connect(&settings).await?;
+    on_datastore(&cli.command, &*datastore, terminal).await
 }
 
-/// Connects as the file and the environment say; the environment wins.
-async fn connect(config: &Path) -> Result<Arc<dyn Datastore>, Error> {
-    let default_missing = config == Path::new(CONFIG_DEFAULT) && !config.exists();
-    let file = (!default_missing).then_some(config);
-    let settings = Settings::load(file, std::env::vars())?;
-    Ok(store::connect(&settings).await?)
+async fn on_datastore(
+    command: &Command,
+    datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
+) -> Result<(), Error> {
+    match command {
+        Command::Get(get) => get::run(datastore, terminal, get).await,
+        Command::Create(create) => {
+            let skip = create.skip_exists;
+            change::write(datastore, terminal, &create.apply, Write::Create, skip).await
+        }
+        Command::Apply(apply) => {
+            change::write(datastore, terminal, apply, Write::Apply, false).await
+        }
+        Command::Replace(apply) => {
+            change::write(datastore, terminal, apply, Write::Replace, false).await
+        }
+        Command::Patch(patch) => change::patch(datastore, terminal, patch).await,
+        Command::Delete(delete) => change::delete(datastore, terminal, delete).await,
+        Command::Label(label) => change::label(datastore, terminal, label).await,
+        Command::Ipam(command) => ipam::run(datastore, terminal, command).await,
+        Command::Version(_) => terminal.print(&version::cluster(datastore).await?),
+        // Carried out before, without a datastore.
+        Command::Node(_) | Command::Completion { .. } => Ok(()),
+    }
 }
 
 /// The kind that a user typed.
 fn kind(text: &str) -> Result<Kind, Error> {
     Kind::parse(text).ok_or_else(|| {
         let known: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-        Error::Invalid(format!(
-            "resource type '{text}' is not supported; known are {}",
-            known.join(", ")
-        ))
+        let known = known.join(", ");
+        Error::Invalid(format!("resource type '{text}' is not supported; known are {known}"))
     })
 }

@@ -1,9 +1,9 @@
 //! Files of documents: YAML or JSON, many in one, lists, directories, standard input.
 
-use crate::Error;
-use model::{Kind, Scope};
+use crate::terminal::Terminal;
+use crate::{Error, resources};
+use model::{Key, Kind, Resource, Scope, Spec};
 use serde_json::Value;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// One document: what kind it says it is, and all of it.
@@ -14,29 +14,24 @@ pub(crate) struct Document {
 }
 
 impl Document {
-    /// `metadata.name`, or nothing.
-    pub(crate) fn name(&self) -> &str {
-        self.value["metadata"]["name"].as_str().unwrap_or_default()
-    }
-
-    /// `metadata.namespace` of namespaced kinds; `default` where the document names none.
-    pub(crate) fn namespace(&self) -> Option<String> {
-        let stated = self.value["metadata"]["namespace"].as_str();
-        (self.kind.scope() == Scope::Namespaced).then(|| stated.unwrap_or("default").to_owned())
+    /// Where the datastore keeps what it names.
+    pub(crate) fn key(&self) -> Key {
+        let text = |field: &str| self.value["metadata"][field].as_str();
+        resources::key(self.kind, text("namespace"), text("name").unwrap_or_default())
     }
 }
 
 /// Reads all documents of a file, of a directory's files (`.yaml`, `.yml`, `.json`), or of standard input.
 /// Namespaced resources that name no namespace get `namespace`.
 pub(crate) fn read(
+    terminal: &mut Terminal<'_>,
     path: &str,
     recursive: bool,
     namespace: Option<&str>,
 ) -> Result<Vec<Document>, Error> {
     let mut documents = Vec::new();
-    for (file, text) in texts(path, recursive)? {
-        let parsed = parse(&text, &file)?;
-        documents.extend(parsed);
+    for (file, text) in texts(terminal, path, recursive)? {
+        documents.extend(parse(&text, &file)?);
     }
     for document in &mut documents {
         if document.kind.scope() == Scope::Namespaced && document.value["metadata"].is_object() {
@@ -49,15 +44,19 @@ pub(crate) fn read(
     Ok(documents)
 }
 
-fn texts(path: &str, recursive: bool) -> Result<Vec<(String, String)>, Error> {
+fn texts(
+    terminal: &mut Terminal<'_>,
+    path: &str,
+    recursive: bool,
+) -> Result<Vec<(String, String)>, Error> {
     let failed = |file: &str, reason: &dyn std::fmt::Display| Error::File {
         file: file.to_owned(),
         reason: reason.to_string(),
     };
     if path == "-" {
-        let mut text = String::new();
-        std::io::stdin().read_to_string(&mut text).map_err(|why| failed(path, &why))?;
-        return Ok(vec![("standard input".to_owned(), text)]);
+        let name = "standard input";
+        let text = terminal.read().map_err(|why| failed(name, &why))?;
+        return Ok(vec![(name.to_owned(), text)]);
     }
     let mut found = Vec::new();
     files(Path::new(path), recursive, true, &mut found).map_err(|why| failed(path, &why))?;
@@ -132,6 +131,52 @@ fn flatten(value: Value, file: &str, documents: &mut Vec<Document>) -> Result<()
     Ok(())
 }
 
+/// A document as its kind's type: no unknown field, no wrong type, no wrong value.
+pub(crate) fn typed<S: Spec>(value: &Value) -> Result<Resource<S>, Error> {
+    let metadata = &value["metadata"];
+    let name = metadata["name"].as_str().unwrap_or("(no name)");
+    let key = resources::key(S::KIND, metadata["namespace"].as_str(), name);
+    let invalid = |why: String| Error::Invalid(format!("{key}: {why}"));
+    if value["apiVersion"].is_null() {
+        let version = model::resource::API_VERSION;
+        return Err(invalid(format!("apiVersion is missing; write apiVersion: {version}")));
+    }
+    let mut unknown = Vec::new();
+    let read = serde_ignored::deserialize(value, |path| unknown.push(path.to_string()));
+    let resource: Resource<S> = read.map_err(|error: serde_json::Error| {
+        // Once more, to learn where.
+        let placed = serde_path_to_error::deserialize::<_, Resource<S>>(value).err();
+        let place = placed.map(|error| error.path().to_string()).unwrap_or_default();
+        invalid(format!("error with field {place}: {}", in_words(&error.to_string())))
+    })?;
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        return Err(invalid(format!(
+            "unknown field {unknown}; remove it, or correct its spelling"
+        )));
+    }
+    resource.validate().map_err(|problems| Error::problems(&key, &problems))?;
+    Ok(resource)
+}
+
+/// What a field takes, for people who don't write Rust.
+fn in_words(error: &str) -> String {
+    let Some((found, expected)) = error.split_once(", expected ") else { return error.to_owned() };
+    let expected = match expected {
+        "u8" => "a whole number from 0 to 255",
+        "u16" => "a whole number from 0 to 65535",
+        "u32" | "u64" => "a whole number, not negative",
+        "i32" | "i64" => "a whole number",
+        "a string" => "a text; put it in quotes",
+        "a boolean" => "true or false, without quotes",
+        "a sequence" => "a list",
+        "a map" => "fields with values",
+        structure if structure.starts_with("struct ") => "fields with values",
+        other => other,
+    };
+    format!("{found}, expected {expected}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,11 +184,11 @@ mod tests {
     #[test]
     fn many_documents_lists_and_json_are_all_read() {
         let text = "---\nkind: IPPool\nmetadata: {name: a}\n---\n---\n\
-                    kind: NodeList\nitems: [{kind: Node, metadata: {name: n}}]\n---\n\
+                    kind: NodeList\nitems: [{kind: Node, metadata: {name: node}}]\n---\n\
                     [{\"kind\": \"BGPPeer\", \"metadata\": {\"name\": \"p\"}}]\n";
         let documents = parse(text, "f").expect("documents");
-        let read: Vec<_> = documents.iter().map(|d| (d.kind, d.name())).collect();
-        assert_eq!(read, [(Kind::IpPool, "a"), (Kind::Node, "n"), (Kind::BgpPeer, "p")]);
+        let read: Vec<_> = documents.iter().map(|document| document.key().to_string()).collect();
+        assert_eq!(read, ["IPPool(a)", "Node(node)", "BGPPeer(p)"]);
     }
 
     #[test]

@@ -1,18 +1,21 @@
 //! What can go wrong in a command, said for the person who typed it.
 
-use model::Key;
+use model::{Key, Problem};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The datastore's answer.
     #[error("{}", datastore(.0))]
-    Datastore(store::Error),
+    Datastore(#[from] store::Error),
+    /// IPAM's answer.
+    #[error(transparent)]
+    Ipam(#[from] ipam::Error),
     /// A document or argument that cannot be used: names it and says what it takes.
     #[error("{0}")]
     Invalid(String),
     /// A resource that should be there isn't.
-    #[error("resource does not exist: {0}")]
+    #[error("resource does not exist: {0}; `calicoctl get` lists those that do")]
     Missing(Key),
     /// A resource that should not be there is.
     #[error("resource already exists: {0}; use `calicoctl apply` or `replace` to change it")]
@@ -26,7 +29,7 @@ pub enum Error {
     /// A file cannot be read.
     #[error("cannot read {file}: {reason}")]
     File {
-        /// Its path, or `-`.
+        /// Its path, or `standard input`.
         file: String,
         /// Why.
         reason: String,
@@ -36,6 +39,14 @@ pub enum Error {
     Other(String),
 }
 
+impl Error {
+    /// All that is wrong with a resource.
+    pub(crate) fn problems(key: &Key, problems: &[Problem]) -> Error {
+        let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        Error::Invalid(format!("{key}: {}", problems.join("; ")))
+    }
+}
+
 fn datastore(error: &store::Error) -> String {
     match error {
         store::Error::Conflict(key) => {
@@ -43,14 +54,9 @@ fn datastore(error: &store::Error) -> String {
         }
         store::Error::NotFound(key) => format!("resource does not exist: {key}"),
         store::Error::Unreachable { .. } => format!(
-            "{error}\nETCD_ENDPOINTS, or etcdEndpoints in /etc/calico/calicoctl.cfg, says where it is"
+            "{error}\nETCD_ENDPOINTS, or etcdEndpoints in {}, says where it is",
+            store::settings::DEFAULT_FILE
         ),
         other => other.to_string(),
-    }
-}
-
-impl From<store::Error> for Error {
-    fn from(error: store::Error) -> Error {
-        Error::Datastore(error)
     }
 }

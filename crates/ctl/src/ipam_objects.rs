@@ -8,10 +8,7 @@ use store::Datastore;
 
 /// Whether a kind is one of IPAM's own.
 pub(crate) fn is_one(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamConfig | Kind::IpamHandle
-    )
+    matches!(kind, Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamConfig | Kind::IpamHandle)
 }
 
 /// Why a document of such a kind is refused.

@@ -1,12 +1,10 @@
 //! Operations on resources of any kind: typed, checked, then stored.
 
-use crate::Error;
-use crate::documents::Document;
-use crate::ipam_objects;
+use crate::documents::{self, Document};
+use crate::{Error, ipam_objects, pools, teardown};
 use model::{
     BgpConfigurationSpec, BgpPeerSpec, ClusterInformationSpec, FelixConfigurationSpec, IpPool,
-    IpPoolSpec, Key, Kind, NodeSpec, Problem, ProfileSpec, Resource, Scope, Spec,
-    WorkloadEndpointSpec,
+    IpPoolSpec, Key, Kind, NodeSpec, ProfileSpec, Resource, Scope, Spec, WorkloadEndpointSpec,
 };
 use serde_json::Value;
 use store::{Datastore, typed};
@@ -41,16 +39,84 @@ pub(crate) enum Write {
     Replace,
 }
 
-/// Checks a document without writing it: types, unknown fields, values.
+/// The place of a kind's resource; `default` where a namespaced one is given no namespace.
+pub(crate) fn key(kind: Kind, namespace: Option<&str>, name: &str) -> Key {
+    match kind.scope() {
+        Scope::Namespaced => Key::namespaced(kind, namespace.unwrap_or("default"), name),
+        Scope::Cluster => Key::cluster(kind, name),
+    }
+}
+
+/// Whether users may write a kind at all.
+pub(crate) fn changeable(kind: Kind) -> Result<(), Error> {
+    match kind {
+        Kind::ClusterInformation => Err(Error::Invalid(
+            "ClusterInformation is written by calico-node alone; `get` shows it".to_owned(),
+        )),
+        kind if ipam_objects::is_one(kind) => Err(ipam_objects::not_changed_here(kind)),
+        _ => Ok(()),
+    }
+}
+
+/// Checks a document by itself: kind, types, unknown fields, values.
 pub(crate) async fn check(document: &Document) -> Result<(), Error> {
+    changeable(document.kind)?;
     with_spec!(document.kind, check_as(&document.value))
 }
 
 async fn check_as<S: Spec>(value: &Value) -> Result<(), Error> {
-    typed::<S>(value).map(|_| ())
+    documents::typed::<S>(value).map(drop)
 }
 
-/// Writes a document.
+/// Checks a document against what is stored, and against the pools that stand before it in its file.
+pub(crate) async fn check_stored(
+    datastore: &dyn Datastore,
+    document: &Document,
+    how: Write,
+    earlier: &mut Vec<IpPool>,
+) -> Result<(), Error> {
+    with_spec!(document.kind, check_stored_as(datastore, &document.value, how, earlier))
+}
+
+async fn check_stored_as<S: Spec>(
+    datastore: &dyn Datastore,
+    value: &Value,
+    how: Write,
+    earlier: &mut Vec<IpPool>,
+) -> Result<(), Error> {
+    let resource = documents::typed::<S>(value)?;
+    admit(datastore, &resource, how, earlier).await?;
+    earlier.extend(pools::of(&resource));
+    Ok(())
+}
+
+/// What is stored under the resource's name, if the resource may take its place.
+async fn admit<S: Spec>(
+    datastore: &dyn Datastore,
+    resource: &Resource<S>,
+    how: Write,
+    earlier: &[IpPool],
+) -> Result<Option<Resource<S>>, Error> {
+    let metadata = &resource.metadata;
+    let stored = typed::get(datastore, metadata.namespace.as_deref(), &metadata.name).await?;
+    match (how, &stored) {
+        (Write::Create, Some(_)) => return Err(Error::Exists(resource.key())),
+        (Write::Replace, None) => return Err(Error::Missing(resource.key())),
+        (_, None) => pools::check_new(datastore, resource, earlier).await?,
+        (_, Some(stored)) => check_update(resource, stored)?,
+    }
+    Ok(stored)
+}
+
+fn check_update<S: Spec>(resource: &Resource<S>, stored: &Resource<S>) -> Result<(), Error> {
+    let stated = &resource.metadata.resource_version;
+    if stated.is_some() && *stated != stored.metadata.resource_version {
+        return Err(Error::Changed(resource.key()));
+    }
+    pools::check_update(stored, resource)
+}
+
+/// Writes a document that was checked.
 pub(crate) async fn write(
     datastore: &dyn Datastore,
     document: &Document,
@@ -64,112 +130,45 @@ async fn write_as<S: Spec>(
     value: &Value,
     how: Write,
 ) -> Result<(), Error> {
-    let resource = typed::<S>(value)?;
-    let key = resource.key();
-    let stated_revision = resource.metadata.resource_version.is_some();
+    let resource = documents::typed::<S>(value)?;
     for _ in 0..ATTEMPTS_MAX {
-        let namespace = resource.metadata.namespace.as_deref();
-        let stored = typed::get::<S>(datastore, namespace, &resource.metadata.name).await?;
-        let written = match (how, stored) {
-            (Write::Create, Some(_)) => return Err(Error::Exists(key)),
-            (Write::Replace, None) => return Err(Error::Missing(key)),
-            (Write::Create | Write::Apply, None) => create(datastore, resource.clone()).await,
-            (Write::Apply | Write::Replace, Some(stored)) => {
-                update(datastore, resource.clone(), &stored).await
-            }
+        let written = match admit(datastore, &resource, how, &[]).await? {
+            None => create(datastore, resource.clone()).await,
+            Some(stored) => update(datastore, resource.clone(), &stored).await,
         };
         match written {
-            Err(Error::Datastore(store::Error::Conflict(_))) if stated_revision => {
-                return Err(Error::Changed(key));
-            }
             // Somebody else wrote it between our read and our write: look again.
-            Err(Error::Datastore(store::Error::Conflict(_) | store::Error::NotFound(_))) => {}
-            other => return other,
+            Err(store::Error::Conflict(_) | store::Error::NotFound(_)) => {}
+            other => return Ok(other?),
         }
     }
-    Err(store::Error::Conflict(key).into())
+    Err(store::Error::Conflict(resource.key()).into())
 }
 
 async fn create<S: Spec>(
     datastore: &dyn Datastore,
     mut resource: Resource<S>,
-) -> Result<(), Error> {
+) -> Result<(), store::Error> {
     resource.apply_defaults();
-    check_pools(datastore, &resource).await?;
     resource.metadata.resource_version = None;
-    resource.metadata.uid = None;
-    resource.metadata.creation_timestamp = None;
-    typed::create(datastore, resource).await?;
-    Ok(())
+    typed::create(datastore, resource).await.map(drop)
 }
 
+/// Identity stays the stored one's, and so does the status where the resource says none.
 async fn update<S: Spec>(
     datastore: &dyn Datastore,
     mut resource: Resource<S>,
     stored: &Resource<S>,
-) -> Result<(), Error> {
+) -> Result<(), store::Error> {
     resource.apply_defaults();
-    if let (Some(old), Some(new)) = (pool(stored), pool(&resource)) {
-        refuse(&new.metadata.name, model::validate::validate_pool_update(&old, &new))?;
-    }
-    let stated = resource.metadata.resource_version.take();
-    resource.metadata.resource_version = stated.or(stored.metadata.resource_version.clone());
-    resource.metadata.uid = stored.metadata.uid.clone();
-    resource.metadata.creation_timestamp = stored.metadata.creation_timestamp.clone();
+    let (new, old) = (&mut resource.metadata, &stored.metadata);
+    new.resource_version.clone_from(&old.resource_version);
+    new.uid.clone_from(&old.uid);
+    new.creation_timestamp.clone_from(&old.creation_timestamp);
     if resource.status.is_none() {
-        resource.status = stored.status.clone();
+        resource.status.clone_from(&stored.status);
     }
-    typed::update(datastore, resource).await?;
-    Ok(())
-}
-
-/// A pool must not overlap another.
-async fn check_pools<S: Spec>(
-    datastore: &dyn Datastore,
-    resource: &Resource<S>,
-) -> Result<(), Error> {
-    let Some(new) = pool(resource) else { return Ok(()) };
-    let existing: Vec<IpPool> = typed::list(datastore, None).await?;
-    refuse(&new.metadata.name, model::validate::validate_pools(&new, &existing))
-}
-
-fn refuse(name: &str, checked: Result<(), Vec<Problem>>) -> Result<(), Error> {
-    checked.map_err(|problems| problems_of(Kind::IpPool, name, &problems))
-}
-
-fn pool<S: Spec>(resource: &Resource<S>) -> Option<IpPool> {
-    if S::KIND != Kind::IpPool {
-        return None;
-    }
-    serde_json::from_value(serde_json::to_value(resource).ok()?).ok()
-}
-
-fn problems_of(kind: Kind, name: &str, problems: &[Problem]) -> Error {
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    Error::Invalid(format!("{}({name}): {}", kind.name(), problems.join("; ")))
-}
-
-/// A document as its kind's type: no unknown field, no wrong type, no wrong value.
-fn typed<S: Spec>(value: &Value) -> Result<Resource<S>, Error> {
-    let name = value["metadata"]["name"].as_str().unwrap_or("(no name)");
-    let what = format!("{}({name})", S::KIND.name());
-    let mut unknown = Vec::new();
-    let resource: Resource<S> =
-        serde_ignored::deserialize(value, |path| unknown.push(path.to_string())).map_err(|_| {
-            let exact = serde_path_to_error::deserialize::<_, Resource<S>>(value);
-            let why = exact.err().map(|why| format!("{}: {}", why.path(), why.inner()));
-            Error::Invalid(format!("{what}: error with field {}", why.unwrap_or_default()))
-        })?;
-    if !unknown.is_empty() {
-        return Err(Error::Invalid(format!(
-            "{what}: unknown field {}; remove it, or correct its spelling",
-            unknown.join(", ")
-        )));
-    }
-    resource
-        .validate()
-        .map_err(|problems| problems_of(S::KIND, &resource.metadata.name, &problems))?;
-    Ok(resource)
+    typed::update(datastore, resource).await.map(drop)
 }
 
 /// Resources as JSON, by name or all, in order of namespace and name.
@@ -190,87 +189,82 @@ async fn get_as<S: Spec>(
     namespace: Option<&str>,
     names: &[String],
 ) -> Result<Vec<Value>, Error> {
-    let mut found: Vec<Resource<S>> = Vec::new();
     if names.is_empty() {
-        found = typed::list(datastore, namespace).await?;
+        return typed::list::<S>(datastore, namespace).await?.iter().map(json).collect();
     }
+    let mut found = Vec::new();
     for name in names {
-        let namespace = (S::KIND.scope() == Scope::Namespaced)
-            .then(|| namespace.unwrap_or("default").to_owned());
-        let stored = typed::get(datastore, namespace.as_deref(), name).await?;
-        let key = Key::Resource { kind: S::KIND, namespace, name: name.clone() };
-        found.push(stored.ok_or(Error::Missing(key))?);
+        found.push(json(&stored_at::<S>(datastore, &key(S::KIND, namespace, name)).await?)?);
     }
-    let json = |resource: Resource<S>| {
-        serde_json::to_value(resource).map_err(|why| Error::Other(why.to_string()))
-    };
-    found.into_iter().map(json).collect()
+    Ok(found)
+}
+
+fn json<S: Spec>(resource: &Resource<S>) -> Result<Value, Error> {
+    serde_json::to_value(resource).map_err(|why| Error::Other(why.to_string()))
+}
+
+async fn stored_at<S: Spec>(datastore: &dyn Datastore, key: &Key) -> Result<Resource<S>, Error> {
+    let entry = datastore.get(key).await?.ok_or_else(|| Error::Missing(key.clone()))?;
+    Resource::from_stored(&entry.value, entry.revision)
+        .map_err(|why| store::Error::Corrupt { key: key.clone(), reason: why.to_string() }.into())
 }
 
 /// Changes one stored resource by a function on its JSON, again if somebody else changes it meanwhile.
 pub(crate) async fn change(
     datastore: &dyn Datastore,
-    kind: Kind,
-    namespace: Option<&str>,
-    name: &str,
+    key: &Key,
     edit: &dyn Fn(&mut Value) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    with_spec!(kind, change_as(datastore, namespace, name, edit))
+    let Key::Resource { kind, .. } = key else { return Err(Error::Missing(key.clone())) };
+    changeable(*kind)?;
+    with_spec!(*kind, change_as(datastore, key, edit))
 }
 
 async fn change_as<S: Spec>(
     datastore: &dyn Datastore,
-    namespace: Option<&str>,
-    name: &str,
+    key: &Key,
     edit: &dyn Fn(&mut Value) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let namespace =
-        (S::KIND.scope() == Scope::Namespaced).then(|| namespace.unwrap_or("default").to_owned());
-    let key = Key::Resource { kind: S::KIND, namespace: namespace.clone(), name: name.to_owned() };
     for _ in 0..ATTEMPTS_MAX {
-        let stored = typed::get::<S>(datastore, namespace.as_deref(), name).await?;
-        let stored = stored.ok_or_else(|| Error::Missing(key.clone()))?;
-        let mut value =
-            serde_json::to_value(&stored).map_err(|why| Error::Other(why.to_string()))?;
+        let stored = stored_at::<S>(datastore, key).await?;
+        let mut value = json(&stored)?;
         edit(&mut value)?;
-        let changed = typed::<S>(&value)?;
-        if changed.metadata.name != name || changed.metadata.namespace != namespace {
+        let changed = documents::typed::<S>(&value)?;
+        if changed.key() != *key {
             return Err(Error::Invalid(format!(
-                "{key}: a resource's name and namespace cannot be changed; create a new one"
+                "{key}: a resource's name and namespace stay as they are; create another resource"
             )));
         }
+        check_update(&changed, &stored)?;
         match update(datastore, changed, &stored).await {
-            Err(Error::Datastore(store::Error::Conflict(_))) => {}
-            other => return other,
+            Err(store::Error::Conflict(_)) => {}
+            other => return Ok(other?),
         }
     }
-    Err(store::Error::Conflict(key).into())
+    Err(store::Error::Conflict(key.clone()).into())
 }
 
-/// Removes a resource and what depends on it.
+/// Removes a resource, which must still be at `stated_revision` where one is given, and what depends on it.
 pub(crate) async fn delete(
     datastore: &dyn Datastore,
-    kind: Kind,
-    namespace: Option<&str>,
-    name: &str,
+    key: &Key,
+    stated_revision: Option<&str>,
 ) -> Result<(), Error> {
-    let namespace =
-        (kind.scope() == Scope::Namespaced).then(|| namespace.unwrap_or("default").to_owned());
-    if ipam_objects::is_one(kind) {
-        return Err(ipam_objects::not_changed_here(kind));
+    let Some(stored) = datastore.get(key).await? else { return Err(Error::Missing(key.clone())) };
+    if stated_revision.is_some_and(|stated| stated != stored.revision.to_string()) {
+        return Err(Error::Changed(key.clone()));
     }
-    let key = Key::Resource { kind, namespace, name: name.to_owned() };
-    if datastore.get(&key).await?.is_none() {
-        return Err(Error::Missing(key));
-    }
-    match kind {
-        Kind::IpPool => ipam_objects::empty_pool(datastore, name).await?,
-        Kind::Node => ipam_objects::release_node(datastore, name).await?,
+    match key {
+        Key::Resource { kind: Kind::IpPool, name, .. } => {
+            teardown::empty_pool(datastore, name).await?;
+        }
+        Key::Resource { kind: Kind::Node, name, .. } => {
+            teardown::release_node(datastore, name).await?;
+        }
         _ => {}
     }
-    match datastore.delete(&key, None).await {
-        Ok(()) => Ok(()),
-        Err(store::Error::NotFound(key)) => Err(Error::Missing(key)),
-        Err(error) => Err(error.into()),
-    }
+    datastore.delete(key, None).await.map_err(|error| match error {
+        store::Error::NotFound(key) => Error::Missing(key),
+        other => other.into(),
+    })
 }

@@ -108,7 +108,8 @@ fn pool_wide(rows: &[Value]) -> Vec<Column> {
     columns
 }
 
-fn name(value: &Value) -> String {
+/// `metadata.name`.
+pub(crate) fn name(value: &Value) -> String {
     text(&value["metadata"]["name"])
 }
 

@@ -3,140 +3,173 @@
 use crate::cli::{Apply, Delete, Label, Patch, PatchType};
 use crate::documents::{self, Document};
 use crate::resources::{self, Write};
-use crate::{Error, output};
+use crate::terminal::Terminal;
+use crate::{Error, commands};
 use serde_json::Value;
+use std::cell::Cell;
 use store::Datastore;
 
 /// Writes every document of the files. All are checked before the first is written.
 pub(super) async fn write(
     datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
     apply: &Apply,
     how: Write,
     skip_exists: bool,
 ) -> Result<(), Error> {
-    let (verb, done) = match how {
+    let words = match how {
         Write::Create => ("create", "created"),
         Write::Apply => ("apply", "applied"),
         Write::Replace => ("replace", "replaced"),
     };
-    let documents =
-        documents::read(&apply.filename, apply.recursive, apply.namespace.as_deref())?;
+    let namespace = apply.namespace.as_deref();
+    let documents = documents::read(terminal, &apply.filename, apply.recursive, namespace)?;
     if documents.is_empty() {
-        return nothing(&apply.filename, apply.skip_empty);
+        return nothing(terminal, &apply.filename, apply.skip_empty);
     }
     for document in &documents {
-        resources::check(document).await.map_err(|why| failure(verb, document, &why))?;
+        resources::check(document).await.map_err(|why| failure(words.0, document, &why))?;
     }
-    for (written, document) in documents.iter().enumerate() {
-        match resources::write(datastore, document, how).await {
-            Ok(()) => {}
+    let mut pools = Vec::new();
+    for document in &documents {
+        match resources::check_stored(datastore, document, how, &mut pools).await {
             Err(Error::Exists(_)) if skip_exists => {}
-            Err(why) => return Err(partial(verb, done, &documents, written, &why)),
+            checked => checked.map_err(|why| failure(words.0, document, &why))?,
         }
     }
-    say(done, &documents)
+    let mut written = 0;
+    for (place, document) in documents.iter().enumerate() {
+        match resources::write(datastore, document, how).await {
+            Ok(()) => written += 1,
+            Err(Error::Exists(_)) if skip_exists => {}
+            Err(why) => return Err(partial(words, &documents, place, &why)),
+        }
+    }
+    terminal.print(&format!("Successfully {} {}\n", words.1, count(written, &documents)))
 }
 
-fn nothing(file: &str, allowed: bool) -> Result<(), Error> {
+fn nothing(terminal: &mut Terminal<'_>, file: &str, allowed: bool) -> Result<(), Error> {
     let message = format!("No resources specified in {file}");
-    if allowed { output::write_out(&format!("{message}\n")) } else { Err(Error::Invalid(message)) }
+    if allowed { terminal.print(&format!("{message}\n")) } else { Err(Error::Invalid(message)) }
 }
 
-fn say(done: &str, documents: &[Document]) -> Result<(), Error> {
-    output::write_out(&format!("Successfully {done} {}\n", count(documents)))
-}
-
-/// `1 'IPPool' resource(s)`, or without the kind where there are several.
-fn count(documents: &[Document]) -> String {
-    let (number, first) = (documents.len(), documents.first().map(|d| d.kind));
-    match first {
-        Some(kind) if documents.iter().all(|document| document.kind == kind) => {
-            format!("{number} '{}' resource(s)", kind.name())
+/// `1 'IPPool' resource(s)`, without the kind where there are several.
+fn count(number: usize, documents: &[Document]) -> String {
+    match documents {
+        [first, others @ ..] if others.iter().all(|other| other.kind == first.kind) => {
+            format!("{number} '{}' resource(s)", first.kind.name())
         }
         _ => format!("{number} resource(s)"),
     }
 }
 
+/// Nothing was changed: says what could not be done to which resource.
 fn failure(verb: &str, document: &Document, why: &Error) -> Error {
-    Error::Other(format!("Failed to {verb} '{}' resource: [{why}]", document.kind.name()))
+    let (kind, why) = (document.kind.name(), of(document, why));
+    Error::Other(format!("Failed to {verb} '{kind}' resource: [{why}]"))
 }
 
-fn partial(
-    verb: &str,
-    done: &str,
-    documents: &[Document],
-    written: usize,
-    why: &Error,
-) -> Error {
-    let failed = &documents[written];
-    if written == 0 {
-        return failure(verb, failed, why);
+/// The reason with the resource's name, which the datastore's reasons lack.
+fn of(document: &Document, why: &Error) -> String {
+    let (key, why) = (document.key().to_string(), why.to_string());
+    if why.contains(&key) { why } else { format!("{key}: {why}") }
+}
+
+/// The documents before `failed` were written, this one wasn't.
+fn partial(words: (&str, &str), documents: &[Document], failed: usize, why: &Error) -> Error {
+    if failed == 0 {
+        return failure(words.0, &documents[failed], why);
     }
     Error::Other(format!(
-        "Partial success: {done} the first {written} out of {} resources:\nHit error: {}: {why}",
-        documents.len(),
-        failed.kind.name()
+        "Partial success: {} the first {failed} out of {}:\nHit error: {}",
+        words.1,
+        count(documents.len(), documents),
+        of(&documents[failed], why)
     ))
 }
 
-pub(super) async fn patch(datastore: &dyn Datastore, patch: &Patch) -> Result<(), Error> {
-    let kind = super::kind(&patch.kind)?;
-    let change: Value = serde_saphyr::from_str(&patch.patch)
-        .map_err(|why| Error::Invalid(format!("the patch is neither JSON nor YAML: {why}")))?;
-    let edit = |value: &mut Value| match patch.patch_type {
+pub(super) async fn patch(
+    datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
+    patch: &Patch,
+) -> Result<(), Error> {
+    let document = named(&patch.kind, patch.namespace.as_deref(), &patch.name)?;
+    let edit = editor(patch.patch_type, &patch.patch)?;
+    let changed = resources::change(datastore, &document.key(), &*edit).await;
+    changed.map_err(|why| failure("patch", &document, &why))?;
+    terminal.print(&format!("Successfully patched 1 '{}' resource\n", document.kind.name()))
+}
+
+type Edit = dyn Fn(&mut Value) -> Result<(), Error>;
+
+fn editor(patch_type: PatchType, text: &str) -> Result<Box<Edit>, Error> {
+    let no_patch = |why: String| Error::Invalid(format!("the patch {text:?} {why}"));
+    let change: Value = serde_saphyr::from_str(text)
+        .map_err(|why| no_patch(format!("is neither JSON nor YAML: {why}")))?;
+    match patch_type {
+        PatchType::Json => {
+            let operations: json_patch::Patch = serde_json::from_value(change)
+                .map_err(|why| no_patch(format!("is no list of RFC 6902 operations: {why}")))?;
+            Ok(Box::new(move |value| {
+                json_patch::patch(value, &operations)
+                    .map_err(|why| Error::Invalid(format!("the patch does not fit: {why}")))
+            }))
+        }
+        PatchType::Strategic | PatchType::Merge if !change.is_object() => {
+            Err(no_patch(r#"has no fields; write it like {"spec":{"ipipMode":"Never"}}"#.into()))
+        }
         // Calico's resources have no merge keys, so strategic merge is RFC 7386's.
-        PatchType::Strategic | PatchType::Merge => {
+        PatchType::Strategic | PatchType::Merge => Ok(Box::new(move |value| {
             json_patch::merge(value, &change);
             Ok(())
-        }
-        PatchType::Json => {
-            let operations: json_patch::Patch = serde_json::from_value(change.clone())
-                .map_err(|why| Error::Invalid(format!("the patch is no RFC 6902 list: {why}")))?;
-            json_patch::patch(value, &operations)
-                .map_err(|why| Error::Invalid(format!("the patch does not fit: {why}")))
-        }
-    };
-    let namespace = patch.namespace.as_deref();
-    let changed = resources::change(datastore, kind, namespace, &patch.name, &edit).await;
-    changed.map_err(|why| {
-        Error::Other(format!("Failed to patch '{}' resource: [{why}]", kind.name()))
-    })?;
-    output::write_out(&format!("Successfully patched 1 '{}' resource\n", kind.name()))
+        })),
+    }
 }
 
-pub(super) async fn delete(datastore: &dyn Datastore, delete: &Delete) -> Result<(), Error> {
-    let documents = match &delete.filename {
-        Some(file) => documents::read(file, false, delete.namespace.as_deref())?,
-        None => named(delete)?,
+pub(super) async fn delete(
+    datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
+    delete: &Delete,
+) -> Result<(), Error> {
+    let namespace = delete.namespace.as_deref();
+    let documents = match (&delete.filename, &delete.kind) {
+        (Some(file), _) => documents::read(terminal, file, delete.recursive, namespace)?,
+        (None, kind) => {
+            let kind = kind.as_deref().unwrap_or_default();
+            let document = |name: &String| named(kind, namespace, name);
+            delete.names.iter().map(document).collect::<Result<_, _>>()?
+        }
     };
     if documents.is_empty() {
-        return nothing(delete.filename.as_deref().unwrap_or_default(), false);
+        return nothing(terminal, delete.filename.as_deref().unwrap_or_default(), false);
     }
-    for (deleted, document) in documents.iter().enumerate() {
-        let namespace = document.namespace();
-        let gone =
-            resources::delete(datastore, document.kind, namespace.as_deref(), document.name());
-        match gone.await {
-            Ok(()) => {}
+    for document in &documents {
+        resources::changeable(document.kind).map_err(|why| failure("delete", document, &why))?;
+    }
+    let mut deleted = 0;
+    for (place, document) in documents.iter().enumerate() {
+        let stated = document.value["metadata"]["resourceVersion"].as_str();
+        match resources::delete(datastore, &document.key(), stated).await {
+            Ok(()) => deleted += 1,
             Err(Error::Missing(_)) if delete.skip_not_exists => {}
-            Err(why) => return Err(partial("delete", "deleted", &documents, deleted, &why)),
+            Err(why) => return Err(partial(("delete", "deleted"), &documents, place, &why)),
         }
     }
-    say("deleted", &documents)
+    terminal.print(&format!("Successfully deleted {}\n", count(deleted, &documents)))
 }
 
-fn named(delete: &Delete) -> Result<Vec<Document>, Error> {
-    let kind = super::kind(delete.kind.as_deref().unwrap_or_default())?;
-    let document = |name: &String| {
-        let namespace = delete.namespace.as_deref().unwrap_or("default");
-        let value = serde_json::json!({"metadata": {"name": name, "namespace": namespace}});
-        Document { kind, value }
-    };
-    Ok(delete.names.iter().map(document).collect())
+/// What the arguments name, as a document.
+fn named(kind: &str, namespace: Option<&str>, name: &str) -> Result<Document, Error> {
+    let value = serde_json::json!({"metadata": {"name": name, "namespace": namespace}});
+    Ok(Document { kind: commands::kind(kind)?, value })
 }
 
-pub(super) async fn label(datastore: &dyn Datastore, label: &Label) -> Result<(), Error> {
-    let kind = super::kind(&label.kind)?;
+pub(super) async fn label(
+    datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
+    label: &Label,
+) -> Result<(), Error> {
+    let document = named(&label.kind, label.namespace.as_deref(), &label.name)?;
     let (key, value) = match label.label.split_once('=') {
         Some((key, value)) if !label.remove => (key, Some(value)),
         None if label.remove => (label.label.as_str(), None),
@@ -147,32 +180,33 @@ pub(super) async fn label(datastore: &dyn Datastore, label: &Label) -> Result<()
             )));
         }
     };
+    let updated = Cell::new(false);
     let edit = |resource: &mut Value| {
         let labels = &mut resource["metadata"]["labels"];
-        let stored = labels[key].as_str();
-        match (value, stored) {
+        match (value, labels[key].as_str()) {
             (Some(new), Some(old)) if new != old && !label.overwrite => {
-                Err(Error::Invalid(format!(
+                return Err(Error::Invalid(format!(
                     "label {key} has the value {old} already; --overwrite changes it"
-                )))
+                )));
             }
-            (Some(new), _) => {
-                labels[key] = Value::String(new.to_owned());
-                Ok(())
+            (Some(new), old) => {
+                updated.set(old.is_some_and(|old| old != new));
+                labels[key] = Value::from(new);
             }
-            (None, None) => Err(Error::Invalid(format!("there is no label {key} to remove"))),
-            (None, Some(_)) => {
-                if let Some(labels) = labels.as_object_mut() {
-                    labels.remove(key);
-                }
-                Ok(())
+            (None, None) => {
+                return Err(Error::Invalid(format!("there is no label {key} to remove")));
             }
+            (None, Some(_)) => drop(labels.as_object_mut().and_then(|labels| labels.remove(key))),
         }
+        Ok(())
     };
-    let namespace = label.namespace.as_deref();
-    resources::change(datastore, kind, namespace, &label.name, &edit).await?;
-    let (name, kind) = (&label.name, kind.name());
-    output::write_out(&match value {
+    let changed = resources::change(datastore, &document.key(), &edit).await;
+    changed.map_err(|why| failure("label", &document, &why))?;
+    let (name, kind) = (&label.name, document.kind.name());
+    terminal.print(&match value {
+        Some(_) if updated.get() => {
+            format!("Successfully updated label {key} on {kind} {name}\n")
+        }
         Some(_) => format!("Successfully set label {key} on {kind} {name}\n"),
         None => format!("Successfully removed label {key} from {kind} {name}.\n"),
     })

@@ -1,9 +1,9 @@
 //! `calicoctl get`.
 
 use crate::cli::Get;
-use crate::output::{self, Format};
-use crate::{Error, documents, resources};
-use model::{Kind, Scope};
+use crate::terminal::Terminal;
+use crate::{Error, documents, output, resources};
+use model::{Key, Kind, Scope};
 use serde_json::Value;
 use store::Datastore;
 
@@ -11,34 +11,32 @@ use store::Datastore;
 const CLUSTER_FIELDS: &[&str] =
     &["creationTimestamp", "generation", "resourceVersion", "uid", "deletionTimestamp"];
 
-pub(super) async fn run(datastore: &dyn Datastore, get: &Get) -> Result<(), Error> {
-    let format = Format::parse(&get.output)?;
+pub(super) async fn run(
+    datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
+    get: &Get,
+) -> Result<(), Error> {
+    let wanted = get.namespace.namespace.as_deref();
     if let Some(file) = &get.filename {
-        let namespace = get.namespace.namespace.as_deref();
-        for document in documents::read(file, false, namespace)? {
-            let names = [document.name().to_owned()];
-            let namespace = document.namespace();
-            let rows =
-                resources::get(datastore, document.kind, namespace.as_deref(), &names).await?;
-            show(document.kind, rows, &format, get, true)?;
+        for document in documents::read(terminal, file, get.recursive, wanted)? {
+            if let Key::Resource { kind, namespace, name } = document.key() {
+                let rows = resources::get(datastore, kind, namespace.as_deref(), &[name]).await?;
+                show(terminal, kind, rows, get, true)?;
+            }
         }
         return Ok(());
     }
     let kind = super::kind(get.kind.as_deref().unwrap_or_default())?;
-    let namespace = match (kind.scope(), get.namespace.all_namespaces) {
-        (Scope::Namespaced, false) => {
-            Some(get.namespace.namespace.as_deref().unwrap_or("default"))
-        }
-        (Scope::Namespaced, true) | (Scope::Cluster, _) => None,
-    };
+    let everywhere = get.namespace.all_namespaces || kind.scope() == Scope::Cluster;
+    let namespace = (!everywhere).then(|| wanted.unwrap_or("default"));
     let rows = resources::get(datastore, kind, namespace, &get.names).await?;
-    show(kind, rows, &format, get, get.names.len() == 1)
+    show(terminal, kind, rows, get, get.names.len() == 1)
 }
 
 fn show(
+    terminal: &mut Terminal<'_>,
     kind: Kind,
     mut rows: Vec<Value>,
-    format: &Format,
     get: &Get,
     single: bool,
 ) -> Result<(), Error> {
@@ -49,5 +47,5 @@ fn show(
     }
     let asked = get.namespace.all_namespaces || get.namespace.namespace.is_some();
     let with_namespace = asked && kind.scope() == Scope::Namespaced;
-    output::print(kind, &rows, format, with_namespace, single)
+    terminal.print(&output::render(kind, &rows, &get.output, with_namespace, single)?)
 }

@@ -1,16 +1,16 @@
 //! `calicoctl node`.
 
 use crate::cli::Node;
-use crate::{Error, agent, output};
+use crate::terminal::Terminal;
+use crate::{Error, agent};
 use node::status::NodeStatus;
-use std::process::ExitCode;
+use std::path::Path;
 
-pub(super) fn run(command: &Node) -> Result<ExitCode, Error> {
+pub(super) fn run(command: &Node, terminal: &mut Terminal<'_>) -> Result<(), Error> {
     match command {
         Node::Status => {
-            let status = agent::status()?;
-            output::write_out(&describe(&status))?;
-            Ok(ExitCode::SUCCESS)
+            let status = agent::status(Path::new(node::api::SOCKET))?;
+            terminal.print(&describe(&status))
         }
     }
 }
