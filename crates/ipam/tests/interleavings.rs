@@ -1,4 +1,5 @@
-//! All interleavings of up to three processes on tiny blocks, with a kill at any step; and many random
+//! All interleavings of up to three processes on tiny blocks, with a kill at any step
+//! (three on one handle: up to three preemptions); and many random
 //! ones with conflicts and failures injected.
 
 mod world;
@@ -28,14 +29,28 @@ fn replay(start: &World, tasks: &[Task], path: &[Choice]) -> (World, Vec<Process
 
 /// Visits every reachable state once; the number of states and of ends.
 fn explore(start: &World, tasks: &[Task], kills_max: usize) -> (usize, usize) {
+    explore_within(start, tasks, kills_max, usize::MAX)
+}
+
+/// The same with a bound on preemptions (leaving a process that could have gone on), for more processes than can be explored in full.
+fn explore_within(
+    start: &World,
+    tasks: &[Task],
+    kills_max: usize,
+    preemptions_max: usize,
+) -> (usize, usize) {
     let (mut seen, mut ends) = (HashSet::new(), 0);
-    let mut paths: Vec<Vec<Choice>> = vec![Vec::new()];
-    while let Some(path) = paths.pop() {
+    let mut paths: Vec<(Vec<Choice>, usize)> = vec![(Vec::new(), 0)];
+    while let Some((path, used)) = paths.pop() {
         let (world, processes) = replay(start, tasks, &path);
         let mut hasher = DefaultHasher::new();
         world.hash(&mut hasher);
         for process in &processes {
             process.history.hash(&mut hasher);
+        }
+        let last = path.last().map(|(index, _)| *index);
+        if preemptions_max < usize::MAX {
+            (used, last).hash(&mut hasher);
         }
         if !seen.insert(hasher.finish()) {
             continue;
@@ -46,9 +61,14 @@ fn explore(start: &World, tasks: &[Task], kills_max: usize) -> (usize, usize) {
         for (index, process) in processes.iter().enumerate() {
             if process.next.is_some() {
                 ended = false;
-                paths.push([path.as_slice(), &[(index, false)]].concat());
+                let left = last.is_some_and(|l| l != index && processes[l].next.is_some());
+                let used = used + usize::from(left);
+                if used > preemptions_max {
+                    continue;
+                }
+                paths.push(([path.as_slice(), &[(index, false)]].concat(), used));
                 if kills < kills_max {
-                    paths.push([path.as_slice(), &[(index, true)]].concat());
+                    paths.push(([path.as_slice(), &[(index, true)]].concat(), used));
                 }
             }
         }
@@ -90,7 +110,7 @@ fn an_assignment_a_second_one_and_a_release_of_one_handle() {
     let tasks = [Task::Assign(known.clone()), Task::Release("h".to_owned()), Task::Assign(known)];
     let (states, ends) = explore(&start, &tasks[..2], 1);
     assert!(states > 50 && ends > 5, "{states} states, {ends} ends");
-    let (states, ends) = explore(&start, &tasks, 0);
+    let (states, ends) = explore_within(&start, &tasks, 0, 3);
     assert!(states > 100 && ends > 10, "{states} states, {ends} ends");
 }
 

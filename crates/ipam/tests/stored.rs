@@ -7,8 +7,8 @@ use model::{IpamConfig, Key, Request, names::Tunnel};
 use world::{Process, Task, World, check, now, pool, release, wish};
 
 fn stored(world: &World, path: &str) -> String {
-    let value = world.values.get(&Key::parse(path).unwrap());
-    value.map(|bytes| String::from_utf8(bytes.clone()).unwrap()).unwrap_or_default()
+    let value = Key::parse(path).and_then(|key| world.values.get(&key));
+    value.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
 const BLOCK: &str = "/calico/ipam/v2/assignment/ipv4/block/10.0.0.0-30";

@@ -1,5 +1,8 @@
 //! An in-memory datastore, processes on it, and what must hold after every step.
 
+#![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
+#![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part")]
+
 use ipam::{AssignAddress, AutoAssign, Error, Operation, Pool, ReleaseByHandle, ReleaseHost};
 use ipnet::IpNet;
 use jiff::Timestamp;
