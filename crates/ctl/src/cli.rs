@@ -22,7 +22,7 @@ The datastore is where ETCD_ENDPOINTS says (or the file of --config), else http:
 #[derive(Debug, Parser)]
 #[command(name = "calicoctl", version = model::VERSION, disable_help_subcommand = true)]
 #[command(after_help = EXAMPLES)]
-pub struct Cli {
+pub(crate) struct Cli {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -82,7 +82,7 @@ pub(crate) struct Namespace {
 #[derive(Debug, Args)]
 pub(crate) struct Get {
     /// Kind of resource: ippool, node, wep …; with -f none
-    #[arg(required_unless_present = "filename")]
+    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
     pub(crate) kind: Option<String>,
     /// Names; all where none is given
     pub(crate) names: Vec<String>,
@@ -154,7 +154,7 @@ pub(crate) struct Patch {
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// Kind of resource; with -f none
-    #[arg(required_unless_present = "filename")]
+    #[arg(required_unless_present = "filename", conflicts_with = "filename")]
     pub(crate) kind: Option<String>,
     /// Names
     #[arg(required_unless_present = "filename")]

@@ -21,8 +21,8 @@ impl Document {
     }
 }
 
-/// Reads all documents of a file, of a directory's files (`.yaml`, `.yml`, `.json`), or of standard input.
-/// Namespaced resources that name no namespace get `namespace`.
+/// Reads all documents of a file, of a directory's files (`.yaml`, `.yml`, `.json`), or of standard
+/// input. Namespaced resources that name no namespace get `namespace`.
 pub(crate) fn read(
     terminal: &mut Terminal<'_>,
     path: &str,
@@ -91,10 +91,15 @@ fn files(
     entries.iter().try_for_each(|entry| files(entry, recursive, false, found))
 }
 
-/// All documents of a text. JSON is YAML, so one parser reads both.
+/// All documents of a text. JSON comes first: of its strings and blanks, YAML lacks some.
 pub(crate) fn parse(text: &str, file: &str) -> Result<Vec<Document>, Error> {
-    let values: Vec<Value> = serde_saphyr::from_multiple(text)
-        .map_err(|why| Error::Invalid(format!("{file} is neither YAML nor JSON: {why}")))?;
+    let json: Result<Vec<Value>, _> =
+        serde_json::Deserializer::from_str(text).into_iter().collect();
+    let values = match json {
+        Ok(values) => values,
+        Err(_) => serde_saphyr::from_multiple(text)
+            .map_err(|why| Error::Invalid(format!("{file} is neither YAML nor JSON: {why}")))?,
+    };
     let mut documents = Vec::new();
     for value in values.into_iter().filter(|value| !value.is_null()) {
         let elements = match value {
@@ -133,6 +138,7 @@ fn flatten(value: Value, file: &str, documents: &mut Vec<Document>) -> Result<()
 
 /// A document as its kind's type: no unknown field, no wrong type, no wrong value.
 pub(crate) fn typed<S: Spec>(value: &Value) -> Result<Resource<S>, Error> {
+    let value = &without_nulls(value);
     let metadata = &value["metadata"];
     let name = metadata["name"].as_str().unwrap_or("(no name)");
     let key = resources::key(S::KIND, metadata["namespace"].as_str(), name);
@@ -157,6 +163,18 @@ pub(crate) fn typed<S: Spec>(value: &Value) -> Result<Resource<S>, Error> {
     }
     resource.validate().map_err(|problems| Error::problems(&key, &problems))?;
     Ok(resource)
+}
+
+/// A field that is null counts as left out, as in Go: `spec:` with nothing after it.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let set = fields.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(set.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
+        }
+        Value::Array(elements) => elements.iter().map(without_nulls).collect(),
+        other => other.clone(),
+    }
 }
 
 /// What a field takes, for people who don't write Rust.
@@ -189,6 +207,24 @@ mod tests {
         let documents = parse(text, "f").expect("documents");
         let read: Vec<_> = documents.iter().map(|document| document.key().to_string()).collect();
         assert_eq!(read, ["IPPool(a)", "Node(node)", "BGPPeer(p)"]);
+    }
+
+    #[test]
+    fn json_is_read_as_json() {
+        let text = r#"{"kind": "Node", "metadata": {"name": "\ud83d\ude00"}} {"kind": "Node"}"#;
+        let text = text.replace(' ', "\n\t");
+        let documents = parse(&text, "f").expect("documents");
+        assert_eq!(documents[0].key().to_string(), "Node(😀)");
+        assert_eq!(documents.len(), 2);
+    }
+
+    #[test]
+    fn a_null_is_a_field_left_out() {
+        let text = "apiVersion: projectcalico.org/v3\nkind: Node\nspec:\n\
+                    metadata: {name: node, labels: null, creationTimestamp: null}\n";
+        let document = &parse(text, "f").expect("a document")[0];
+        let node = typed::<model::NodeSpec>(&document.value).expect("a node");
+        assert_eq!(node, model::Node::new("node", model::NodeSpec::default()));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use model::{Key, Problem};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// The datastore's answer.
     #[error("{}", datastore(.0))]
     Datastore(#[from] store::Error),
@@ -54,7 +54,7 @@ fn datastore(error: &store::Error) -> String {
         }
         store::Error::NotFound(key) => format!("resource does not exist: {key}"),
         store::Error::Unreachable { .. } => format!(
-            "{error}\nETCD_ENDPOINTS, or etcdEndpoints in {}, says where it is",
+            "{error}; ETCD_ENDPOINTS, or etcdEndpoints in {}, says where it is",
             store::settings::DEFAULT_FILE
         ),
         other => other.to_string(),

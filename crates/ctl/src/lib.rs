@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!  arguments ──▶ commands ──▶ documents (YAML, JSON) ──▶ resources (typed, checked) ──▶ (store)
-//!                  │   └─▶ (ipam)                              └─▶ teardown: what goes with a pool or node
+//!                  │   └─▶ (ipam)                    └─▶ teardown: what goes with a pool or node
 //!                  └─▶ output (tables, yaml, json, name, custom-columns) ──▶ terminal
 //! ```
 //!
 //! Owns: arguments, files of documents, what each command prints. Columns and messages are those of
-//! Calico's calicoctl (`calico-features.md` §9). All documents of a file are checked, by themselves and
-//! against what is stored, before the first is written.
+//! Calico's calicoctl (`calico-features.md` §9). All documents of a file are checked, by themselves
+//! and against what is stored, before the first is written.
 //!
 //! Must not know: the kernel. What a node says of itself comes from its agent's socket.
 
@@ -27,10 +27,9 @@ mod teardown;
 mod terminal;
 mod yaml;
 
-pub use cli::Cli;
-pub use error::Error;
-
 use clap::Parser;
+use cli::Cli;
+use error::Error;
 use std::ffi::OsString;
 use std::process::ExitCode;
 use terminal::Terminal;

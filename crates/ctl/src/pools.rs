@@ -36,8 +36,8 @@ fn blocks_fit(new: &IpPool, blocks: &[Entry]) -> Result<(), Vec<Problem>> {
             && block.prefix_len() != size
         {
             let reason = format!(
-                "block {block} of an earlier pool still holds addresses in this range: set {}, or \
-                 move those workloads first (calicoctl ipam show --show-blocks)",
+                "block {block} of an earlier pool is still in this range: set {}, or move the \
+                 workloads that hold its addresses first (calicoctl ipam show --show-blocks)",
                 block.prefix_len()
             );
             problems.add("spec.blockSize", size, reason);

@@ -24,9 +24,10 @@ macro_rules! with_spec {
             Kind::Node => $function::<NodeSpec>($($argument),*).await,
             Kind::Profile => $function::<ProfileSpec>($($argument),*).await,
             Kind::WorkloadEndpoint => $function::<WorkloadEndpointSpec>($($argument),*).await,
-            kind @ (Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamConfig | Kind::IpamHandle) => {
-                Err(ipam_objects::not_changed_here(kind))
-            }
+            kind @ (Kind::BlockAffinity
+            | Kind::IpamBlock
+            | Kind::IpamConfig
+            | Kind::IpamHandle) => Err(ipam_objects::not_changed_here(kind)),
         }
     };
 }
@@ -68,7 +69,7 @@ async fn check_as<S: Spec>(value: &Value) -> Result<(), Error> {
     documents::typed::<S>(value).map(drop)
 }
 
-/// Checks a document against what is stored, and against the pools that stand before it in its file.
+/// Checks a document against what is stored, and against the pools before it in its file.
 pub(crate) async fn check_stored(
     datastore: &dyn Datastore,
     document: &Document,
@@ -209,7 +210,8 @@ async fn stored_at<S: Spec>(datastore: &dyn Datastore, key: &Key) -> Result<Reso
         .map_err(|why| store::Error::Corrupt { key: key.clone(), reason: why.to_string() }.into())
 }
 
-/// Changes one stored resource by a function on its JSON, again if somebody else changes it meanwhile.
+/// Changes one stored resource by a function on its JSON, again if somebody else changes it
+/// meanwhile.
 pub(crate) async fn change(
     datastore: &dyn Datastore,
     key: &Key,
@@ -244,7 +246,8 @@ async fn change_as<S: Spec>(
     Err(store::Error::Conflict(key.clone()).into())
 }
 
-/// Removes a resource, which must still be at `stated_revision` where one is given, and what depends on it.
+/// Removes a resource, which must still be at `stated_revision` where one is given, and what depends
+/// on it.
 pub(crate) async fn delete(
     datastore: &dyn Datastore,
     key: &Key,

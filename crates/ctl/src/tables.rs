@@ -15,7 +15,8 @@ macro_rules! columns {
     };
 }
 
-/// The columns of a kind for `ps`, or for `wide`. `rows` decides whether a newer column says something.
+/// The columns of a kind for `ps`, or for `wide`. `rows` decides whether a newer column says
+/// something.
 pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
     match (kind, wide) {
         (Kind::BgpConfiguration, _) => columns! {
@@ -48,10 +49,16 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "CIDR" => |v| text(&v["spec"]["cidr"]),
             "AFFINITY" => |v| text(&v["spec"]["affinity"]),
         },
-        (Kind::IpamConfig, _) => columns! {
+        (Kind::IpamConfig, false) => columns! {
             "NAME" => name,
             "STRICTAFFINITY" => |v| text(&v["spec"]["strictAffinity"]),
             "AUTOALLOCATEBLOCKS" => |v| text(&v["spec"]["autoAllocateBlocks"]),
+        },
+        (Kind::IpamConfig, true) => columns! {
+            "NAME" => name,
+            "STRICTAFFINITY" => |v| text(&v["spec"]["strictAffinity"]),
+            "AUTOALLOCATEBLOCKS" => |v| text(&v["spec"]["autoAllocateBlocks"]),
+            "MAXBLOCKSPERHOST" => |v| text(&v["spec"]["maxBlocksPerHost"]),
         },
         (Kind::IpPool, false) => columns! {
             "NAME" => name,

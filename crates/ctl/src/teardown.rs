@@ -8,8 +8,8 @@ use model::{AffinityKind, Block, IpPool, Key, Kind, Query, WorkloadEndpoint};
 use serde_json::{Value, json};
 use store::{Datastore, drive, typed};
 
-/// Before a pool goes it gives no more addresses, and nodes lose its empty blocks. Addresses in use stay
-/// with their holders.
+/// Before a pool goes it gives no more addresses, and nodes lose its empty blocks. Addresses in use
+/// stay with their holders.
 pub(crate) async fn empty_pool(datastore: &dyn Datastore, name: &str) -> Result<(), Error> {
     let disable = |pool: &mut Value| {
         pool["spec"]["disabled"] = json!(true);
@@ -31,8 +31,8 @@ pub(crate) async fn empty_pool(datastore: &dyn Datastore, name: &str) -> Result<
     Ok(())
 }
 
-/// Before a node goes, its endpoints go, the addresses it holds (its own tunnels' too) are free again, and
-/// its blocks are nobody's.
+/// Before a node goes, its endpoints go, the addresses it holds (its own tunnels' too) are free
+/// again, and its blocks are nobody's.
 pub(crate) async fn release_node(datastore: &dyn Datastore, node: &str) -> Result<(), Error> {
     let config = drive(datastore, ReadConfig.start()).await?;
     let endpoints: Vec<WorkloadEndpoint> = typed::list(datastore, None).await?;

@@ -1,5 +1,5 @@
-//! YAML as Calico prints it: keys in alphabetical order, lists not indented, quotes only where a plain
-//! scalar would be read as something else than a text.
+//! YAML as Calico prints it: keys in alphabetical order, lists not indented, quotes only where a
+//! plain scalar would be read as something else than a text.
 
 use serde_json::{Map, Value};
 use std::net::IpAddr;

@@ -15,8 +15,8 @@ pub(super) async fn cluster(datastore: &dyn Datastore) -> Result<String, Error> 
     let stored: Option<ClusterInformation> = typed::get(datastore, None, "default").await?;
     let information = stored.ok_or_else(|| {
         Error::Other(
-            "Unable to retrieve Cluster Version or Type: ClusterInformation(default) does not exist; \
-             the first calico-node to start makes it"
+            "Unable to retrieve Cluster Version or Type: ClusterInformation(default) does not \
+             exist; the first calico-node to start makes it"
                 .to_owned(),
         )
     })?;

@@ -14,9 +14,10 @@ async fn an_older_resource_version_changes_nothing() {
         assert_eq!(
             error,
             format!(
-                "Failed to {command} 'IPPool' resource: [update conflict: IPPool(default-ipv4-ippool) \
-                 has changed since the resourceVersion in the file: get it again and repeat the \
-                 change, or leave metadata.resourceVersion out to overwrite]"
+                "Failed to {command} 'IPPool' resource: [update conflict: \
+                 IPPool(default-ipv4-ippool) has changed since the resourceVersion in the file: \
+                 get it again and repeat the change, or leave metadata.resourceVersion out to \
+                 overwrite]"
             )
         );
     }

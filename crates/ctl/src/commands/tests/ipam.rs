@@ -2,25 +2,30 @@
 
 use super::Cluster;
 use expect_test::expect;
-use ipam::{AutoAssign, Pool};
+use ipam::{AssignAddress, AutoAssign, Pool};
 use model::IpamConfig;
 use std::collections::BTreeMap;
 use store::drive;
 
-/// Gives a node addresses of the walkthroughs' pool; the first of them.
+/// The walkthroughs' pool.
+fn pool() -> Pool {
+    let cidr = "172.16.0.0/16".parse().expect("a range");
+    Pool { name: "default-ipv4-ippool".to_owned(), cidr, block_size: 24 }
+}
+
+/// What the plugin says of a pod's address.
+fn attributes(node: &str, pod: &str) -> BTreeMap<String, String> {
+    let attributes = [("node", node), ("namespace", "default"), ("pod", pod)];
+    attributes.map(|(key, value)| (key.to_owned(), value.to_owned())).into()
+}
+
+/// Gives a node addresses of the pool; the first of them.
 async fn assign(cluster: &Cluster, node: &str, handle: &str, count: usize) -> String {
-    let pool = Pool {
-        name: "default-ipv4-ippool".to_owned(),
-        cidr: "172.16.0.0/16".parse().expect("a range"),
-        block_size: 24,
-    };
-    let attributes = [("node", node), ("namespace", "default"), ("pod", handle)];
-    let attributes = attributes.map(|(key, value)| (key.to_owned(), value.to_owned()));
     let assign = AutoAssign {
         host: node.to_owned(),
         handle: handle.to_owned(),
-        attributes: BTreeMap::from(attributes),
-        pools: vec![pool],
+        attributes: attributes(node, handle),
+        pools: vec![pool()],
         count,
         max_blocks: None,
         config: IpamConfig::default(),
@@ -50,20 +55,23 @@ async fn usage_is_shown_by_pool_and_block() {
         | Block    | 172.16.78.0/24  |       256 | 3 (1%)     | 253 (99%)    |
         | Block    | 172.16.193.0/24 |       256 | 9 (4%)     | 247 (96%)    |
         +----------+-----------------+-----------+------------+--------------+
-    "#]].assert_eq(&cluster.prints("ipam show --show-blocks").await);
+    "#]]
+    .assert_eq(&cluster.prints("ipam show --show-blocks").await);
     expect![[r#"
         +----------+---------------+-----------+------------+--------------+
         | GROUPING |     CIDR      | IPS TOTAL | IPS IN USE |   IPS FREE   |
         +----------+---------------+-----------+------------+--------------+
         | IP Pool  | 172.16.0.0/16 |     65536 | 12 (0%)    | 65524 (100%) |
         +----------+---------------+-----------+------------+--------------+
-    "#]].assert_eq(&cluster.prints("ipam show").await);
+    "#]]
+    .assert_eq(&cluster.prints("ipam show").await);
     expect![[r#"
         +----+----------------+-------+-------------+------+--------------+
         | IP | BORROWING-NODE | BLOCK | BLOCK OWNER | TYPE | ALLOCATED-TO |
         +----+----------------+-------+-------------+------+--------------+
         +----+----------------+-------+-------------+------+--------------+
-    "#]].assert_eq(&cluster.prints("ipam show --show-borrowed").await);
+    "#]]
+    .assert_eq(&cluster.prints("ipam show --show-borrowed").await);
     expect![[r#"
         +--------------------+-------+
         |      PROPERTY      | VALUE |
@@ -72,7 +80,34 @@ async fn usage_is_shown_by_pool_and_block() {
         | AutoAllocateBlocks | true  |
         | MaxBlocksPerHost   |     0 |
         +--------------------+-------+
-    "#]].assert_eq(&cluster.prints("ipam show --show-configuration").await);
+    "#]]
+    .assert_eq(&cluster.prints("ipam show --show-configuration").await);
+}
+
+#[tokio::test]
+async fn an_address_in_anothers_block_is_borrowed() {
+    let cluster = Cluster::with_pool().await;
+    let first = assign(&cluster, "worker-1", "pod-1", 1).await;
+    let block = first.rsplit_once('.').expect("an IPv4 address").0.to_owned();
+    let borrow = AssignAddress {
+        address: format!("{block}.77").parse().expect("an address"),
+        host: "worker-2".to_owned(),
+        handle: "pod-2".to_owned(),
+        attributes: attributes("worker-2", "pod-2"),
+        pools: vec![pool()],
+        config: IpamConfig::default(),
+        now: jiff::Timestamp::now(),
+    };
+    drive(&*cluster.store().await, borrow.start()).await.expect("the address");
+    let shown = cluster.prints("ipam show --show-borrowed").await;
+    expect![[r#"
+        +---------------+----------------+-----------------+-------------+------+---------------+
+        |      IP       | BORROWING-NODE |      BLOCK      | BLOCK OWNER | TYPE | ALLOCATED-TO  |
+        +---------------+----------------+-----------------+-------------+------+---------------+
+        | 172.16.193.77 | worker-2       | 172.16.193.0/24 | worker-1    | pod  | default/pod-2 |
+        +---------------+----------------+-----------------+-------------+------+---------------+
+    "#]]
+    .assert_eq(&shown);
 }
 
 #[tokio::test]
@@ -87,7 +122,8 @@ async fn an_address_is_shown_and_released() {
           namespace: default
           node: worker-1
           pod: pod-1
-    "#]].assert_eq(&shown.replace(&address, "ADDRESS"));
+    "#]]
+    .assert_eq(&shown.replace(&address, "ADDRESS"));
     assert_eq!(
         cluster.prints(&format!("ipam release --ip={address}")).await,
         format!("Successfully released IP address {address}\n")
@@ -102,14 +138,16 @@ async fn settings_are_changed() {
     expect![[r#"
         Successfully set StrictAffinity to: true
         Successfully set MaxBlocksPerHost to: 4
-    "#]].assert_eq(
+    "#]]
+    .assert_eq(
         &cluster.prints("ipam configure --strictaffinity=true --max-blocks-per-host=4").await,
     );
     expect![[r#"
         NAME      STRICTAFFINITY   AUTOALLOCATEBLOCKS
         default   true             true
 
-    "#]].assert_eq(&cluster.prints("get ipamconfig").await);
+    "#]]
+    .assert_eq(&cluster.prints("get ipamconfig").await);
 }
 
 #[tokio::test]
@@ -131,7 +169,7 @@ async fn a_pool_goes_with_its_empty_blocks_and_leaves_what_is_held() {
     let smaller = super::POOL.replace("blockSize: 24", "blockSize: 26");
     let error = cluster.fed("create -f -", &smaller).await.expect_err("blocks of /24 are left");
     assert!(
-        error.contains("of an earlier pool still holds addresses") && error.contains("set 24"),
+        error.contains("of an earlier pool is still in this range") && error.contains("set 24"),
         "{error}"
     );
     cluster.fed("create -f -", super::POOL).await.expect("the same block size fits");

@@ -51,7 +51,7 @@ async fn resources_are_shown_in_every_format() {
         "get bgpp -o name",
         "get bgppeers global -o custom-columns=name,asn",
         "get bgppeer global of-rack -o yaml --export",
-        "get bgppeer -f FILE -o name",
+        "get -f FILE -o name",
     ] {
         let line = line.replace("FILE", &file);
         shown += &cluster.prints(&line).await;
