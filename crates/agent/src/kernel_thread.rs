@@ -291,7 +291,8 @@ impl Thread {
         failures: Vec<ApplyFailure>,
         is_new: bool,
     ) -> Result<(), Closed> {
-        let failing: BTreeSet<String> = failures.iter().map(|f| f.message.clone()).collect();
+        let lasting = failures.iter().filter(|failure| !self.is_gone(failure));
+        let failing: BTreeSet<String> = lasting.map(|f| f.message.clone()).collect();
         let changed = failing != self.failing;
         for message in failing.difference(&self.failing) {
             tracing::error!("the kernel refuses: {message}");
@@ -301,6 +302,17 @@ impl Thread {
             return self.send(Event::Applied { generation, failures });
         }
         Ok(())
+    }
+
+    /// A workload's device that went before its plan did: the next plan will be without it.
+    fn is_gone(&self, failure: &ApplyFailure) -> bool {
+        let Some(device) = &failure.interface else { return false };
+        let plan = self.current.as_ref().map(|(_, plan)| plan);
+        let is_workload = plan.is_some_and(|plan| {
+            let mut prefixes = plan.owned.workload_prefixes.iter();
+            prefixes.any(|prefix| device.starts_with(prefix.as_str()))
+        });
+        is_workload && !self.actual.links.contains_key(device)
     }
 
     fn send(&self, event: Event) -> Result<(), Closed> {
@@ -325,7 +337,10 @@ impl Thread {
             let _interrupted = poll(&mut fds, timeout);
             fds.map(|fd| fd.any().unwrap_or(false))
         };
-        if heard[0] {
+        if heard[1] {
+            self.gather();
+        }
+        if heard[0] || heard[1] {
             let mut bytes = [0; 64];
             while self.woken.read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
         }
@@ -341,8 +356,15 @@ impl Thread {
         }
     }
 
+    /// Lets others finish what they are at, unless a plan comes: a pod may be waiting for that.
+    fn gather(&self) {
+        let mut woken = [PollFd::new(self.woken.as_fd(), PollFlags::POLLIN)];
+        let settle = PollTimeout::try_from(SETTLE).unwrap_or(PollTimeout::ZERO);
+        // A signal ends the wait early, which costs one round.
+        let _interrupted = poll(&mut woken, settle);
+    }
+
     fn others_changed_state(&mut self) -> bool {
-        std::thread::sleep(SETTLE);
         !self.monitor.wait(Some(Duration::ZERO)).is_ok_and(|notices| notices.is_empty())
     }
 

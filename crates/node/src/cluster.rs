@@ -270,6 +270,14 @@ impl Cluster {
         self.announced.remove(interface);
     }
 
+    /// Whether a device is a workload's that isn't there any more, so that the next plan will be
+    /// without it.
+    pub(crate) fn is_gone(&self, device: &str) -> bool {
+        let prefixes = &self.topology.settings.interface_prefixes;
+        let is_workload = prefixes.iter().any(|prefix| device.starts_with(prefix.as_str()));
+        is_workload && !self.topology.facts.workload_links.contains(device)
+    }
+
     /// A container's endpoint is gone, whatever the datastore still says.
     pub(crate) fn remove_endpoint(&mut self, id: &WorkloadId) {
         let key = crate::workload::key(&self.topology.node, id);

@@ -145,7 +145,12 @@ impl Node {
     }
 
     fn on_applied(&mut self, generation: u64, failures: Vec<event::ApplyFailure>) -> Vec<Effect> {
-        self.failures = failures.iter().map(|f| (f.object.clone(), f.message.clone())).collect();
+        // A pod that is being removed takes its device first: nothing of the node is wrong.
+        let is_gone = |failure: &&event::ApplyFailure| {
+            failure.interface.as_ref().is_some_and(|device| self.cluster.is_gone(device))
+        };
+        let lasting = failures.iter().filter(|failure| !is_gone(failure));
+        self.failures = lasting.map(|f| (f.object.clone(), f.message.clone())).collect();
         self.requests.on_applied(generation, &failures, &mut self.cluster)
     }
 

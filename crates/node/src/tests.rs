@@ -290,6 +290,26 @@ fn delete_is_answered_when_released_and_the_route_goes_at_once() {
 }
 
 #[test]
+fn a_device_that_went_with_its_pod_is_no_failure_of_the_node() {
+    let mut node = ready();
+    asked(&mut node, 1, add());
+    let (_, generation) = assigned(&mut node, 1);
+    node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+    let Event::Facts(mut with_pod) = facts() else { panic!("facts") };
+    with_pod.workload_links.insert(INTERFACE.to_owned());
+    for (facts, not_ready) in [(Event::Facts(with_pod), vec!["no such device"]), (facts(), vec![])] {
+        node.on(facts);
+        let failure = ApplyFailure {
+            object: "192.168.226.65/32".to_owned(),
+            interface: Some(INTERFACE.to_owned()),
+            message: "no such device".to_owned(),
+        };
+        node.on(Event::Applied { generation, failures: vec![failure] });
+        assert_eq!(node.status().not_ready, not_ready);
+    }
+}
+
+#[test]
 fn check_knows_the_container_it_was_asked_about() {
     let mut node = ready();
     let check = |id: WorkloadId| {
