@@ -75,6 +75,7 @@ impl Unit {
     /// A number with its unit, at the precision that such measurements have.
     pub fn show(self, value: f64) -> String {
         match self {
+            Unit::Seconds if value < 0.995 => format!("{value:.2} s"),
             Unit::Seconds => format!("{value:.1} s"),
             Unit::Milliseconds if value < 99.95 => format!("{value:.1} ms"),
             Unit::Milliseconds => format!("{value:.0} ms"),
