@@ -114,7 +114,7 @@ pub(crate) fn parse(text: &str, file: &str) -> Result<Vec<Document>, Error> {
 }
 
 /// A `…List` is its items.
-fn flatten(value: Value, file: &str, documents: &mut Vec<Document>) -> Result<(), Error> {
+fn flatten(mut value: Value, file: &str, documents: &mut Vec<Document>) -> Result<(), Error> {
     let kind = value["kind"].as_str().ok_or_else(|| {
         Error::Invalid(format!("{file}: a document has no `kind`; say one, such as kind: IPPool"))
     })?;
@@ -122,6 +122,8 @@ fn flatten(value: Value, file: &str, documents: &mut Vec<Document>) -> Result<()
         let Value::Array(items) = value["items"].clone() else { return Ok(()) };
         return items.into_iter().try_for_each(|item| flatten(item, file, documents));
     }
+    // Calico's newer name.
+    let kind = if kind == "IPAMConfiguration" { Kind::IpamConfig.name() } else { kind };
     let found = Kind::ALL.iter().copied().find(|known| known.name() == kind);
     let kind = found.ok_or_else(|| {
         let close = Kind::parse(kind).map(|k| format!("; did you mean {}?", k.name()));
@@ -132,6 +134,7 @@ fn flatten(value: Value, file: &str, documents: &mut Vec<Document>) -> Result<()
             known.join(", ")
         ))
     })?;
+    value["kind"] = kind.name().into();
     documents.push(Document { kind, value });
     Ok(())
 }

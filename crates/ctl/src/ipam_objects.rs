@@ -2,7 +2,8 @@
 //! releasing addresses, not by `apply`.
 
 use crate::Error;
-use model::{AffinityKind, Block, Entry, Handle, IpamConfig, Key, Kind, Query, Value as Stored};
+use crate::ipam_config::IpamConfigSpec;
+use model::{AffinityKind, Block, Entry, Handle, Key, Kind, Query, Value as Stored};
 use serde_json::{Value, json};
 use store::Datastore;
 
@@ -54,7 +55,8 @@ fn queries(kind: Kind) -> Vec<Query> {
     }
 }
 
-fn resource(entry: &Entry) -> Result<Value, Error> {
+/// The object as a resource.
+pub(crate) fn resource(entry: &Entry) -> Result<Value, Error> {
     let key = &entry.key;
     let unreadable = |why: serde_json::Error| {
         Error::Other(format!("{key} cannot be read: {why}; was it written by another program?"))
@@ -76,7 +78,8 @@ fn resource(entry: &Entry) -> Result<Value, Error> {
             (Kind::IpamHandle, id.clone(), handle_spec(id, handle))
         }
         (Key::IpamConfig, Stored::IpamConfig(config)) => {
-            (Kind::IpamConfig, "default".to_owned(), config_spec(config))
+            let spec = json!(IpamConfigSpec::from(config.clone()));
+            (Kind::IpamConfig, "default".to_owned(), spec)
         }
         _ => return Err(Error::Other(format!("{key} is not what its key says"))),
     };
@@ -107,12 +110,4 @@ fn block_spec(block: &Block) -> Value {
 
 fn handle_spec(id: &str, handle: &Handle) -> Value {
     json!({"handleID": id, "block": handle.block, "deleted": handle.deleted})
-}
-
-fn config_spec(config: &IpamConfig) -> Value {
-    json!({
-        "strictAffinity": config.strict_affinity,
-        "autoAllocateBlocks": config.auto_allocate_blocks,
-        "maxBlocksPerHost": config.max_blocks_per_host,
-    })
 }

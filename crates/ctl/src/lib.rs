@@ -18,6 +18,7 @@ mod commands;
 mod documents;
 mod error;
 mod grid;
+mod ipam_config;
 mod ipam_objects;
 mod output;
 mod pools;

@@ -1,6 +1,7 @@
 //! Operations on resources of any kind: typed, checked, then stored.
 
 use crate::documents::{self, Document};
+use crate::ipam_config::{self, IpamConfigSpec};
 use crate::{Error, ipam_objects, pools, teardown};
 use model::{
     BgpConfigurationSpec, BgpPeerSpec, ClusterInformationSpec, FelixConfigurationSpec, IpPool,
@@ -24,10 +25,10 @@ macro_rules! with_spec {
             Kind::Node => $function::<NodeSpec>($($argument),*).await,
             Kind::Profile => $function::<ProfileSpec>($($argument),*).await,
             Kind::WorkloadEndpoint => $function::<WorkloadEndpointSpec>($($argument),*).await,
-            kind @ (Kind::BlockAffinity
-            | Kind::IpamBlock
-            | Kind::IpamConfig
-            | Kind::IpamHandle) => Err(ipam_objects::not_changed_here(kind)),
+            Kind::IpamConfig => $function::<IpamConfigSpec>($($argument),*).await,
+            kind @ (Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamHandle) => {
+                Err(ipam_objects::not_changed_here(kind))
+            }
         }
     };
 }
@@ -43,6 +44,7 @@ pub(crate) enum Write {
 /// The place of a kind's resource; `default` where a namespaced one is given no namespace.
 pub(crate) fn key(kind: Kind, namespace: Option<&str>, name: &str) -> Key {
     match kind.scope() {
+        _ if kind == Kind::IpamConfig && name == "default" => Key::IpamConfig,
         Scope::Namespaced => Key::namespaced(kind, namespace.unwrap_or("default"), name),
         Scope::Cluster => Key::cluster(kind, name),
     }
@@ -54,7 +56,9 @@ pub(crate) fn changeable(kind: Kind) -> Result<(), Error> {
         Kind::ClusterInformation => Err(Error::Invalid(
             "ClusterInformation is written by calico-node alone; `get` shows it".to_owned(),
         )),
-        kind if ipam_objects::is_one(kind) => Err(ipam_objects::not_changed_here(kind)),
+        Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamHandle => {
+            Err(ipam_objects::not_changed_here(kind))
+        }
         _ => Ok(()),
     }
 }
@@ -76,6 +80,10 @@ pub(crate) async fn check_stored(
     how: Write,
     earlier: &mut Vec<IpPool>,
 ) -> Result<(), Error> {
+    if document.kind == Kind::IpamConfig {
+        let resource = documents::typed(&document.value)?;
+        return ipam_config::admit(datastore, &resource, how).await.map(drop);
+    }
     with_spec!(document.kind, check_stored_as(datastore, &document.value, how, earlier))
 }
 
@@ -123,6 +131,9 @@ pub(crate) async fn write(
     document: &Document,
     how: Write,
 ) -> Result<(), Error> {
+    if document.kind == Kind::IpamConfig {
+        return ipam_config::write(datastore, &document.value, how).await;
+    }
     with_spec!(document.kind, write_as(datastore, &document.value, how))
 }
 
@@ -217,7 +228,12 @@ pub(crate) async fn change(
     key: &Key,
     edit: &dyn Fn(&mut Value) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let Key::Resource { kind, .. } = key else { return Err(Error::Missing(key.clone())) };
+    let Key::Resource { kind, .. } = key else {
+        let entry = datastore.get(key).await?.ok_or_else(|| Error::Missing(key.clone()))?;
+        let mut value = ipam_objects::resource(&entry)?;
+        edit(&mut value)?;
+        return ipam_config::write(datastore, &value, Write::Replace).await;
+    };
     changeable(*kind)?;
     with_spec!(*kind, change_as(datastore, key, edit))
 }

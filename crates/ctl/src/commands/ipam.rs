@@ -2,7 +2,7 @@
 
 use crate::cli::Ipam;
 use crate::terminal::Terminal;
-use crate::{Error, grid};
+use crate::{Error, grid, ipam_config};
 use ipam::{CheckIp, Held, Pool, PoolUsage, ReadConfig, ReleaseAddresses, ReleaseOne, Usage};
 use jiff::Timestamp;
 use model::{IpPool, IpamConfig, Key};
@@ -141,10 +141,6 @@ async fn configure(
     }
     model::validate::validate_ipam_config(&config)
         .map_err(|problems| Error::problems(&Key::IpamConfig, &problems))?;
-    let value = model::Value::IpamConfig(config).encode();
-    match stored {
-        Some(stored) => datastore.update(&Key::IpamConfig, value, stored.revision).await?,
-        None => datastore.create(&Key::IpamConfig, value).await?,
-    };
+    ipam_config::put(datastore, config, stored).await?;
     Ok(text)
 }

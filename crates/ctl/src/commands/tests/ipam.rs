@@ -151,6 +151,59 @@ async fn settings_are_changed() {
 }
 
 #[tokio::test]
+async fn settings_are_a_resource_too() {
+    let cluster = Cluster::start().await;
+    let document = "apiVersion: projectcalico.org/v3\nkind: IPAMConfiguration\n\
+                    metadata: {name: default}\nspec: {strictAffinity: true}\n";
+    for (line, printed) in [
+        ("create -f -", "Successfully created 1 'IPAMConfig' resource(s)\n"),
+        ("apply -f -", "Successfully applied 1 'IPAMConfig' resource(s)\n"),
+        ("replace -f -", "Successfully replaced 1 'IPAMConfig' resource(s)\n"),
+        (
+            "patch ipamconfig default -p '{\"spec\":{\"maxBlocksPerHost\":2}}'",
+            "Successfully patched 1 'IPAMConfig' resource\n",
+        ),
+    ] {
+        assert_eq!(cluster.fed(line, document).await.as_deref(), Ok(printed), "{line}");
+    }
+    let yaml = cluster.run("get ipamconfig default -o yaml").await.expect("the settings");
+    expect![[r#"
+        apiVersion: projectcalico.org/v3
+        kind: IPAMConfig
+        metadata:
+          name: default
+          resourceVersion: "…
+        spec:
+          autoAllocateBlocks: true
+          maxBlocksPerHost: 2
+          strictAffinity: true
+    "#]]
+    .assert_eq(&super::steady(&yaml));
+    let before = cluster.everything().await;
+    for (line, input, said) in [
+        ("create -f -", document, "already exists: IPAM configuration"),
+        ("apply -f -", &yaml.replace("Version: \"", "Version: \"1"), "update conflict"),
+        ("apply -f -", &document.replace("default", "other"), "name it default"),
+        ("apply -f -", &document.replace("strictA", "a"), "unknown field spec.affinity"),
+        (
+            "patch ipamconfig default -p '{\"spec\":{\"strictAffinity\":false}}'",
+            "",
+            "set strictAff",
+        ),
+        ("patch ipamconfig other -p '{}'", "", "does not exist: IPAMConfig(other)"),
+        ("label ipamconfig default a=b", "", "keeps no labels"),
+    ] {
+        let error = cluster.fed(line, input).await.expect_err(line);
+        assert!(error.contains(said), "{line}: {error}");
+        assert_eq!(cluster.everything().await, before, "{line}");
+    }
+    // As written by a shell pipeline: it carries the version that is stored.
+    cluster.fed("apply -f -", &yaml).await.expect("applied");
+    cluster.prints("delete ipamconfig default").await;
+    assert_eq!(names(&cluster, "ipamconfig").await, [""; 0]);
+}
+
+#[tokio::test]
 async fn a_pool_goes_with_its_empty_blocks_and_leaves_what_is_held() {
     let cluster = Cluster::with_pool().await;
     let held = assign(&cluster, "worker-1", "pod-1", 1).await;
