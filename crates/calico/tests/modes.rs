@@ -125,11 +125,8 @@ fn what_leaves_the_pools_has_the_nodes_address() {
     lab.all_pods_reach_each_other();
     let sources = |place: &str, filter: &str, from: &str, to: &str| {
         let line = format!("timeout 5 tcpdump -i any -nn -l -c1 'icmp and {filter}' 2>/dev/null");
-        let capture = lab
-            .at(place, &line)
-            .stdout(std::process::Stdio::piped())
-            .spawn()
-            .expect("tcpdump");
+        let capture =
+            lab.at(place, &line).stdout(std::process::Stdio::piped()).spawn().expect("tcpdump");
         let started = |lab: &Lab| lab.try_run(place, "pgrep -x tcpdump").0;
         lab.within(SOON, "tcpdump runs", started);
         lab.within(SOON, "a packet is caught", |lab| {

@@ -7,7 +7,7 @@ use crate::Error;
 use crate::netns::in_own_thread;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use std::fs::File;
@@ -126,14 +126,14 @@ fn start(spawn: Spawn) -> Result<Child, Error> {
         setns(file, *kind).map_err(|errno| Error::system("entering", name.as_str(), errno))?;
     }
     leave(make)?;
-    if new_session || kill_on_parent_death {
-        before_exec(&mut command, new_session, kill_on_parent_death);
-    }
+    before_exec(&mut command, new_session, kill_on_parent_death);
     command.spawn().map_err(|source| Error::system("starting", program.as_str(), source))
 }
 
 fn before_exec(command: &mut Command, new_session: bool, kill_on_parent_death: bool) {
     let hook = move || {
+        // What the caller holds back for itself must reach its child.
+        SigSet::empty().thread_set_mask()?;
         if new_session {
             nix::unistd::setsid()?;
         }
@@ -144,7 +144,7 @@ fn before_exec(command: &mut Command, new_session: bool, kill_on_parent_death: b
         }
         Ok(())
     };
-    // SAFETY: between fork and exec the hook makes two system calls and allocates nothing.
+    // SAFETY: between fork and exec the hook makes three system calls and allocates nothing.
     unsafe { command.pre_exec(hook) };
 }
 

@@ -1,23 +1,25 @@
 //! A lab of its own for each test: real nodes, real pods, the real binary.
 
+#![expect(dead_code, reason = "each test program uses a part of it")]
+
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// Worker-1's address in the default topology.
-pub const WORKER_1: &str = "10.30.0.206";
+pub(crate) const WORKER_1: &str = "10.30.0.206";
 /// Worker-2's address in the default topology.
-pub const WORKER_2: &str = "10.30.0.56";
+pub(crate) const WORKER_2: &str = "10.30.0.56";
 /// The pods of the default topology.
-pub const PODS: [&str; 3] = ["pod-1", "pod-2", "pod-3"];
+pub(crate) const PODS: [&str; 3] = ["pod-1", "pod-2", "pod-3"];
 
 /// A running lab; it is taken down when dropped, whatever the test came to.
-pub struct Lab {
+pub(crate) struct Lab {
     name: String,
 }
 
 /// The binary under test: what `make build` made, or CALICO_BINARY.
-pub fn calico() -> Command {
+pub(crate) fn calico() -> Command {
     let built = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/release/calico");
     let binary = std::env::var_os("CALICO_BINARY").map_or(built, PathBuf::from);
     assert!(binary.exists(), "{} is missing: run `make build` first", binary.display());
@@ -31,7 +33,7 @@ fn name(test: &str) -> String {
 
 impl Lab {
     /// A lab named after the test, with more arguments for `lab up`.
-    pub fn up(test: &str, arguments: &[&str]) -> Lab {
+    pub(crate) fn up(test: &str, arguments: &[&str]) -> Lab {
         let lab = Lab { name: name(test) };
         let output = lab.command(&["up"]).args(arguments).output().expect("calico lab up starts");
         assert!(output.status.success(), "lab up: {}", text(&output));
@@ -39,7 +41,7 @@ impl Lab {
     }
 
     /// A lab of a topology written in YAML.
-    pub fn of(test: &str, topology: &str) -> Lab {
+    pub(crate) fn of(test: &str, topology: &str) -> Lab {
         let file = std::env::temp_dir().join(format!("{}.yaml", name(test)));
         std::fs::write(&file, topology).expect("the topology is written");
         let lab = Lab::up(test, &["--topology", file.to_str().expect("a path")]);
@@ -48,37 +50,37 @@ impl Lab {
     }
 
     /// `calico lab …` on this lab.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = calico();
         command.arg("lab").args(arguments).env("CALICO_LAB", &self.name).stdin(Stdio::null());
         command
     }
 
     /// A command at a place, not yet started.
-    pub fn at(&self, place: &str, line: &str) -> Command {
+    pub(crate) fn at(&self, place: &str, line: &str) -> Command {
         self.command(&["exec", place, "--", "sh", "-c", line])
     }
 
     /// What a shell line prints at a place, and whether it succeeded.
-    pub fn try_run(&self, place: &str, line: &str) -> (bool, String) {
+    pub(crate) fn try_run(&self, place: &str, line: &str) -> (bool, String) {
         let output = self.at(place, line).output().expect("calico lab exec starts");
         (output.status.success(), text(&output))
     }
 
     /// What a shell line prints at a place; it must succeed.
-    pub fn run(&self, place: &str, line: &str) -> String {
+    pub(crate) fn run(&self, place: &str, line: &str) -> String {
         let (succeeded, text) = self.try_run(place, line);
         assert!(succeeded, "[{place}] {line}: {text}");
         text
     }
 
     /// Whether one ping from a pod or node is answered within a second.
-    pub fn pings(&self, from: &str, to: &str) -> bool {
+    pub(crate) fn pings(&self, from: &str, to: &str) -> bool {
         self.try_run(from, &format!("ping -c1 -W1 {to}")).0
     }
 
     /// Waits for a condition; the test fails when it isn't met in time. Returns how long it took.
-    pub fn within(
+    pub(crate) fn within(
         &self,
         limit: Duration,
         what: &str,
@@ -96,7 +98,7 @@ impl Lab {
     }
 
     /// Every pod reaches every other, soon.
-    pub fn all_pods_reach_each_other(&self) {
+    pub(crate) fn all_pods_reach_each_other(&self) {
         for from in PODS {
             for to in PODS.iter().filter(|to| **to != from) {
                 let what = format!("ping {from} → {to}");
@@ -106,7 +108,7 @@ impl Lab {
     }
 
     /// Changes the default pool, as an operator does.
-    pub fn patch_pool(&self, spec: &str) {
+    pub(crate) fn patch_pool(&self, spec: &str) {
         let patch = format!("{{\"spec\":{{{spec}}}}}");
         let line = format!("calicoctl patch ippool default-ipv4-ippool -p '{patch}'");
         let said = self.run("master", &line);
@@ -114,14 +116,13 @@ impl Lab {
     }
 
     /// A place's routes, as `ip route` prints them.
-    pub fn routes(&self, place: &str) -> String {
+    pub(crate) fn routes(&self, place: &str) -> String {
         self.run(place, "ip route")
     }
 
     /// A pod's address.
-    pub fn address(&self, pod: &str) -> String {
-        let line = format!("hostname -I | tr -d ' \\n'");
-        self.run(pod, &line)
+    pub(crate) fn address(&self, pod: &str) -> String {
+        self.run(pod, "hostname -I | tr -d ' \\n'")
     }
 }
 
@@ -137,7 +138,7 @@ impl Drop for Lab {
 }
 
 /// Both streams of a finished command.
-pub fn text(output: &Output) -> String {
+pub(crate) fn text(output: &Output) -> String {
     let streams = [&output.stdout, &output.stderr];
     streams.map(|bytes| String::from_utf8_lossy(bytes).into_owned()).concat()
 }

@@ -62,3 +62,16 @@ fn a_process_is_first_in_new_namespaces_and_another_joins_it() {
     // Its input ends, and so does it: nothing has killed it meanwhile.
     assert_eq!(output_of(child), "1");
 }
+
+#[test]
+fn signals_that_the_caller_holds_back_reach_its_child() {
+    use nix::sys::signal::{SigSet, Signal};
+    let held = SigSet::from_iter([Signal::SIGTERM, Signal::SIGCHLD]);
+    held.thread_block().unwrap();
+    let mut command = Command::new("cat");
+    command.arg("/proc/self/status").stdout(Stdio::piped());
+    let status = output_of(spawn(Spawn::new(command)).unwrap());
+    held.thread_unblock().unwrap();
+    let blocked = status.lines().find(|line| line.starts_with("SigBlk:")).unwrap();
+    assert_eq!(blocked.split_whitespace().nth(1), Some("0000000000000000"), "{blocked}");
+}
