@@ -86,7 +86,7 @@ const LAB_UPS: u32 = 5;
 const CNI_PODS: u32 = 200;
 const MODE_CHANGES: u32 = 10;
 const MEMORY_PODS: u32 = 100;
-const THROUGHPUT: Plan = Plan { runs: 12, seconds: 2 };
+const THROUGHPUT: Plan = Plan { runs: 20, seconds: 2 };
 const DATASTORES: [Datastore; 2] = [Datastore::Embedded, Datastore::Etcd];
 
 /// Options of every scenario.
