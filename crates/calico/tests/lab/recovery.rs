@@ -1,9 +1,7 @@
 //! What breaks and comes back: agents, nodes, the datastore, routes, pods.
 
-mod support;
-
+use crate::support::{self, Lab};
 use std::time::Duration;
-use support::Lab;
 
 const SOON: Duration = Duration::from_secs(5);
 /// A node's boot, its agent's start and its routes on the others.

@@ -1,7 +1,5 @@
 //! A lab of its own for each test: real nodes, real pods, the real binary.
 
-#![expect(dead_code, reason = "each test program uses a part of it")]
-
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};

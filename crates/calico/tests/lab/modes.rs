@@ -1,9 +1,7 @@
 //! The routing modes on four real nodes, checked with the kernel's own output.
 
-mod support;
-
+use crate::support::{self, Lab, WORKER_1, WORKER_2};
 use std::time::Duration;
-use support::{Lab, WORKER_1, WORKER_2};
 
 const SOON: Duration = Duration::from_secs(5);
 

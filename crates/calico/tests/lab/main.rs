@@ -1,0 +1,5 @@
+//! The product on real nodes: labs of its own binary, looked at with the kernel's tools.
+
+mod modes;
+mod recovery;
+mod support;
