@@ -22,8 +22,6 @@ use tokio::sync::mpsc;
 
 /// How long others' changes are gathered before the kernel is read again.
 const SETTLE: Duration = Duration::from_millis(10);
-/// How often everything is read again although nobody told of a change (`routeRefreshInterval`).
-const REFRESH: Duration = Duration::from_secs(90);
 /// How long after a failure the plan is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the thread wakes to show that it is alive.
@@ -31,16 +29,33 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Attempts at an nf_tables transaction that others' changes spoil.
 const CONFLICTS_MAX: u32 = 3;
 
+/// A plan with its generation.
+type Numbered = (u64, Box<Plan>);
+
+/// The plan that waits for the thread, if one does.
+#[derive(Clone, Default)]
+struct Slot(Arc<Mutex<Option<Numbered>>>);
+
+impl Slot {
+    fn put(&self, plan: Numbered) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+    }
+
+    fn take(&self) -> Option<Numbered> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Where plans are left for the thread.
 pub(crate) struct Handle {
-    newest: Arc<Mutex<Option<(u64, Box<Plan>)>>>,
+    newest: Slot,
     wake: UnixStream,
 }
 
 impl Handle {
     /// Leaves a plan; one that still waits is superseded.
     pub(crate) fn apply(&self, generation: u64, plan: Box<Plan>) {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Some((generation, plan));
+        self.newest.put((generation, plan));
         // A full pipe means that the thread has been woken already.
         let _woken = (&self.wake).write(&[1]);
     }
@@ -57,11 +72,15 @@ pub(crate) fn start(
     let (wake, woken) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     woken.set_nonblocking(true)?;
-    let newest = Arc::new(Mutex::new(None));
+    let newest = Slot::default();
     let netlink = Rtnetlink::open()?;
     let nft = Nft::open()?;
     let mut monitor = Monitor::open()?;
     monitor.ignore(netlink.port());
+    let ipv6 = linux::sysctl::exists("net/ipv6");
+    if !ipv6 {
+        tracing::info!("this kernel has no IPv6; workloads get IPv4 only");
+    }
     let thread = Thread {
         nft_monitor: NftMonitor::open(&nft)?,
         netlink,
@@ -77,6 +96,7 @@ pub(crate) fn start(
         sysctls: BTreeMap::new(),
         indexes: BTreeMap::new(),
         stale: Stale { state: true, tables: true },
+        ipv6,
         told: None,
         read_at: Instant::now(),
         failing: BTreeSet::new(),
@@ -98,15 +118,16 @@ struct Thread {
     monitor: Monitor,
     nft_monitor: NftMonitor,
     woken: UnixStream,
-    newest: Arc<Mutex<Option<(u64, Box<Plan>)>>>,
+    newest: Slot,
     inbox: mpsc::Sender<Event>,
     heartbeats: Arc<Heartbeats>,
-    current: Option<(u64, Box<Plan>)>,
+    current: Option<Numbered>,
     actual: State,
     tables: Vec<nft::Table>,
     sysctls: BTreeMap<String, String>,
     indexes: BTreeMap<String, u32>,
     stale: Stale,
+    ipv6: bool,
     told: Option<Facts>,
     read_at: Instant,
     failing: BTreeSet<String>,
@@ -116,7 +137,7 @@ impl Thread {
     fn run(mut self) {
         loop {
             self.heartbeats.beat(Part::Kernel);
-            let fresh = self.newest.lock().unwrap_or_else(PoisonError::into_inner).take();
+            let fresh = self.newest.take();
             let is_new = fresh.is_some();
             if is_new {
                 self.current = fresh;
@@ -189,7 +210,7 @@ impl Thread {
     /// What isn't ours: everything, as long as no plan says what is.
     fn facts(&self) -> Option<Facts> {
         let plan = self.current.as_ref().map(|(_, plan)| plan);
-        let mut facts = Facts::default();
+        let mut facts = Facts { ipv6: self.ipv6, ..Facts::default() };
         let prefixes = plan.map(|p| p.owned.workload_prefixes.clone());
         let prefixes = prefixes.unwrap_or_else(|| plan::Settings::default().interface_prefixes);
         let is_workload = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
@@ -321,10 +342,11 @@ impl Thread {
 
     /// Waits for a plan, for somebody else's change, or until something is due.
     fn wait(&mut self) {
+        let refresh = self.current.as_ref().and_then(|(_, plan)| plan.refresh_interval);
         let due = match (self.failing.is_empty(), self.stale.state || self.stale.tables) {
             (_, true) => SETTLE,
             (false, false) => RETRY,
-            (true, false) => HEARTBEAT,
+            (true, false) => HEARTBEAT.min(refresh.unwrap_or(HEARTBEAT)),
         };
         let heard = {
             let mut fds = [
@@ -350,7 +372,7 @@ impl Thread {
         if heard[2] && self.others_changed_tables() {
             self.stale.tables = true;
         }
-        if self.read_at.elapsed() > REFRESH {
+        if refresh.is_some_and(|interval| self.read_at.elapsed() > interval) {
             self.stale = Stale { state: true, tables: true };
             self.sysctls.clear();
         }

@@ -22,7 +22,7 @@ impl Ownership {
         let of_workload = self.workload_prefixes.iter().any(|prefix| device.starts_with(prefix));
         let by_agent = [PROTOCOL_BOOT, PROTOCOL_CALICO].contains(&route.protocol);
         let linked = route.scope == SCOPE_LINK && route.protocol != PROTOCOL_KERNEL;
-        of_workload && (by_agent || linked)
+        of_workload && (by_agent || (linked && self.external_workload_routes))
     }
 
     /// Whether a device, its neighbours and its forwarding entries are ours.

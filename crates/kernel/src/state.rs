@@ -150,9 +150,11 @@ impl State {
 pub struct Ownership {
     /// Routes of these protocols in the main table, on whatever device.
     pub route_protocols: BTreeSet<u8>,
-    /// Devices with one of these name prefixes: all their unicast routes of scope link or with `proto`
-    /// 3 or 80 are ours (`cali`).
+    /// Devices with one of these name prefixes (`cali`): their unicast routes with `proto` 3 or 80
+    /// are ours.
     pub workload_prefixes: BTreeSet<String>,
+    /// So are all routes of scope link on those devices, whoever made them (the kernel apart).
+    pub external_workload_routes: bool,
     /// Devices that are ours by name: themselves, their addresses, permanent neighbours and FDB entries.
     pub devices: BTreeSet<String>,
 }

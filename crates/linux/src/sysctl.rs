@@ -31,6 +31,11 @@ pub fn write(path: &str, value: &str) -> Result<(), Error> {
         })
 }
 
+/// Whether this kernel has a parameter, or a directory of them, e.g. `net/ipv6`.
+pub fn exists(path: &str) -> bool {
+    file(path).is_ok_and(|file| file.exists())
+}
+
 fn file(path: &str) -> Result<PathBuf, Error> {
     let outside = path.starts_with('/') || path.split('/').any(|part| part == ".." || part == ".");
     if path.is_empty() || outside {

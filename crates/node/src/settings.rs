@@ -15,6 +15,7 @@ pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
     Settings {
         backend: resolved.get(&config::NETWORKING_BACKEND),
         program_cluster_routes: resolved.get(&config::PROGRAM_CLUSTER_ROUTES),
+        vxlan_enabled: resolved.get(&config::VXLAN_ENABLED),
         vxlan_vni: resolved.get(&config::VXLAN_VNI),
         vxlan_port: resolved.get(&config::VXLAN_PORT),
         vxlan_mtu: resolved.get(&config::VXLAN_MTU),
@@ -25,6 +26,9 @@ pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
             ROUTE_PROTOCOL_DEFAULT => kernel::PROTOCOL_CALICO,
             other => other,
         },
+        remove_external_routes: resolved.get(&config::REMOVE_EXTERNAL_ROUTES),
+        refresh_interval: Some(resolved.get(&config::ROUTE_REFRESH_INTERVAL))
+            .filter(|interval| !interval.is_zero()),
     }
 }
 

@@ -42,6 +42,12 @@ pub(crate) fn of(pool: &Pool, topology: &Topology) -> Result<Encapsulation, Unro
              set it to vxlan, or leave the routes to whoever made that choice",
         );
     }
+    if settings.vxlan_enabled == Some(false) && pool.vxlan != EncapsulationMode::Never {
+        return unroutable(
+            "its vxlanMode needs vxlan.calico, which vxlanEnabled: false of FelixConfiguration or \
+             FELIX_VXLANENABLED forbids; remove that setting, or set vxlanMode: Never",
+        );
+    }
     match (pool.ipip, pool.vxlan, settings.program_cluster_routes) {
         (EncapsulationMode::Never, EncapsulationMode::Always, _) => Ok(Encapsulation::Vxlan),
         (EncapsulationMode::Never, EncapsulationMode::CrossSubnet, _) => {

@@ -8,7 +8,7 @@
 //!      ├─ vxlan:         vxlan.calico, its FDB and neighbours
 //!      └─ nft:           table ip calico (masquerade, tunnel protection)
 //!      ▼
-//!  Plan { state, owned, tables, pod_mtu, unroutable }
+//!  Plan { state, owned, tables, pod_mtu, refresh_interval, unroutable }
 //! ```
 //!
 //! Owns: the table of routing modes, and every decision about what is programmed. A plan is a value:
@@ -30,6 +30,7 @@ pub use vxlan::{DEVICE as VXLAN_DEVICE, device_mac as vxlan_mac};
 
 use kernel::{Ownership, State, nft};
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// Everything a node wants in its kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,8 @@ pub struct Plan {
     pub tables: Vec<nft::Table>,
     /// Bytes a pod's interface may send in one packet, as `/var/lib/calico/mtu` says.
     pub pod_mtu: u32,
+    /// How often the kernel is to be read again although nobody told of a change; `None`: never.
+    pub refresh_interval: Option<Duration>,
     /// Pools whose packets cannot travel, each with the reason and the next step.
     pub unroutable: Vec<Unroutable>,
 }
@@ -65,6 +68,7 @@ pub fn plan(topology: &Topology) -> Plan {
         owned: owned(topology),
         tables: masquerade::tables(topology),
         pod_mtu: mtu::pod(topology),
+        refresh_interval: topology.settings.refresh_interval,
         state,
         unroutable,
     }
@@ -74,6 +78,7 @@ fn owned(topology: &Topology) -> Ownership {
     Ownership {
         route_protocols: [topology.settings.cluster_route_protocol].into(),
         workload_prefixes: topology.settings.interface_prefixes.clone(),
+        external_workload_routes: topology.settings.remove_external_routes,
         devices: [vxlan::DEVICE.to_owned()].into(),
     }
 }

@@ -21,7 +21,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// Worker-1 of the first walkthrough, as its kernel and the datastore show it.
 fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
-    let mut facts = Facts::default();
+    let mut facts = Facts { ipv6: true, ..Facts::default() };
     let hardware = LinkKind::Other(String::new());
     let link = Link { kind: hardware, mtu: 1500, mac: None, up: true };
     facts.links.insert("ens5".to_owned(), link);
@@ -211,6 +211,44 @@ fn a_workload_whose_interface_is_gone_is_not_routed() {
 }
 
 #[test]
+fn a_kernel_without_ipv6_gets_no_parameters_of_it() {
+    let mut topology = worker_1(Never, Always);
+    let of_ipv6 = |plan: Plan| plan.state.sysctls.keys().filter(|p| p.contains("ipv6")).count();
+    assert_eq!(of_ipv6(plan(&topology)), 3);
+    topology.facts.ipv6 = false;
+    assert_eq!(of_ipv6(plan(&topology)), 0);
+}
+
+#[test]
+fn felix_configuration_decides_over_the_device_before_pools_do() {
+    let mut forbidden = worker_1(Never, Always);
+    forbidden.settings.vxlan_enabled = Some(false);
+    let forbidden = plan(&forbidden);
+    assert!(forbidden.state.links.is_empty());
+    assert!(forbidden.unroutable[0].reason.contains("vxlanEnabled: false"));
+    let mut wanted = worker_1(Never, Never);
+    assert!(plan(&wanted).state.links.is_empty());
+    wanted.settings.vxlan_enabled = Some(true);
+    assert!(plan(&wanted).state.links.contains_key(VXLAN_DEVICE));
+}
+
+#[test]
+fn external_routes_are_owned_unless_they_are_to_stay() {
+    let mut topology = worker_1(Never, Always);
+    let key = RouteKey { table: TABLE_MAIN, destination: net("10.9.9.9/32"), metric: 0 };
+    let device = "cali4d001776093".to_owned();
+    let target = RouteTarget::Via { device, gateway: None, onlink: false };
+    let made_by =
+        |protocol| Route { target: target.clone(), protocol, scope: SCOPE_LINK, source: None };
+    let (stale, external) = (made_by(kernel::PROTOCOL_BOOT), made_by(99));
+    let owned = plan(&topology).owned;
+    assert!(owned.owns_route(&key, &stale) && owned.owns_route(&key, &external));
+    topology.settings.remove_external_routes = false;
+    let owned = plan(&topology).owned;
+    assert!(owned.owns_route(&key, &stale) && !owned.owns_route(&key, &external));
+}
+
+#[test]
 fn the_tables_masquerade_and_protect_the_tunnel() {
     let tables = plan(&worker_1(Never, Always)).tables;
     expect![[r#"
@@ -248,10 +286,11 @@ proptest! {
     #[test]
     fn plans_stand_on_their_own_feet(
         ipip in mode(), vxlan in mode(), backend in backend(), program in program(),
-        same_subnet: bool, tunnels: bool,
+        same_subnet: bool, tunnels: bool, vxlan_enabled: Option<bool>,
     ) {
         let mut topology = worker_1(ipip, vxlan);
         topology.settings.backend = backend;
+        topology.settings.vxlan_enabled = vxlan_enabled;
         topology.settings.program_cluster_routes = program;
         if same_subnet {
             topology.nodes.get_mut("worker-3").expect("a node").address = "10.30.0.7".parse().ok();
@@ -277,6 +316,9 @@ proptest! {
         }
         for link in plan.state.links.keys() {
             prop_assert!(plan.owned.devices.contains(link));
+        }
+        for table in &plan.tables {
+            prop_assert_eq!(table.check(), Ok(()));
         }
         let routed = plan.unroutable.is_empty();
         prop_assert_eq!(plan.unroutable.len(), usize::from(!routed));

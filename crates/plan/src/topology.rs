@@ -7,6 +7,10 @@ use model::config::{NetworkingBackend, ProgramClusterRoutes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// `routeRefreshInterval`'s default.
+const REFRESH_INTERVAL_DEFAULT: Duration = Duration::from_secs(90);
 
 /// All that decides what a node programs.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -69,6 +73,8 @@ pub struct Workload {
 /// What the kernel has that isn't ours: the ground the plan stands on.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Facts {
+    /// The kernel has IPv6.
+    pub ipv6: bool,
     /// All devices but workloads' and our own.
     pub links: BTreeMap<String, Link>,
     /// Names of the workload devices that exist.
@@ -116,6 +122,8 @@ pub struct Settings {
     pub backend: NetworkingBackend,
     /// `programClusterRoutes`.
     pub program_cluster_routes: ProgramClusterRoutes,
+    /// `vxlanEnabled`: `false` never makes `vxlan.calico`; `None` leaves it to the pools.
+    pub vxlan_enabled: Option<bool>,
     /// `vxlanVNI`.
     pub vxlan_vni: u32,
     /// `vxlanPort`.
@@ -130,6 +138,10 @@ pub struct Settings {
     pub device_route_protocol: u8,
     /// `proto` of routes to other nodes' blocks, and of blackholes.
     pub cluster_route_protocol: u8,
+    /// `removeExternalRoutes`: routes that others put on workloads' devices go.
+    pub remove_external_routes: bool,
+    /// `routeRefreshInterval`; `None`: never.
+    pub refresh_interval: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -137,6 +149,7 @@ impl Default for Settings {
         Settings {
             backend: NetworkingBackend::Bird,
             program_cluster_routes: ProgramClusterRoutes::Disabled,
+            vxlan_enabled: None,
             vxlan_vni: 4096,
             vxlan_port: 4789,
             vxlan_mtu: 0,
@@ -144,6 +157,8 @@ impl Default for Settings {
             interface_prefixes: ["cali".to_owned()].into(),
             device_route_protocol: kernel::PROTOCOL_BOOT,
             cluster_route_protocol: kernel::PROTOCOL_CALICO,
+            remove_external_routes: true,
+            refresh_interval: Some(REFRESH_INTERVAL_DEFAULT),
         }
     }
 }

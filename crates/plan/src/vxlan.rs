@@ -16,15 +16,18 @@ pub fn device_mac(node: &str) -> Mac {
     Mac(model::names::vxlan_mac(node))
 }
 
-/// Whether any pool may send by VXLAN.
+/// Whether `vxlan.calico` is wanted: as configured, else where a pool may send by VXLAN.
 pub(crate) fn in_use(topology: &Topology) -> bool {
-    topology.pools.iter().any(|pool| {
-        use Encapsulation::{Vxlan, VxlanCrossSubnet};
-        matches!(encapsulation::of(pool, topology), Ok(Vxlan | VxlanCrossSubnet))
-    })
+    let by_pool = || {
+        topology.pools.iter().any(|pool| {
+            use Encapsulation::{Vxlan, VxlanCrossSubnet};
+            matches!(encapsulation::of(pool, topology), Ok(Vxlan | VxlanCrossSubnet))
+        })
+    };
+    topology.settings.vxlan_enabled.unwrap_or_else(by_pool)
 }
 
-/// Adds the device with its address, FDB and neighbours, while a pool uses VXLAN.
+/// Adds the device with its address, FDB and neighbours, while VXLAN is in use.
 pub(crate) fn add(topology: &Topology, state: &mut State) {
     let (Some(own), Some(tunnel)) = (topology.address, topology.vxlan_address) else { return };
     let Some(parent) = topology.facts.device_of(own.addr().into()) else { return };

@@ -10,7 +10,7 @@ pub(crate) fn add(topology: &Topology, state: &mut State) {
         if !topology.facts.workload_links.contains(interface) {
             continue;
         }
-        add_sysctls(interface, state);
+        add_sysctls(interface, topology.facts.ipv6, state);
         for address in &workload.addresses {
             let key = RouteKey { table: TABLE_MAIN, destination: *address, metric: 0 };
             let target =
@@ -24,7 +24,7 @@ pub(crate) fn add(topology: &Topology, state: &mut State) {
 
 /// Calico's settings for a workload's interface (`calico-features.md` §5.4, §6.2): answer ARP for
 /// 169.254.1.1 at once, forward, and let node-local addresses be reached through it.
-fn add_sysctls(interface: &str, state: &mut State) {
+fn add_sysctls(interface: &str, ipv6: bool, state: &mut State) {
     for (name, value) in [
         ("ipv4/conf/{}/route_localnet", "1"),
         ("ipv4/conf/{}/proxy_arp", "1"),
@@ -34,7 +34,10 @@ fn add_sysctls(interface: &str, state: &mut State) {
         ("ipv6/conf/{}/forwarding", "1"),
         ("ipv6/conf/{}/proxy_ndp", "1"),
     ] {
-        sysctl(state, &format!("net/{}", name.replace("{}", interface)), value);
+        // A kernel without IPv6 has none of its parameters.
+        if ipv6 || !name.starts_with("ipv6/") {
+            sysctl(state, &format!("net/{}", name.replace("{}", interface)), value);
+        }
     }
 }
 

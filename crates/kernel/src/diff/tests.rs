@@ -13,6 +13,7 @@ fn owned() -> Ownership {
     Ownership {
         route_protocols: [PROTOCOL_CALICO].into(),
         workload_prefixes: ["cali".to_owned()].into(),
+        external_workload_routes: true,
         devices: TUNNELS.map(str::to_owned).into(),
     }
 }

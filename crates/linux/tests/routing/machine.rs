@@ -76,6 +76,7 @@ pub(crate) fn owned() -> Ownership {
     Ownership {
         route_protocols: [kernel::PROTOCOL_CALICO].into(),
         workload_prefixes: ["cali".to_owned()].into(),
+        external_workload_routes: true,
         devices: [VXLAN.to_owned()].into(),
     }
 }

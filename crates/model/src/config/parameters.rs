@@ -69,7 +69,7 @@ parameters! {
             "Disabled",
         );
     /// Whether `vxlan.calico` is made: unset means when an IPPool uses VXLAN.
-    VXLAN_ENABLED: Option<bool> = felix("VXLANEnabled", "vxlanEnabled", Bool, "").not_acted_on();
+    VXLAN_ENABLED: Option<bool> = felix("VXLANEnabled", "vxlanEnabled", Bool, "");
     /// MTU of `vxlan.calico`; 0 means the uplink's less 50.
     VXLAN_MTU: u32 = felix("VXLANMTU", "vxlanMTU", MTU, "0");
     /// MTU of `vxlan-v6.calico`; 0 means the uplink's less 70.
@@ -84,10 +84,10 @@ parameters! {
         felix("DeviceRouteProtocol", "deviceRouteProtocol", Integer(0, 255), "3");
     /// Whether routes that somebody else put on a pod's interface are removed.
     REMOVE_EXTERNAL_ROUTES: bool =
-        felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true").not_acted_on();
+        felix("RemoveExternalRoutes", "removeExternalRoutes", Bool, "true");
     /// How often the kernel's routes are read anew; 0 means never.
     ROUTE_REFRESH_INTERVAL: Duration =
-        felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90").not_acted_on();
+        felix("RouteRefreshInterval", "routeRefreshInterval", Seconds, "90");
     /// Starts of the names of pods' interfaces; new ones are named with the first.
     INTERFACE_PREFIX: Vec<String> =
         felix("InterfacePrefix", "interfacePrefix", InterfacePrefixes, "cali").fatal();
