@@ -24,6 +24,7 @@ mod startup;
 mod worker;
 
 use anyhow::{Context, Result};
+use model::config::Warning;
 use probe::Probe;
 use settings::Startup;
 use std::ffi::OsString;
@@ -119,8 +120,15 @@ fn start() -> Result<()> {
     let file = settings.file_logging.then_some(Path::new(log::FILE));
     log::start(settings.log_severity.as_str(), file);
     tracing::info!("calico-node {} starts on node {}", model::VERSION, settings.node);
-    for warning in settings::resolve(&environment).warnings() {
+    let resolved = settings::resolve(&environment);
+    let (unused, wrong): (Vec<_>, Vec<_>) =
+        resolved.warnings().iter().partition(|w| matches!(w, Warning::NotActedOn { .. }));
+    for warning in wrong {
         tracing::warn!("{warning}");
+    }
+    // Calico's own manifests set several, so they are no reason to worry anybody.
+    for warning in unused {
+        tracing::debug!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(join(&settings, environment))
@@ -143,8 +151,10 @@ async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<
     let name = settings.node.as_bytes();
     files::replace(&settings.nodename_file, name)
         .with_context(|| format!("{} cannot be written", settings.nodename_file.display()))?;
-    let address = node.spec.bgp.as_ref().and_then(|bgp| bgp.ipv4_address.clone());
-    tracing::info!("node {} has address {}", settings.node, address.unwrap_or_default());
+    match node.spec.ipv4() {
+        Some(address) => tracing::info!("node {} has address {address}", settings.node),
+        None => tracing::warn!("node {} has no IPv4 address: nothing is routed", settings.node),
+    }
     run::run(datastore, settings, environment).await
 }
 

@@ -73,7 +73,7 @@ mod tests {
         leave(&spool, &delete).expect("left twice is left once");
         std::fs::write(spool.join("broken.json"), "{").expect("written");
         std::fs::write(spool.join("half.json.tmp"), "{").expect("written");
-        assert_eq!(read(&spool), [delete.clone()]);
+        assert_eq!(read(&spool), std::slice::from_ref(&delete));
         done(&spool, &delete);
         done(&spool, &delete);
         assert!(read(&spool).is_empty());

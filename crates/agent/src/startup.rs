@@ -72,9 +72,7 @@ fn address(
     machine: &Machine,
     stored: Option<&Node>,
 ) -> Result<Option<Ipv4Net>, StartupError> {
-    let stored = stored
-        .and_then(|node| node.spec.bgp.as_ref()?.ipv4_address.as_deref())
-        .and_then(|text| text.parse::<Ipv4Net>().ok());
+    let stored = stored.and_then(|node| node.spec.ipv4());
     match settings.ip.as_deref().unwrap_or_default() {
         "none" => Ok(stored),
         "" if stored.is_some() => Ok(stored),
@@ -111,11 +109,11 @@ fn address(
 /// A bare address takes the prefix length it has on its interface.
 fn with_local_mask(bare: std::net::Ipv4Addr, machine: &Machine) -> Ipv4Net {
     let addresses = machine.interfaces.iter().flat_map(|interface| &interface.addresses);
-    let found = addresses.filter_map(|net| match net {
+    let mut found = addresses.filter_map(|net| match net {
         IpNet::V4(net) if net.addr() == bare => Some(*net),
         _ => None,
     });
-    found.last().unwrap_or(Ipv4Net::from(bare))
+    found.next_back().unwrap_or(Ipv4Net::from(bare))
 }
 
 async fn check_unique(
@@ -125,10 +123,8 @@ async fn check_unique(
 ) -> Result<(), StartupError> {
     let nodes: Vec<Node> = typed::list(datastore, None).await?;
     let taken = |node: &&Node| {
-        let bgp = node.spec.bgp.as_ref();
-        let other = bgp.and_then(|bgp| bgp.ipv4_address.as_deref()).unwrap_or_default();
         node.metadata.name != settings.node
-            && other.parse::<Ipv4Net>().is_ok_and(|other| other.addr() == address.addr())
+            && node.spec.ipv4().is_some_and(|other| other.addr() == address.addr())
     };
     match nodes.iter().find(taken) {
         None => Ok(()),
