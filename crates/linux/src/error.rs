@@ -23,16 +23,16 @@ pub enum Error {
     },
     /// A system call on a file, socket or namespace failed.
     #[error(
-        "{operation} {object}: {source}{}",
-        errno_of(source).map(|errno| hint(errno, object)).unwrap_or_default()
+        "{operation} {object}: {reason}{}",
+        errno_of(reason).map(|errno| hint(errno, object)).unwrap_or_default()
     )]
     System {
         /// What was tried: `opening the network namespace`.
         operation: &'static str,
         /// What it was about, usually a path.
         object: String,
-        /// The system's reason.
-        source: std::io::Error,
+        /// The system's reason; no `source`, which would be told a second time.
+        reason: std::io::Error,
     },
     /// A device that a request needs isn't there.
     #[error(
@@ -70,7 +70,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::Refused { errno, .. } => Some(*errno),
-            Error::System { source, .. } => errno_of(source),
+            Error::System { reason, .. } => errno_of(reason),
             Error::NoDevice { .. } => Some(Errno::ENODEV),
             Error::Invalid { .. } | Error::Answer { .. } => None,
         }
@@ -90,9 +90,9 @@ impl Error {
     pub(crate) fn system(
         operation: &'static str,
         object: impl Into<String>,
-        source: impl Into<std::io::Error>,
+        reason: impl Into<std::io::Error>,
     ) -> Error {
-        Error::System { operation, object: object.into(), source: source.into() }
+        Error::System { operation, object: object.into(), reason: reason.into() }
     }
 }
 
