@@ -1,10 +1,11 @@
 //! The plugin `calico`: ADD, DEL, CHECK and VERSION, as a function of its input.
 //!
 //! ```text
-//!  ADD    veth pair ─▶ agent: address, policy, host's side ─▶ container's address and routes ─▶
-//! result             └──────────────┴── failed ──┴─▶ all of it undone, the first error told  DEL
-//! container's interface ─▶ agent, or the spool where there is none  CHECK  container's interface,
-//! address, routes ─▶ agent ```
+//!  ADD    veth pair ─▶ agent: address, host's side ─▶ container's address and routes ─▶ result
+//!             └──────────────┴────── failed ──────┴─▶ all of it undone, the first error told
+//!  DEL    container's interface ─▶ agent, or the spool where there is none
+//!  CHECK  container's interface, address, routes ─▶ agent
+//! ```
 
 use crate::agent::{self, Agent};
 use crate::answer::{Address, Answer, Interface};
