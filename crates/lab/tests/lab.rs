@@ -26,7 +26,7 @@ fn commands_run_as_if_typed_there() {
     assert_eq!(rig.output("worker-1", &["cat", "/etc/resolv.conf"]), "");
     assert_eq!(rig.output("worker-1", &["printenv", "ETCDCTL_API"]), "3\n");
     let endpoint = rig.output("worker-1", &["printenv", "ETCDCTL_ENDPOINTS"]);
-    assert_eq!(endpoint, "http://10.30.0.136:2379\n");
+    assert_eq!(endpoint, "10.30.0.136:2379\n");
     rig.output("worker-1", &["sh", "-c", "command -v calico calicoctl calico-node"]);
     rig.output("worker-1", &["sh", "-c", "ps -ef | grep -v grep | grep -q calico-node"]);
     rig.output("worker-1", &["test", "-x", "/opt/cni/bin/calico-ipam"]);

@@ -94,9 +94,11 @@ pub(super) fn readiness_probe(topology: &Topology, node: &Node) -> Program {
 
 /// Environment of commands that a user runs on a node.
 pub(super) fn user_environment(topology: &Topology, node: &str) -> BTreeMap<String, String> {
-    let local = format!("http://127.0.0.1:{DATASTORE_PORT}");
+    let local = format!("127.0.0.1:{DATASTORE_PORT}");
     let here = topology.datastore_node().is_some_and(|holder| holder.name == node);
-    let endpoint = if here { local } else { datastore_url(topology) };
+    let url = if here { local } else { datastore_url(topology) };
+    // etcdctl 3.4's `endpoint` sends what it finds here as `:authority`, which no scheme may be in.
+    let endpoint = url.trim_start_matches("http://").to_owned();
     BTreeMap::from(
         [
             ("ETCDCTL_API", "3"),
