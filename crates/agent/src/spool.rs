@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// The file of a removal that waits.
 pub(crate) fn path(directory: &Path, delete: &DeleteWorkload) -> PathBuf {
-    directory.join(format!("{}-{}.json", delete.id.container_id, delete.id.interface))
+    directory.join(delete.spool_file())
 }
 
 /// Everything in the spool. A file that cannot be read is said, and left for an operator to look at.

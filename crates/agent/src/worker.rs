@@ -6,10 +6,10 @@
 use crate::spool;
 use ipam::{AssignAddress, AutoAssign, EnsureTunnelAddress, Pool, ReadConfig, ReleaseByHandle};
 use jiff::Timestamp;
-use model::names::{self, Tunnel};
-use model::{IpPool, IpamConfig, Key, Kind, NodeSpec, WorkloadEndpoint, WorkloadEndpointSpec};
+use model::names::Tunnel;
+use model::{IpamConfig, Key, Kind, NodeSpec, WorkloadEndpoint, WorkloadEndpointSpec};
 use node::api::{DeleteWorkload, SPOOL};
-use node::{Assign, Event, Refusal, RequestId, Written};
+use node::{Addresses, Assign, Event, Refusal, RequestId, Written};
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,7 +41,7 @@ pub(crate) enum Job {
         delete: DeleteWorkload,
     },
     TunnelAddress {
-        pools: Option<Vec<IpPool>>,
+        pools: Option<Vec<Pool>>,
     },
 }
 
@@ -128,41 +128,42 @@ impl Worker {
         let config = self.config().await?;
         let now = Timestamp::now();
         let mut attributes = assign.attributes.clone();
-        attributes.insert("timestamp".to_owned(), go_timestamp(now));
+        attributes.insert("timestamp".to_owned(), ipam::timestamp(now));
         let mut assigned = Vec::new();
-        for address in &assign.requested {
-            let operation = AssignAddress {
-                address: *address,
-                host: self.node.clone(),
-                handle: assign.handle.clone(),
-                attributes: attributes.clone(),
-                pools: pools(assign.ipv4.1.iter().chain(&assign.ipv6.1)),
-                config: config.clone(),
-                now,
-            };
-            assigned.push(store::drive(&*self.datastore, operation.start()).await?.addr());
-        }
-        if !assigned.is_empty() {
-            return Ok(assigned);
-        }
-        for (count, family) in [&assign.ipv4, &assign.ipv6] {
-            if *count == 0 {
-                continue;
+        match &assign.addresses {
+            Addresses::These(addresses, pools) => {
+                for address in addresses {
+                    let operation = AssignAddress {
+                        address: *address,
+                        host: self.node.clone(),
+                        handle: assign.handle.clone(),
+                        attributes: attributes.clone(),
+                        pools: pools.clone(),
+                        config: config.clone(),
+                        now,
+                    };
+                    let given = store::drive(&*self.datastore, operation.start()).await?;
+                    assigned.push(given.addr());
+                }
             }
-            let operation = AutoAssign {
-                host: self.node.clone(),
-                handle: assign.handle.clone(),
-                attributes: attributes.clone(),
-                pools: pools(family),
-                count: *count,
-                max_blocks: None,
-                config: config.clone(),
-                reserved: vec![],
-                known_affine_blocks: assign.own_blocks.clone(),
-                now,
-            };
-            let given = store::drive(&*self.datastore, operation.start()).await?;
-            assigned.extend(given.iter().map(ipnet::IpNet::addr));
+            Addresses::Any(families) => {
+                for (count, pools) in families {
+                    let operation = AutoAssign {
+                        host: self.node.clone(),
+                        handle: assign.handle.clone(),
+                        attributes: attributes.clone(),
+                        pools: pools.clone(),
+                        count: *count,
+                        max_blocks: None,
+                        config: config.clone(),
+                        reserved: vec![],
+                        known_affine_blocks: assign.own_blocks.clone(),
+                        now,
+                    };
+                    let given = store::drive(&*self.datastore, operation.start()).await?;
+                    assigned.extend(given.iter().map(ipnet::IpNet::addr));
+                }
+            }
         }
         Ok(assigned)
     }
@@ -180,11 +181,11 @@ impl Worker {
         released.await.map(|_| ()).map_err(|why| why.to_string())
     }
 
-    async fn ensure_tunnel_address(&self, from: &[IpPool]) -> Result<Option<IpAddr>, ipam::Error> {
+    async fn ensure_tunnel_address(&self, pools: Vec<Pool>) -> Result<Option<IpAddr>, ipam::Error> {
         let operation = EnsureTunnelAddress {
             host: self.node.clone(),
             tunnel: Tunnel::Vxlan,
-            pools: pools(from),
+            pools,
             config: self.config().await?,
             now: Timestamp::now(),
         };
@@ -239,7 +240,7 @@ impl Worker {
                     Err(lost) => tracing::error!(
                         "container {container} is not removed ({why}), and {SPOOL} takes no note \
                          of it ({lost}); release handle {} by hand",
-                        names::container_handle(&delete.id.network, container)
+                        delete.id.handle()
                     ),
                 }
             }
@@ -247,16 +248,11 @@ impl Worker {
     }
 
     async fn remove_endpoint(&self, delete: &DeleteWorkload) -> Result<(), Error> {
-        let id = &delete.id;
-        let name = match id.orchestrator.as_str() {
-            "k8s" => names::kubernetes_endpoint(&self.node, &id.pod, &id.interface),
-            _ => names::cni_endpoint(&self.node, &id.container_id, &id.interface),
-        };
-        let key = Key::namespaced(Kind::WorkloadEndpoint, id.namespace.clone(), name);
+        let key = delete.id.endpoint_key(&self.node);
         for _ in 0..ATTEMPTS_MAX {
             let Some(entry) = self.datastore.get(&key).await? else { return Ok(()) };
             let stored = WorkloadEndpoint::from_stored(&entry.value, entry.revision);
-            if stored.is_ok_and(|endpoint| endpoint.spec.container_id != id.container_id) {
+            if stored.is_ok_and(|endpoint| endpoint.spec.container_id != delete.id.container_id) {
                 // The pod runs in a newer container already.
                 return Ok(());
             }
@@ -269,21 +265,18 @@ impl Worker {
         Err(Error::Conflict(key))
     }
 
-    /// Under today's handle, and under the one that Calico before v3 used.
     async fn release_all(&self, delete: &DeleteWorkload) -> Result<(), String> {
-        let id = &delete.id;
-        self.release(&names::container_handle(&id.network, &id.container_id)).await?;
-        if id.orchestrator == "k8s" {
-            self.release(&names::container_handle(&id.namespace, &id.pod)).await?;
+        for handle in delete.id.handles() {
+            self.release(&handle).await?;
         }
         Ok(())
     }
 
     /// Gives this node an address on `vxlan.calico`, or takes it away, in IPAM and on the Node resource.
-    async fn tunnel_address(&self, pools: Option<Vec<IpPool>>) -> Result<(), String> {
+    async fn tunnel_address(&self, pools: Option<Vec<Pool>>) -> Result<(), String> {
         match pools {
             Some(pools) => {
-                let address = self.ensure_tunnel_address(&pools).await;
+                let address = self.ensure_tunnel_address(pools).await;
                 let address = address.map_err(|why| why.to_string())?;
                 self.set_tunnel_address(address).await.map_err(|why| why.to_string())
             }
@@ -311,22 +304,6 @@ impl Worker {
         }
         Err(Error::Conflict(key))
     }
-}
-
-fn pools<'a>(pools: impl IntoIterator<Item = &'a IpPool>) -> Vec<Pool> {
-    let pool = |pool: &IpPool| {
-        Some(Pool {
-            name: pool.metadata.name.clone(),
-            cidr: pool.spec.net().ok()?,
-            block_size: pool.spec.block_size(),
-        })
-    };
-    pools.into_iter().filter_map(pool).collect()
-}
-
-/// Go's way of printing a time, which Calico's attributes have.
-fn go_timestamp(now: Timestamp) -> String {
-    now.strftime("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
 fn refusal(error: Error) -> Refusal {

@@ -10,14 +10,10 @@ use crate::error::{Code, Error};
 use crate::log::Log;
 use crate::places::Places;
 use crate::plugin::Outcome;
-use ipam::{AssignAddress, AutoAssign, Candidate, Pool, ReadConfig, ReleaseByHandle, select_pools};
+use ipam::{AssignAddress, AutoAssign, Demand, ReadConfig, ReleaseByHandle};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use model::resources::ip_pool::DEFAULT_ALLOWED_USES;
-use model::{
-    AllowedUse, AssignmentMode, ClusterInformationSpec, IpPool, IpPoolSpec, IpamConfig, NodeSpec,
-    names,
-};
+use model::{ClusterInformationSpec, IpPool, IpPoolSpec, IpamConfig, NodeSpec, names};
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -111,7 +107,8 @@ struct Wish {
     node: String,
     handle: String,
     attributes: BTreeMap<String, String>,
-    pools: Vec<Candidate>,
+    labels: BTreeMap<String, String>,
+    pools: Vec<IpPool>,
     config: IpamConfig,
     requested: Option<std::net::IpAddr>,
     /// By family, IPv4 first: the pools wished for; `None` for no address.
@@ -128,12 +125,12 @@ impl Wish {
         let pools = typed::list::<IpPoolSpec>(&**datastore, None).await.map_err(store_error)?;
         let stored = typed::get::<NodeSpec>(&**datastore, None, &node).await;
         let labels = stored.map_err(store_error)?.map(|node| node.metadata.labels);
-        let labels = labels.unwrap_or_default();
         let config = drive(&**datastore, ReadConfig.start()).await.map_err(ipam_error)?;
         Ok(Wish {
             handle: names::container_handle(&configuration.name, &call.container_id),
             attributes: attributes(&node, call),
-            pools: pools.iter().filter_map(|pool| candidate(pool, &labels)).collect(),
+            labels: labels.unwrap_or_default(),
+            pools,
             config,
             requested: call.requested,
             families: families(configuration)?,
@@ -143,13 +140,12 @@ impl Wish {
 
     async fn assign(&mut self, datastore: &Arc<dyn Datastore>) -> Result<Vec<IpNet>, Error> {
         if let Some(address) = self.requested {
-            let usable = self.pools.iter().filter(|c| !c.disabled && c.use_allowed);
             let operation = AssignAddress {
                 address,
                 host: self.node.clone(),
                 handle: self.handle.clone(),
                 attributes: self.attributes.clone(),
-                pools: usable.map(|candidate| candidate.pool.clone()).collect(),
+                pools: ipam::pools_of_requested(&self.pools),
                 config: self.config.clone(),
                 now: Timestamp::now(),
             };
@@ -159,9 +155,9 @@ impl Wish {
                 .map_err(ipam_error);
         }
         let mut assigned = vec![];
-        for (is_v4, family) in [true, false].into_iter().zip(self.families.clone()) {
+        for (ipv4, family) in [true, false].into_iter().zip(self.families.clone()) {
             let Some(wished) = family else { continue };
-            match self.assign_family(datastore, is_v4, &wished).await {
+            match self.assign_family(datastore, ipv4, &wished).await {
                 Ok(addresses) => assigned.extend(addresses),
                 Err(error) => {
                     // All or none.
@@ -178,12 +174,11 @@ impl Wish {
     async fn assign_family(
         &self,
         datastore: &Arc<dyn Datastore>,
-        is_v4: bool,
+        ipv4: bool,
         wished: &[String],
     ) -> Result<Vec<IpNet>, Error> {
-        let of_family = |c: &&Candidate| c.pool.cidr.addr().is_ipv4() == is_v4;
-        let candidates: Vec<Candidate> = self.pools.iter().filter(of_family).cloned().collect();
-        let pools: Vec<Pool> = select_pools(&self.node, &candidates, wished).map_err(ipam_error)?;
+        let demand = Demand { host: &self.node, labels: &self.labels, ipv4, wished };
+        let pools = ipam::select_pools(&self.pools, &demand).map_err(ipam_error)?;
         let operation = AutoAssign {
             host: self.node.clone(),
             handle: self.handle.clone(),
@@ -202,7 +197,7 @@ impl Wish {
 
 /// The owner that the block names, Calico's attributes.
 fn attributes(node: &str, call: &Call) -> BTreeMap<String, String> {
-    let now = Timestamp::now().strftime("%Y-%m-%d %H:%M:%S.%f +0000 UTC").to_string();
+    let now = ipam::timestamp(Timestamp::now());
     let mut attributes =
         BTreeMap::from([("node".to_owned(), node.to_owned()), ("timestamp".to_owned(), now)]);
     if let Some((namespace, pod)) = &call.pod {
@@ -228,23 +223,6 @@ fn families(configuration: &Configuration) -> Result<[Option<Vec<String>>; 2], E
         v4.then(|| ipam.ipv4_pools.unwrap_or_default()),
         v6.then(|| ipam.ipv6_pools.unwrap_or_default()),
     ])
-}
-
-/// A pool as IPAM sees it; one whose range cannot be read gives nothing.
-fn candidate(pool: &IpPool, labels: &BTreeMap<String, String>) -> Option<Candidate> {
-    let spec = &pool.spec;
-    let uses = spec.allowed_uses.as_deref().filter(|uses| !uses.is_empty());
-    Some(Candidate {
-        pool: Pool {
-            name: pool.metadata.name.clone(),
-            cidr: spec.net().ok()?,
-            block_size: spec.block_size(),
-        },
-        disabled: spec.disabled,
-        automatic: spec.assignment_mode != Some(AssignmentMode::Manual),
-        use_allowed: uses.unwrap_or(&DEFAULT_ALLOWED_USES).contains(&AllowedUse::Workload),
-        selected: spec.selects_node(labels),
-    })
 }
 
 /// Runs `work` on the datastore that configuration and environment name, within a bound.

@@ -107,5 +107,5 @@ pub(crate) fn spool(directory: &Path, removal: &DeleteWorkload) -> Result<PathBu
 
 /// Where the removal of this endpoint is left.
 pub(crate) fn spooled(directory: &Path, removal: &DeleteWorkload) -> PathBuf {
-    directory.join(format!("{}-{}.json", removal.id.container_id, removal.id.interface))
+    directory.join(removal.spool_file())
 }

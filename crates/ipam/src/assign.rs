@@ -15,6 +15,11 @@ use model::{AffinityState, Allocation, Block, Entry, IpamConfig, Key};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+/// A time as Calico's attribute `timestamp` has it: Go's way of printing one.
+pub fn timestamp(now: Timestamp) -> String {
+    now.strftime("%Y-%m-%d %H:%M:%S%.f +0000 UTC").to_string()
+}
+
 /// Gives a host the next free addresses of some pools, all of one family.
 ///
 /// Own blocks first, then a new block, then an empty block of another host, then (without strictAffinity)
@@ -81,7 +86,8 @@ impl AssignAddress {
 pub(crate) async fn auto_assign(io: &Io, wish: &AutoAssign) -> Result<Vec<IpNet>, Error> {
     if wish.pools.is_empty() {
         let considered = "none".to_owned();
-        return Err(Error::NoPool { host: wish.host.clone(), considered });
+        let (family, host) = ("IP", wish.host.clone());
+        return Err(Error::NoPool { family, host, considered });
     }
     let mut given = Vec::new();
     let outcome = fill(io, wish, &mut given).await;

@@ -39,9 +39,9 @@ pub fn owner(block: &Block) -> Option<String> {
     block.affinity.clone().or_else(|| block.host_affinity.as_deref().map(host_owner))
 }
 
-/// The address of an ordinal.
+/// The address of an ordinal; one that the block doesn't have gives any.
 pub fn address_of(block: &Block, ordinal: usize) -> IpAddr {
-    address(&block.cidr, number(block.cidr.network()) + ordinal as u128)
+    address(&block.cidr, number(block.cidr.network()).wrapping_add(ordinal as u128))
 }
 
 /// The ordinal of an address, if the block has it.

@@ -31,10 +31,12 @@ pub enum Error {
     },
     /// There is no pool to take an address from.
     #[error(
-        "no IP pool gives addresses to node {host} (considered: {considered}): enable a pool of this \
-         address family, or make its nodeSelector match the node's labels"
+        "no {family} pool gives addresses to node {host} (considered: {considered}): create or \
+         enable one, or make its nodeSelector match the node's labels"
     )]
     NoPool {
+        /// `IPv4`, `IPv6`, or `IP` where either would do.
+        family: &'static str,
         /// The node that asked.
         host: String,
         /// Each pool and why it was left out, or `none`.

@@ -26,16 +26,18 @@ pub mod lookup;
 pub mod operation;
 pub mod pool;
 pub mod release;
+pub mod selection;
 pub mod tunnel;
 
-pub use assign::{AssignAddress, AutoAssign};
+pub use assign::{AssignAddress, AutoAssign, timestamp};
 pub use error::Error;
 pub use lookup::{AddressesByHandle, BlockUsage, CheckIp, Held, PoolUsage, ReadConfig, Usage};
 pub use operation::Operation;
-pub use pool::{Candidate, Pool, select_pools};
+pub use pool::Pool;
 pub use release::{
     ReleaseAddresses, ReleaseBlockAffinity, ReleaseByHandle, ReleaseHost, ReleaseOne,
 };
+pub use selection::{Demand, pools_of_requested, select_pools};
 pub use tunnel::EnsureTunnelAddress;
 
 /// How often a compare-and-swap is tried (Calico: datastoreRetries).

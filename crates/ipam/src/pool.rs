@@ -1,7 +1,7 @@
 //! Pools as IPAM sees them, and the arithmetic of their blocks, for both families.
 
-use crate::Error;
 use ipnet::IpNet;
+use model::IpPool;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -19,76 +19,16 @@ pub struct Pool {
     pub block_size: u8,
 }
 
-/// A pool offered to [`select_pools`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// The pool.
-    pub pool: Pool,
-    /// `spec.disabled`.
-    pub disabled: bool,
-    /// `spec.assignmentMode` is `Automatic`.
-    pub automatic: bool,
-    /// `spec.allowedUses` has the wanted use.
-    pub use_allowed: bool,
-    /// `spec.nodeSelector` (and namespaceSelector) match.
-    pub selected: bool,
-}
-
-/// The pools a node may take addresses from. Pools asked for by name or prefix are used whatever they
-/// select; without such a wish every enabled automatic pool that selects the node is.
-///
-/// # Errors
-/// [`Error::BadPool`] for a wish that cannot be met; [`Error::NoPool`] when nothing is left.
-pub fn select_pools(
-    host: &str,
-    candidates: &[Candidate],
-    wished: &[String],
-) -> Result<Vec<Pool>, Error> {
-    let mut chosen = Vec::new();
-    for wish in wished {
-        let is_meant = |c: &&Candidate| {
-            c.pool.name == *wish || wish.parse::<IpNet>().is_ok_and(|net| net == c.pool.cidr)
-        };
-        let bad = |reason: &str| Error::BadPool { pool: wish.clone(), reason: reason.to_owned() };
-        match candidates.iter().find(is_meant) {
-            None => return Err(bad("it does not exist")),
-            Some(candidate) if candidate.disabled => return Err(bad("it is disabled")),
-            Some(candidate) if !candidate.use_allowed => {
-                return Err(bad("its allowedUses do not have this use"));
-            }
-            Some(candidate) => chosen.push(candidate.pool.clone()),
-        }
-    }
-    if wished.is_empty() {
-        let usable = candidates.iter().filter(|c| refusal(c).is_none());
-        chosen.extend(usable.map(|c| c.pool.clone()));
-    }
-    if chosen.is_empty() {
-        let reasons = candidates.iter().filter_map(|c| {
-            refusal(c).map(|reason| format!("{} {}: {reason}", c.pool.name, c.pool.cidr))
-        });
-        let considered = reasons.collect::<Vec<_>>().join(", ");
-        let considered = if considered.is_empty() { "none".to_owned() } else { considered };
-        return Err(Error::NoPool { host: host.to_owned(), considered });
-    }
-    Ok(chosen)
-}
-
-fn refusal(candidate: &Candidate) -> Option<&'static str> {
-    if candidate.disabled {
-        Some("disabled")
-    } else if !candidate.automatic {
-        Some("assignmentMode is not Automatic")
-    } else if !candidate.use_allowed {
-        Some("allowedUses does not have this use")
-    } else if !candidate.selected {
-        Some("its selectors do not match")
-    } else {
-        None
-    }
-}
-
 impl Pool {
+    /// A resource as IPAM sees it; `None` where its range cannot be read.
+    pub fn of(pool: &IpPool) -> Option<Pool> {
+        Some(Pool {
+            name: pool.metadata.name.clone(),
+            cidr: pool.spec.net().ok()?,
+            block_size: pool.spec.block_size(),
+        })
+    }
+
     /// How many blocks it has: `2^(block_size − prefix length)`, 0 for a block larger than the pool.
     pub fn block_count(&self) -> u128 {
         match self.block_size.checked_sub(self.cidr.prefix_len()) {

@@ -4,15 +4,19 @@
 //! reads one JSON [`Reply`] on one line; then the connection ends.
 
 use ipnet::IpNet;
+use model::{Key, Kind, names};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Where the agent listens.
 pub const SOCKET: &str = "/var/run/calico/agent.sock";
 
-/// Where DEL leaves, as `<container id>-<interface>.json` holding a [`DeleteWorkload`], what it could not
-/// tell an agent that was down; the agent empties it.
+/// Where DEL leaves, as the JSON of [`DeleteWorkload`], what it could not tell an agent that was
+/// down; the agent empties it.
 pub const SPOOL: &str = "/var/lib/calico/cni-spool";
+
+/// The orchestrator of pods.
+const KUBERNETES: &str = "k8s";
 
 /// A question or order to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,41 @@ pub struct WorkloadId {
     pub namespace: String,
     /// The pod's name; empty without Kubernetes.
     pub pod: String,
+}
+
+impl WorkloadId {
+    /// The WorkloadEndpoint's name on this node.
+    pub fn endpoint_name(&self, node: &str) -> String {
+        match self.orchestrator.as_str() {
+            KUBERNETES => names::kubernetes_endpoint(node, &self.pod, &self.interface),
+            _ => names::cni_endpoint(node, &self.container_id, &self.interface),
+        }
+    }
+
+    /// The WorkloadEndpoint's key on this node.
+    pub fn endpoint_key(&self, node: &str) -> Key {
+        let name = self.endpoint_name(node);
+        Key::namespaced(Kind::WorkloadEndpoint, self.namespace.clone(), name)
+    }
+
+    /// The IPAM handle of its addresses.
+    pub fn handle(&self) -> String {
+        names::container_handle(&self.network, &self.container_id)
+    }
+
+    /// Every handle its addresses may be under: the one above, and the one Calico before v3 used.
+    pub fn handles(&self) -> Vec<String> {
+        let older = || names::container_handle(&self.namespace, &self.pod);
+        let is_pod = self.orchestrator == KUBERNETES;
+        [Some(self.handle()), is_pod.then(older)].into_iter().flatten().collect()
+    }
+}
+
+impl DeleteWorkload {
+    /// The name of the file in [`SPOOL`] that holds it.
+    pub fn spool_file(&self) -> String {
+        format!("{}-{}.json", self.id.container_id, self.id.interface)
+    }
 }
 
 /// The endpoint that CNI DEL or CHECK speaks of.

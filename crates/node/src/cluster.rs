@@ -1,6 +1,8 @@
 //! The node's picture of the cluster: what the datastore told, kept as what a plan needs.
 
-use ipnet::{IpNet, Ipv4Net};
+use ipam::contents;
+use ipnet::IpNet;
+use kernel::Mac;
 use model::{
     Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
     WorkloadEndpoint,
@@ -25,7 +27,6 @@ pub struct Cluster {
     borrowed: BTreeMap<IpNet, Vec<(IpAddr, String)>>,
     endpoints: BTreeMap<Key, Endpoint>,
     information: Option<ClusterInformation>,
-    own_tunnel: bool,
     unreadable: BTreeMap<Key, String>,
     setting_warnings: Vec<String>,
     announced: BTreeSet<String>,
@@ -53,7 +54,6 @@ impl Cluster {
             borrowed: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             information: None,
-            own_tunnel: false,
             unreadable: BTreeMap::new(),
             setting_warnings: Vec::new(),
             announced: BTreeSet::new(),
@@ -95,7 +95,7 @@ impl Cluster {
 
     /// Whether the Node resource carries a VXLAN tunnel address.
     pub(crate) fn has_tunnel_address(&self) -> bool {
-        self.own_tunnel
+        self.topology.vxlan_address.is_some()
     }
 
     /// `bird`, `vxlan` or `none`.
@@ -191,40 +191,35 @@ impl Cluster {
     }
 
     fn node_changed(&mut self, node: &model::Node) {
-        let bgp = node.spec.bgp.as_ref();
-        let address: Option<Ipv4Net> =
-            bgp.and_then(|bgp| bgp.ipv4_address.as_deref()).and_then(|text| text.parse().ok());
-        let vxlan = node.spec.ipv4_vxlan_tunnel_addr.as_deref().and_then(|text| text.parse().ok());
-        if node.metadata.name == self.topology.node {
-            self.topology.address = address;
-            self.own_tunnel = vxlan.is_some();
-            self.topology.vxlan_address = vxlan;
+        let (name, spec) = (&node.metadata.name, &node.spec);
+        if *name == self.topology.node {
+            self.topology.address = spec.ipv4();
+            self.topology.vxlan_address = spec.vxlan_ipv4();
             self.labels = node.metadata.labels.clone();
             return;
         }
-        let mac = node.spec.vxlan_tunnel_mac_addr.as_deref().and_then(|text| text.parse().ok());
         let remote = RemoteNode {
-            address: address.map(|net| net.addr()),
-            vxlan_address: vxlan,
-            vxlan_mac: mac,
+            address: spec.ipv4().map(|net| net.addr()),
+            vxlan_address: spec.vxlan_ipv4(),
+            vxlan_mac: spec.vxlan_tunnel_mac_addr.as_ref().map(|_| Mac(spec.vxlan_mac(name))),
         };
-        self.topology.nodes.insert(node.metadata.name.clone(), remote);
+        self.topology.nodes.insert(name.clone(), remote);
     }
 
     fn block_changed(&mut self, entry: Entry, block: &Block) {
         let cidr = block.cidr;
-        let affinity = block.affinity.as_deref();
-        let owner = affinity.and_then(|text| text.strip_prefix("host:")).map(str::to_owned);
-        if owner.as_deref() == Some(self.topology.node.as_str()) {
+        let owner = contents::owner(block);
+        let owner = owner.as_deref().and_then(|owner| owner.strip_prefix("host:"));
+        if owner == Some(self.topology.node.as_str()) {
             self.own_blocks.insert(cidr, entry);
         } else {
             self.own_blocks.remove(&cidr);
         }
-        self.borrowed.insert(cidr, borrowed(block, owner.as_deref()));
+        self.borrowed.insert(cidr, borrowed(block, owner));
         self.borrowed.retain(|_, addresses| !addresses.is_empty());
         self.replan_borrowed();
         match owner {
-            Some(owner) => self.topology.blocks.insert(cidr, owner),
+            Some(owner) => self.topology.blocks.insert(cidr, owner.to_owned()),
             None => self.topology.blocks.remove(&cidr),
         };
     }
@@ -280,7 +275,7 @@ impl Cluster {
 
     /// A container's endpoint is gone, whatever the datastore still says.
     pub(crate) fn remove_endpoint(&mut self, id: &WorkloadId) {
-        let key = crate::workload::key(&self.topology.node, id);
+        let key = id.endpoint_key(&self.topology.node);
         if self.endpoints.get(&key).is_some_and(|e| e.container_id == id.container_id) {
             self.endpoints.remove(&key);
             self.replan_workloads();
@@ -289,7 +284,7 @@ impl Cluster {
 
     /// The local endpoint of a container, if it is known.
     pub(crate) fn endpoint(&self, id: &WorkloadId) -> Option<&Endpoint> {
-        let key = crate::workload::key(&self.topology.node, id);
+        let key = id.endpoint_key(&self.topology.node);
         self.endpoints.get(&key).filter(|e| e.container_id == id.container_id)
     }
 
@@ -330,28 +325,10 @@ impl Cluster {
 
 /// Addresses of a block held by another node than the one that routes the block.
 fn borrowed(block: &Block, owner: Option<&str>) -> Vec<(IpAddr, String)> {
-    let holder = |allocation: &Option<usize>| {
-        let attributes = block.attributes.get((*allocation)?)?;
-        attributes.secondary.as_ref()?.get("node").cloned()
-    };
-    let held = block.allocations.iter().enumerate();
-    held.filter_map(|(ordinal, allocation)| {
-        let node = holder(allocation).filter(|node| Some(node.as_str()) != owner)?;
-        Some((address_at(block.cidr, ordinal)?, node))
-    })
-    .collect()
-}
-
-/// The block's address of an ordinal.
-fn address_at(block: IpNet, ordinal: usize) -> Option<IpAddr> {
-    match block.network() {
-        IpAddr::V4(first) => {
-            let offset = u32::try_from(ordinal).ok()?;
-            Some(IpAddr::V4(u32::from(first).checked_add(offset)?.into()))
-        }
-        IpAddr::V6(first) => {
-            let offset = u128::try_from(ordinal).ok()?;
-            Some(IpAddr::V6(u128::from(first).checked_add(offset)?.into()))
-        }
-    }
+    let held = contents::in_use(block).filter_map(|(ordinal, holder)| {
+        let node = holder.secondary.as_ref()?.get("node")?;
+        let elsewhere = Some(node.as_str()) != owner;
+        elsewhere.then(|| (contents::address_of(block, ordinal), node.clone()))
+    });
+    held.collect()
 }

@@ -1,7 +1,8 @@
 //! All that can happen to a node, and all it can ask for.
 
 use crate::api::{DeleteWorkload, Reply, Request};
-use model::{Entry, IpPool, WorkloadEndpoint};
+use ipam::Pool;
+use model::{Entry, WorkloadEndpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -120,7 +121,7 @@ pub enum Effect {
     /// datastore; answer with [`Event::TunnelAddress`].
     TunnelAddress {
         /// Pools to take it from.
-        pools: Option<Vec<IpPool>>,
+        pools: Option<Vec<Pool>>,
     },
     /// Answer a request.
     Reply {
@@ -131,6 +132,15 @@ pub enum Effect {
     },
 }
 
+/// Which addresses [`Effect::Assign`] wants.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Addresses {
+    /// Any: so many of these pools, for each family.
+    Any(Vec<(usize, Vec<Pool>)>),
+    /// These very ones, each of one of the pools.
+    These(Vec<IpAddr>, Vec<Pool>),
+}
+
 /// What [`Effect::Assign`] wants.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Assign {
@@ -138,12 +148,8 @@ pub struct Assign {
     pub handle: String,
     /// Who will hold the addresses: `pod`, `namespace`, `node`, `timestamp` is added by the agent.
     pub attributes: BTreeMap<String, String>,
-    /// IPv4 addresses wanted, and the pools to take them from.
-    pub ipv4: (usize, Vec<IpPool>),
-    /// IPv6 addresses wanted, and the pools to take them from.
-    pub ipv6: (usize, Vec<IpPool>),
-    /// These very addresses, instead of any.
-    pub requested: Vec<IpAddr>,
+    /// Which addresses.
+    pub addresses: Addresses,
     /// The blocks this node holds, as the datastore told them last.
     pub own_blocks: Vec<Entry>,
 }

@@ -16,13 +16,12 @@
 pub mod api;
 pub mod cluster;
 pub mod event;
-pub mod pools;
 mod settings;
 pub mod status;
 mod tunnel;
 mod workload;
 
-pub use event::{Assign, Effect, Event, Refusal, RequestId, Written};
+pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
 
 use cluster::Cluster;
 use status::NodeStatus;

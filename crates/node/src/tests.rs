@@ -264,7 +264,7 @@ fn add_without_pool_or_with_a_locked_datastore_fails_in_words() {
     let replies_of = |effects: Vec<Effect>| replies(&effects);
     let answers = replies_of(asked(&mut node, 1, add()));
     let [Reply::Failed { message, .. }] = answers.as_slice() else { panic!("{answers:?}") };
-    assert!(message.contains("no enabled IPv4 pool selects node worker-1"), "{message}");
+    assert!(message.contains("no IPv4 pool gives addresses to node worker-1"), "{message}");
 
     let spec = model::ClusterInformationSpec { datastore_ready: Some(false), ..<_>::default() };
     node.on(stored(&model::ClusterInformation::new("default", spec)));
@@ -297,7 +297,8 @@ fn a_device_that_went_with_its_pod_is_no_failure_of_the_node() {
     node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
     let Event::Facts(mut with_pod) = facts() else { panic!("facts") };
     with_pod.workload_links.insert(INTERFACE.to_owned());
-    for (facts, not_ready) in [(Event::Facts(with_pod), vec!["no such device"]), (facts(), vec![])] {
+    for (facts, not_ready) in [(Event::Facts(with_pod), vec!["no such device"]), (facts(), vec![])]
+    {
         node.on(facts);
         let failure = ApplyFailure {
             object: "192.168.226.65/32".to_owned(),

@@ -2,13 +2,14 @@
 
 use crate::cluster::Cluster;
 use crate::event::Effect;
-use crate::pools;
+use ipam::Pool;
+use model::{AllowedUse, EncapsulationMode};
 
 /// The tunnel address's course: at most one datastore operation under way.
 #[derive(Debug, Default)]
 pub(crate) struct Tunnel {
     under_way: bool,
-    done_for: Option<Vec<model::IpPool>>,
+    done_for: Option<Vec<Pool>>,
     problem: Option<String>,
 }
 
@@ -18,7 +19,7 @@ impl Tunnel {
         if self.under_way {
             return vec![];
         }
-        let pools = pools::for_vxlan_tunnel(cluster);
+        let pools = pools(cluster);
         let wanted = !pools.is_empty();
         if wanted == cluster.has_tunnel_address() && self.done_for.as_ref() == Some(&pools) {
             return vec![];
@@ -46,4 +47,15 @@ impl Tunnel {
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.clone()
     }
+}
+
+/// The pools the address may come from: those with VXLAN that select this node.
+fn pools(cluster: &Cluster) -> Vec<Pool> {
+    let usable = cluster.pools().values().filter(|pool| {
+        !pool.spec.disabled
+            && pool.spec.vxlan_mode != EncapsulationMode::Never
+            && pool.spec.allows(AllowedUse::Tunnel)
+            && pool.spec.selects_node(cluster.labels())
+    });
+    usable.filter_map(Pool::of).filter(|pool| pool.cidr.addr().is_ipv4()).collect()
 }

@@ -6,12 +6,12 @@
 //!  DEL: Removing ─▶ reply
 //! ```
 
-use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, WorkloadId};
+use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply};
 use crate::cluster::{Cluster, Endpoint};
-use crate::event::{ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
-use crate::pools;
+use crate::event::{Addresses, ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
+use ipam::Demand;
 use ipnet::IpNet;
-use model::{Key, Kind, WorkloadEndpoint, WorkloadEndpointSpec, names};
+use model::{WorkloadEndpoint, WorkloadEndpointSpec, names};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -134,7 +134,7 @@ impl Requests {
         let request = &add.request;
         let endpoint = endpoint(cluster.node(), request, &addresses);
         cluster.set_endpoint(
-            key(cluster.node(), &request.id),
+            request.id.endpoint_key(cluster.node()),
             Endpoint {
                 container_id: request.id.container_id.clone(),
                 interface: request.host_interface.clone(),
@@ -261,7 +261,7 @@ impl Requests {
                 retry: false,
                 message: format!(
                     "workload endpoint {} is on {}, not on {}; delete the pod to have it made anew",
-                    name(cluster.node(), &check.id),
+                    check.id.endpoint_name(cluster.node()),
                     endpoint.interface,
                     check.host_interface
                 ),
@@ -271,7 +271,7 @@ impl Requests {
                 message: format!(
                     "workload endpoint {} of container {} is not known on this node; \
                      delete the pod to have it made anew",
-                    name(cluster.node(), &check.id),
+                    check.id.endpoint_name(cluster.node()),
                     check.id.container_id
                 ),
             },
@@ -281,19 +281,6 @@ impl Requests {
 
 fn failed(id: RequestId, refusal: Refusal) -> Effect {
     Effect::Reply { id, reply: Reply::Failed { retry: refusal.retry, message: refusal.message } }
-}
-
-/// The WorkloadEndpoint resource's name.
-fn name(node: &str, id: &WorkloadId) -> String {
-    match id.orchestrator.as_str() {
-        "k8s" => names::kubernetes_endpoint(node, &id.pod, &id.interface),
-        _ => names::cni_endpoint(node, &id.container_id, &id.interface),
-    }
-}
-
-/// The WorkloadEndpoint resource's key.
-pub(crate) fn key(node: &str, id: &WorkloadId) -> Key {
-    Key::namespaced(Kind::WorkloadEndpoint, id.namespace.clone(), name(node, id))
 }
 
 fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
@@ -308,21 +295,30 @@ fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
         attributes.insert("namespace".to_owned(), id.namespace.clone());
         attributes.insert("pod".to_owned(), id.pod.clone());
     }
-    Ok(Assign {
-        handle: names::container_handle(&id.network, &id.container_id),
-        attributes,
-        ipv4: (usize::from(*ipv4), pools::select(cluster, *ipv4, ipv4_pools, pools::Family::V4)?),
-        ipv6: (usize::from(*ipv6), pools::select(cluster, *ipv6, ipv6_pools, pools::Family::V6)?),
-        requested: requested.clone(),
-        own_blocks: cluster.own_blocks(),
-    })
+    let addresses = if requested.is_empty() {
+        let mut families = Vec::new();
+        for (count, wished, ipv4) in [(*ipv4, ipv4_pools, true), (*ipv6, ipv6_pools, false)] {
+            if count > 0 {
+                let (host, labels) = (cluster.node(), cluster.labels());
+                let demand = Demand { host, labels, ipv4, wished };
+                let pools = ipam::select_pools(cluster.pools().values(), &demand);
+                families.push((count.into(), pools.map_err(|why| why.to_string())?));
+            }
+        }
+        Addresses::Any(families)
+    } else {
+        let pools = ipam::pools_of_requested(cluster.pools().values());
+        Addresses::These(requested.clone(), pools)
+    };
+    let own_blocks = cluster.own_blocks();
+    Ok(Assign { handle: id.handle(), attributes, addresses, own_blocks })
 }
 
 fn endpoint(node: &str, request: &AddWorkload, addresses: &[IpNet]) -> WorkloadEndpoint {
     let id = &request.id;
     let kubernetes = id.orchestrator == "k8s";
     let mut endpoint = WorkloadEndpoint::new(
-        name(node, id),
+        id.endpoint_name(node),
         WorkloadEndpointSpec {
             orchestrator: id.orchestrator.clone(),
             node: node.to_owned(),
