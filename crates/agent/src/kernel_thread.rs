@@ -5,7 +5,7 @@
 
 use crate::health::{Heartbeats, Part};
 use kernel::{Change, State, TABLE_MAIN, nft};
-use linux::monitor::Monitor;
+use linux::monitor::{Monitor, Notice};
 use linux::nft::{Nft, NftMonitor};
 use linux::rtnetlink::Rtnetlink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -94,8 +94,8 @@ pub(crate) fn start(
         actual: State::default(),
         tables: vec![],
         sysctls: BTreeMap::new(),
-        indexes: BTreeMap::new(),
         stale: Stale { state: true, tables: true },
+        heard: false,
         ipv6,
         told: None,
         read_at: Instant::now(),
@@ -125,8 +125,9 @@ struct Thread {
     actual: State,
     tables: Vec<nft::Table>,
     sysctls: BTreeMap<String, String>,
-    indexes: BTreeMap<String, u32>,
     stale: Stale,
+    /// What is kept has followed others' changes that need no reading.
+    heard: bool,
     ipv6: bool,
     told: Option<Facts>,
     read_at: Instant,
@@ -153,7 +154,8 @@ impl Thread {
     /// Reads what is stale, tells facts that are new, applies the plan where it or the kernel is new.
     fn round(&mut self, is_new: bool) -> Result<(), Closed> {
         let retry = !self.failing.is_empty();
-        if !(is_new || retry || self.stale.state || self.stale.tables) {
+        let heard = std::mem::take(&mut self.heard);
+        if !(is_new || retry || heard || self.stale.state || self.stale.tables) {
             return Ok(());
         }
         if let Err(error) = self.read() {
@@ -171,7 +173,6 @@ impl Thread {
 
     fn read(&mut self) -> anyhow::Result<()> {
         if std::mem::take(&mut self.stale.state) {
-            self.forget_sysctls_of_changed_links()?;
             self.actual = linux::apply::read_state(&mut self.netlink, [])?;
             self.read_at = Instant::now();
         }
@@ -181,20 +182,6 @@ impl Thread {
                 None => vec![],
             };
         }
-        Ok(())
-    }
-
-    /// A device of the same name with another number is another device, with the kernel's defaults.
-    fn forget_sysctls_of_changed_links(&mut self) -> anyhow::Result<()> {
-        let links = self.netlink.links()?;
-        let indexes: BTreeMap<String, u32> =
-            links.into_iter().map(|link| (link.name, link.index)).collect();
-        let old = std::mem::replace(&mut self.indexes, indexes);
-        let indexes = &self.indexes;
-        self.sysctls.retain(|path, _| match interface_of(path) {
-            Some(name) => old.get(name).is_some_and(|index| indexes.get(name) == Some(index)),
-            None => true,
-        });
         Ok(())
     }
 
@@ -249,7 +236,9 @@ impl Thread {
         for change in &changes {
             tracing::debug!("{change}");
         }
-        for (change, error) in linux::apply::apply(&mut self.netlink, &changes) {
+        let refused = linux::apply::apply(&mut self.netlink, &changes);
+        let failed = !refused.is_empty();
+        for (change, error) in refused {
             failures.push(ApplyFailure {
                 object: change.to_string(),
                 interface: device_of(&change),
@@ -261,8 +250,22 @@ impl Thread {
                 self.sysctls.remove(path);
             }
         }
-        self.stale.state = true;
+        self.stale.state |= failed || !changes.iter().all(|change| self.follow(change));
         failures
+    }
+
+    /// Keeps in step with a change of ours; false where only reading tells all that it did. Devices
+    /// and forwarding entries are heard of anyway.
+    fn follow(&mut self, change: &Change) -> bool {
+        let alone = matches!(
+            change,
+            Change::SetSysctl { .. }
+                | Change::ReplaceRoute { .. }
+                | Change::DeleteRoute { .. }
+                | Change::SetNeighbor { .. }
+                | Change::DeleteNeighbor { .. }
+        );
+        alone && self.actual.apply(change).is_ok()
     }
 
     /// Sysctls are read once for each device, as there are several for each workload.
@@ -327,13 +330,17 @@ impl Thread {
 
     /// A workload's device that went before its plan did: the next plan will be without it.
     fn is_gone(&self, failure: &ApplyFailure) -> bool {
-        let Some(device) = &failure.interface else { return false };
+        let device = failure.interface.as_ref();
+        device.is_some_and(|name| self.is_workload(name) && !self.actual.links.contains_key(name))
+    }
+
+    /// Whether the newest plan takes a device for a workload's.
+    fn is_workload(&self, name: &str) -> bool {
         let plan = self.current.as_ref().map(|(_, plan)| plan);
-        let is_workload = plan.is_some_and(|plan| {
+        plan.is_some_and(|plan| {
             let mut prefixes = plan.owned.workload_prefixes.iter();
-            prefixes.any(|prefix| device.starts_with(prefix.as_str()))
-        });
-        is_workload && !self.actual.links.contains_key(device)
+            prefixes.any(|prefix| name.starts_with(prefix.as_str()))
+        })
     }
 
     fn send(&self, event: Event) -> Result<(), Closed> {
@@ -366,8 +373,8 @@ impl Thread {
             let mut bytes = [0; 64];
             while self.woken.read(&mut bytes).is_ok_and(|read| read == bytes.len()) {}
         }
-        if heard[1] && self.others_changed_state() {
-            self.stale.state = true;
+        if heard[1] {
+            self.hear_of_others();
         }
         if heard[2] && self.others_changed_tables() {
             self.stale.tables = true;
@@ -386,8 +393,58 @@ impl Thread {
         let _interrupted = poll(&mut woken, settle);
     }
 
-    fn others_changed_state(&mut self) -> bool {
-        !self.monitor.wait(Some(Duration::ZERO)).is_ok_and(|notices| notices.is_empty())
+    /// Takes what others have changed: follows what can be followed, reads the rest again.
+    fn hear_of_others(&mut self) {
+        let Ok(notices) = self.monitor.wait(Some(Duration::ZERO)) else {
+            self.stale.state = true;
+            return;
+        };
+        for notice in notices {
+            self.stale.state |= !self.take(&notice);
+        }
+    }
+
+    /// Follows one change; false where everything must be read again. Pods come and go: that must
+    /// not cost a reading of all the others.
+    fn take(&mut self, notice: &Notice) -> bool {
+        let of_workload = |name: &str| self.is_workload(name);
+        match notice {
+            Notice::Link { name, present } => {
+                // Perhaps another device of the same name, with the kernel's defaults.
+                self.sysctls.retain(|path, _| interface_of(path) != Some(name.as_str()));
+                self.is_workload(name) && self.take_workload_link(name, *present)
+            }
+            // Neither desired nor told; the kernel gives each device some.
+            Notice::Address { device } | Notice::Neighbor { device, .. } => of_workload(device),
+            Notice::Route { key, route, .. } => {
+                let ours = self.current.as_ref().is_some_and(|(_, plan)| {
+                    plan.owned.owns_route(key, route) || plan.state.routes.contains_key(key)
+                });
+                !ours && route.device().is_some_and(of_workload)
+            }
+            Notice::Fdb { .. } => false,
+            Notice::Overrun => {
+                self.sysctls.clear();
+                false
+            }
+        }
+    }
+
+    fn take_workload_link(&mut self, name: &str, present: bool) -> bool {
+        let there = if present { self.netlink.link(name) } else { Ok(None) };
+        let Ok(there) = there else { return false };
+        self.heard = true;
+        match there {
+            Some(entry) => {
+                self.actual.links.insert(entry.name, entry.link);
+            }
+            None if self.actual.links.contains_key(name) => {
+                let gone = Change::DeleteLink { name: name.to_owned() };
+                return self.actual.apply(&gone).is_ok();
+            }
+            None => {}
+        }
+        true
     }
 
     fn others_changed_tables(&mut self) -> bool {

@@ -92,9 +92,17 @@ impl Rtnetlink {
     /// # Errors
     /// The kernel refuses, or no device can have that name.
     pub fn link(&mut self, name: &str) -> Result<Option<LinkEntry>, Error> {
-        // From the whole list, as a VXLAN device's parent is known by number only.
-        check_name(name)?;
-        Ok(self.links()?.into_iter().find(|entry| entry.name == name))
+        let mut message = named(name)?;
+        without_statistics(&mut message);
+        let request = Request::get(Message::GetLink(message), "link show", name.to_owned());
+        let answers = match self.ask(request) {
+            Err(error) if error.is_absent() => return Ok(None),
+            answers => answers?,
+        };
+        let Some(link) = answers.into_iter().find_map(as_link) else { return Ok(None) };
+        // A VXLAN device's parent is known by number only.
+        let names = if is_vxlan(&link) { self.names()? } else { Names::new() };
+        Ok(entry(&link, &names))
     }
 
     /// Names of all devices by number.
@@ -269,6 +277,13 @@ fn as_link(message: Message) -> Option<LinkMessage> {
         Message::NewLink(link) => Some(link),
         _ => None,
     }
+}
+
+fn is_vxlan(message: &LinkMessage) -> bool {
+    message.attributes.iter().any(|attribute| match attribute {
+        LinkAttribute::LinkInfo(info) => info.contains(&LinkInfo::Kind(InfoKind::Vxlan)),
+        _ => false,
+    })
 }
 
 /// A device's name, as a message says it.
