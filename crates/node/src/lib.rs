@@ -36,6 +36,8 @@ pub struct Node {
     tunnel: tunnel::Tunnel,
     in_sync: bool,
     unreachable: Option<String>,
+    /// What the last plan was made of.
+    planned: Option<plan::Topology>,
     last_plan: Option<plan::Plan>,
     generation: u64,
     failures: BTreeMap<String, String>,
@@ -51,6 +53,7 @@ impl Node {
             tunnel: tunnel::Tunnel::default(),
             in_sync: false,
             unreachable: None,
+            planned: None,
             last_plan: None,
             generation: 0,
             failures: BTreeMap::new(),
@@ -153,21 +156,32 @@ impl Node {
         self.requests.on_applied(generation, &failures, &mut self.cluster)
     }
 
-    /// Makes a plan of what is known, and hands it on if it differs from the last one.
+    /// Starts and finishes what can be, with a plan of what is known.
     fn settle(&mut self) -> Vec<Effect> {
         if !self.in_sync {
             return vec![];
         }
         let mut effects = self.requests.start_waiting(&mut self.cluster);
         effects.extend(self.tunnel.settle(&self.cluster));
-        let plan = plan::plan(self.cluster.topology());
-        if self.last_plan.as_ref() != Some(&plan) {
-            self.generation += 1;
-            self.last_plan = Some(plan.clone());
-            effects.push(Effect::Apply { generation: self.generation, plan: Box::new(plan) });
-        }
+        effects.extend(self.plan());
         effects.extend(self.requests.settled(self.generation));
         effects
+    }
+
+    /// Makes a plan if anything has changed that it is made of; hands it on if it differs.
+    fn plan(&mut self) -> Option<Effect> {
+        let topology = self.cluster.topology();
+        if self.planned.as_ref() == Some(topology) {
+            return None;
+        }
+        let plan = plan::plan(topology);
+        self.planned = Some(topology.clone());
+        if self.last_plan.as_ref() == Some(&plan) {
+            return None;
+        }
+        self.generation += 1;
+        self.last_plan = Some(plan.clone());
+        Some(Effect::Apply { generation: self.generation, plan: Box::new(plan) })
     }
 }
 
