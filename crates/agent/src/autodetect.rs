@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 /// An interface as the kernel shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// The kernel's number; younger interfaces have larger ones.
     pub index: u32,
     /// Its name.
@@ -44,7 +44,7 @@ const EXCLUDED: &[&str] = &[
 
 /// A parsed IP_AUTODETECTION_METHOD.
 #[derive(Clone, Debug)]
-pub enum Method {
+pub(crate) enum Method {
     /// The first suitable address.
     FirstFound,
     /// The address the kernel would send from to this destination.
@@ -62,12 +62,11 @@ pub enum Method {
 /// Why no address was found; the text names the method and what was looked at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct NotFound(String);
+pub(crate) struct NotFound(String);
 
 /// IPv4 or IPv6.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Family {
+pub(crate) enum Family {
     V4,
     V6,
 }
@@ -77,7 +76,7 @@ impl Method {
     ///
     /// # Errors
     /// The text is no method, or a part of it is no regular expression or prefix.
-    pub fn parse(text: &str) -> Result<Method, NotFound> {
+    pub(crate) fn parse(text: &str) -> Result<Method, NotFound> {
         let regexes = |list: &str| -> Result<Vec<Regex>, NotFound> {
             let parse = |part: &str| {
                 Regex::new(part).map_err(|why| wrong(text, &format!("{part} is no regex: {why}")))
@@ -136,7 +135,7 @@ fn excluded(name: &str) -> bool {
 ///
 /// # Errors
 /// No address fits; the text says what was looked at.
-pub fn pick(
+pub(crate) fn pick(
     method: &Method,
     family: Family,
     interfaces: &[Interface],

@@ -9,13 +9,13 @@
 //!
 //! Must not know: what to program (that is `plan`) or how (`linux`).
 
-pub mod autodetect;
+mod autodetect;
 mod files;
 mod health;
 mod kernel_thread;
 mod log;
 mod machine;
-pub mod probe;
+mod probe;
 mod run;
 mod settings;
 mod socket;

@@ -10,8 +10,7 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What a probe asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "Calico's own words")]
-pub enum Probe {
+pub(crate) enum Probe {
     FelixLive,
     FelixReady,
     BirdLive,
@@ -19,7 +18,7 @@ pub enum Probe {
 }
 
 /// Asks each probe of the agent at `host:port`; prints the first failure as Calico does.
-pub fn run(probes: &[Probe], health: &str, backend: &str) -> ExitCode {
+pub(crate) fn run(probes: &[Probe], health: &str, backend: &str) -> ExitCode {
     for probe in probes {
         if let Err(why) = ask(*probe, health, backend) {
             eprintln!("calico/node is not ready: {why}");

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 
 /// What ADD came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// The interfaces made.
     pub interfaces: Vec<Interface>,
     /// The addresses assigned.
@@ -25,7 +25,7 @@ pub struct Answer {
 
 /// An interface of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Interface {
+pub(crate) struct Interface {
     /// Its name.
     pub name: String,
     /// Its MAC.
@@ -38,7 +38,7 @@ pub struct Interface {
 
 /// An address of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Address {
+pub(crate) struct Address {
     /// The address with its prefix length.
     pub address: IpNet,
     /// Its gateway.
@@ -49,7 +49,7 @@ pub struct Address {
 
 /// A route of a result.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Route {
+pub(crate) struct Route {
     /// Destination.
     pub dst: IpNet,
     /// Next hop.
@@ -59,7 +59,7 @@ pub struct Route {
 
 impl Answer {
     /// What goes to standard output.
-    pub fn to_json(&self, version: SpecVersion) -> String {
+    pub(crate) fn to_json(&self, version: SpecVersion) -> String {
         let mut result = match version {
             SpecVersion::V0_1_0 | SpecVersion::V0_2_0 => self.by_family(),
             _ => self.by_interface(version),
@@ -108,7 +108,7 @@ impl Answer {
     ///
     /// # Errors
     /// Code 6, saying which part.
-    pub fn parse(text: &[u8], whose: &str) -> Result<Answer, Error> {
+    pub(crate) fn parse(text: &[u8], whose: &str) -> Result<Answer, Error> {
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let written: Written =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {

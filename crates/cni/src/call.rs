@@ -16,8 +16,7 @@ pub struct Input {
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the specification's names")]
-pub enum Command {
+pub(crate) enum Command {
     Add,
     Del,
     Check,
@@ -26,7 +25,7 @@ pub enum Command {
 
 impl Command {
     /// As `CNI_COMMAND` has it.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Command::Add => "ADD",
             Command::Del => "DEL",
@@ -39,7 +38,7 @@ impl Command {
     ///
     /// # Errors
     /// Code 4 where it is missing or none of the four.
-    pub fn of(environment: &BTreeMap<String, String>) -> Result<Command, Error> {
+    pub(crate) fn of(environment: &BTreeMap<String, String>) -> Result<Command, Error> {
         let text = environment.get("CNI_COMMAND").map_or("", String::as_str);
         [Command::Add, Command::Del, Command::Check, Command::Version]
             .into_iter()
@@ -57,7 +56,7 @@ impl Command {
 
 /// One call on one container.
 #[derive(Clone, Debug)]
-pub struct Call {
+pub(crate) struct Call {
     /// What to do.
     pub command: Command,
     /// `CNI_CONTAINERID`.
@@ -81,7 +80,10 @@ impl Call {
     ///
     /// # Errors
     /// Code 4, naming the variable.
-    pub fn parse(command: Command, environment: &BTreeMap<String, String>) -> Result<Call, Error> {
+    pub(crate) fn parse(
+        command: Command,
+        environment: &BTreeMap<String, String>,
+    ) -> Result<Call, Error> {
         let get = |name: &str| environment.get(name).cloned().unwrap_or_default();
         let call = Call {
             command,
@@ -155,7 +157,7 @@ impl Call {
     }
 
     /// How the agent knows this endpoint.
-    pub fn workload(&self, network: &str) -> WorkloadId {
+    pub(crate) fn workload(&self, network: &str) -> WorkloadId {
         let (orchestrator, (namespace, pod)) = match &self.pod {
             Some(pod) => ("k8s", pod.clone()),
             None => ("cni", ("default".to_owned(), String::new())),
@@ -171,7 +173,7 @@ impl Call {
     }
 
     /// The name of the veth pair's end on the host.
-    pub fn host_interface(&self) -> String {
+    pub(crate) fn host_interface(&self) -> String {
         use model::names::{INTERFACE_PREFIX, container_interface, host_interface};
         match &self.pod {
             Some((namespace, pod)) => host_interface(INTERFACE_PREFIX, namespace, pod),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 /// A network configuration.
 #[derive(Clone, Debug)]
-pub struct Configuration {
+pub(crate) struct Configuration {
     /// The version of the specification to answer in.
     pub version: SpecVersion,
     /// The network's name, first part of every IPAM handle.
@@ -27,7 +27,7 @@ pub struct Configuration {
 /// The keys that are acted on, typed; absent and `null` are the same.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Keys {
+pub(crate) struct Keys {
     #[serde(rename = "cniVersion")]
     cni_version: Option<String>,
     name: Option<String>,
@@ -67,7 +67,7 @@ pub struct Keys {
 /// The key `ipam`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct Ipam {
+pub(crate) struct Ipam {
     /// The IPAM plugin's name.
     #[serde(rename = "type")]
     pub plugin: Option<String>,
@@ -84,14 +84,14 @@ pub struct Ipam {
 /// The key `container_settings`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub struct ContainerSettings {
+pub(crate) struct ContainerSettings {
     /// Let the container forward packets.
     pub allow_ip_forwarding: Option<bool>,
 }
 
 /// Yes or no: Calico's form is a string, a JSON boolean does too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Switch(pub bool);
+pub(crate) struct Switch(pub bool);
 
 impl<'de> Deserialize<'de> for Switch {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Switch, D::Error> {
@@ -181,7 +181,7 @@ impl Configuration {
     /// # Errors
     /// Code 6 for what is no JSON object of Calico's shape, naming field, line and column; code 7
     /// for a missing or wrong name; code 1 for a version that isn't spoken.
-    pub fn parse(text: &[u8]) -> Result<Configuration, Error> {
+    pub(crate) fn parse(text: &[u8]) -> Result<Configuration, Error> {
         let wrong = |problem: String| {
             Error::new(
                 Code::Decoding,
@@ -209,7 +209,7 @@ impl Configuration {
     }
 
     /// The version that an answer to this text is to be in, also where the text cannot be used.
-    pub fn version_of(text: &[u8]) -> SpecVersion {
+    pub(crate) fn version_of(text: &[u8]) -> SpecVersion {
         let parsed: Option<Value> = serde_json::from_slice(text).ok();
         let version = parsed.as_ref().and_then(|conf| conf.get("cniVersion"));
         let version = version.and_then(Value::as_str).unwrap_or(SpecVersion::NEWEST.as_str());
@@ -217,7 +217,7 @@ impl Configuration {
     }
 
     /// Keys that neither Calico nor the specification knows.
-    pub fn unknown_keys(&self) -> Vec<&str> {
+    pub(crate) fn unknown_keys(&self) -> Vec<&str> {
         let keys = self.object.keys().map(String::as_str);
         keys.filter(|key| !CALICO_KEYS.contains(key)).collect()
     }
@@ -226,7 +226,7 @@ impl Configuration {
     ///
     /// # Errors
     /// Code 7 where none is named.
-    pub fn ipam_plugin(&self) -> Result<&str, Error> {
+    pub(crate) fn ipam_plugin(&self) -> Result<&str, Error> {
         let named = self.keys.ipam.as_ref().and_then(|ipam| ipam.plugin.as_deref());
         named.filter(|name| !name.is_empty()).ok_or_else(|| {
             Error::new(
@@ -244,7 +244,7 @@ impl Configuration {
     ///
     /// # Errors
     /// Code 11 where the file is missing and needed.
-    pub fn node_name(&self, state_directory: &Path) -> Result<String, Error> {
+    pub(crate) fn node_name(&self, state_directory: &Path) -> Result<String, Error> {
         let set = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
         if let Some(name) = set(&self.keys.nodename) {
             return Ok(name);
@@ -269,7 +269,7 @@ impl Configuration {
     }
 
     /// The variables of the datastore's client: the process's, and the configuration's above them.
-    pub fn datastore_variables(
+    pub(crate) fn datastore_variables(
         &self,
         environment: &std::collections::BTreeMap<String, String>,
     ) -> std::collections::BTreeMap<String, String> {

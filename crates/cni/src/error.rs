@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// Why a plugin could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-pub struct Error {
+pub(crate) struct Error {
     /// What kind of failure.
     pub code: Code,
     /// The object, the likely cause and the next step.
@@ -15,7 +15,7 @@ pub struct Error {
 
 /// The kind of a failure, as its number on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Code {
+pub(crate) enum Code {
     /// 1: a version of the specification that isn't spoken.
     Version,
     /// 4: a variable of the environment is missing or wrong.
@@ -42,7 +42,7 @@ pub enum Code {
 
 impl Code {
     /// Its number on the wire.
-    pub const fn number(self) -> u32 {
+    pub(crate) const fn number(self) -> u32 {
         match self {
             Code::Version => 1,
             Code::Environment => 4,
@@ -61,7 +61,7 @@ impl Code {
 
 impl Error {
     /// An error of this kind.
-    pub fn new(code: Code, message: impl Into<String>) -> Error {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Error {
         Error { code, message: message.into() }
     }
 
@@ -71,7 +71,7 @@ impl Error {
     }
 
     /// What goes to standard output.
-    pub fn to_json(&self, version: SpecVersion) -> String {
+    pub(crate) fn to_json(&self, version: SpecVersion) -> String {
         serde_json::json!({
             "cniVersion": version.as_str(),
             "code": self.code.number(),

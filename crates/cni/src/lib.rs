@@ -18,17 +18,17 @@
 
 mod addresses;
 mod agent;
-pub mod answer;
-pub mod call;
-pub mod configuration;
+mod answer;
+mod call;
+mod configuration;
 mod delegate;
-pub mod error;
+mod error;
 mod interface;
-pub mod log;
+mod log;
 mod places;
 mod plugin;
 mod process;
-pub mod version;
+mod version;
 
 pub use addresses::calico_ipam;
 pub use call::Input;

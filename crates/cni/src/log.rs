@@ -17,8 +17,7 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// How bad it is; worse is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Level {
+pub(crate) enum Level {
     Error,
     Warning,
     Info,
@@ -27,7 +26,7 @@ pub enum Level {
 
 /// When a file is rotated, and how long rotated ones stay.
 #[derive(Clone, Copy, Debug)]
-pub struct Rotation {
+pub(crate) struct Rotation {
     /// Bytes at which it is rotated.
     pub size_max: u64,
     /// How old a rotated file may get.
@@ -37,7 +36,7 @@ pub struct Rotation {
 }
 
 /// Where log lines of one call go.
-pub struct Log {
+pub(crate) struct Log {
     level: Level,
     file: Option<PathBuf>,
     rotation: Rotation,
@@ -47,7 +46,7 @@ pub struct Log {
 
 impl Log {
     /// The log that a configuration asks for; `file` where it names none.
-    pub fn new(keys: &Keys, file: &Path, plugin: &'static str, subject: String) -> Log {
+    pub(crate) fn new(keys: &Keys, file: &Path, plugin: &'static str, subject: String) -> Log {
         let level = match keys.log_level.as_deref().map(str::to_ascii_lowercase).as_deref() {
             Some("debug") => Level::Debug,
             Some("warning" | "warn") => Level::Warning,
@@ -66,22 +65,22 @@ impl Log {
     }
 
     /// What hinders, or surprises.
-    pub fn warning(&self, text: &str) {
+    pub(crate) fn warning(&self, text: &str) {
         self.line(Level::Warning, text);
     }
 
     /// What an operator wants to know.
-    pub fn info(&self, text: &str) {
+    pub(crate) fn info(&self, text: &str) {
         self.line(Level::Info, text);
     }
 
     /// Why a call failed.
-    pub fn error(&self, text: &str) {
+    pub(crate) fn error(&self, text: &str) {
         self.line(Level::Error, text);
     }
 
     /// What a developer wants to know.
-    pub fn debug(&self, text: &str) {
+    pub(crate) fn debug(&self, text: &str) {
         self.line(Level::Debug, text);
     }
 

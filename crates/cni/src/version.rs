@@ -4,8 +4,7 @@ use crate::error::{Code, Error};
 
 /// A version of the CNI specification; later is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[expect(missing_docs, reason = "the names are the numbers")]
-pub enum SpecVersion {
+pub(crate) enum SpecVersion {
     V0_1_0,
     V0_2_0,
     V0_3_0,
@@ -16,7 +15,7 @@ pub enum SpecVersion {
 
 impl SpecVersion {
     /// Every version spoken, oldest first.
-    pub const ALL: [SpecVersion; 6] = [
+    pub(crate) const ALL: [SpecVersion; 6] = [
         SpecVersion::V0_1_0,
         SpecVersion::V0_2_0,
         SpecVersion::V0_3_0,
@@ -25,13 +24,13 @@ impl SpecVersion {
         SpecVersion::V1_0_0,
     ];
     /// The newest version spoken.
-    pub const NEWEST: SpecVersion = SpecVersion::V1_0_0;
+    pub(crate) const NEWEST: SpecVersion = SpecVersion::V1_0_0;
 
     /// The version as `cniVersion` has it. A configuration without one is of 0.1.0.
     ///
     /// # Errors
     /// Code 1, with the versions that are spoken.
-    pub fn parse(text: &str) -> Result<SpecVersion, Error> {
+    pub(crate) fn parse(text: &str) -> Result<SpecVersion, Error> {
         if text.is_empty() {
             return Ok(SpecVersion::V0_1_0);
         }
@@ -48,7 +47,7 @@ impl SpecVersion {
     }
 
     /// As `cniVersion` has it.
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             SpecVersion::V0_1_0 => "0.1.0",
             SpecVersion::V0_2_0 => "0.2.0",
@@ -60,7 +59,7 @@ impl SpecVersion {
     }
 
     /// The answer to VERSION for a configuration of this version.
-    pub fn report(self) -> String {
+    pub(crate) fn report(self) -> String {
         serde_json::json!({
             "cniVersion": self.as_str(),
             "supportedVersions": SpecVersion::ALL.map(SpecVersion::as_str),

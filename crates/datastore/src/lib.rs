@@ -24,7 +24,7 @@ mod file;
 mod interval;
 mod kv;
 mod lease;
-pub mod limits;
+mod limits;
 mod listen;
 mod log;
 mod maintenance;

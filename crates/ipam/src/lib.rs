@@ -17,17 +17,17 @@
 //!
 //! Source: `calico-features.md` §3.1 and §4. Stored objects are Calico's field by field.
 
-pub mod assign;
+mod assign;
 mod claim;
 pub mod contents;
-pub mod error;
+mod error;
 mod handles;
 pub mod lookup;
-pub mod operation;
-pub mod pool;
-pub mod release;
-pub mod selection;
-pub mod tunnel;
+mod operation;
+mod pool;
+mod release;
+mod selection;
+mod tunnel;
 
 pub use assign::{AssignAddress, AutoAssign, timestamp};
 pub use error::Error;

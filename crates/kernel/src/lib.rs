@@ -17,7 +17,7 @@ mod fake;
 pub mod nft;
 mod ownership;
 mod route_text;
-pub mod state;
+mod state;
 
 pub use change::Change;
 pub use diff::diff;

@@ -7,9 +7,6 @@ use serde::{Deserialize, Deserializer, Serialize};
 #[serde(transparent)]
 pub struct AsNumber(pub u32);
 
-/// The AS of a cluster that sets none.
-pub const DEFAULT: AsNumber = AsNumber(64512);
-
 /// The text is no AS number.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is not an AS number: write 0–4294967295, or two numbers 0–65535 as in 1.10")]

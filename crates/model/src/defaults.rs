@@ -5,6 +5,6 @@
 use crate::{Resource, Spec};
 
 /// Fills in a resource's defaults. Applying them twice is applying them once.
-pub fn apply<S: Spec>(resource: &mut Resource<S>) {
+pub(crate) fn apply<S: Spec>(resource: &mut Resource<S>) {
     resource.spec.apply_defaults(&mut resource.metadata);
 }

@@ -16,7 +16,7 @@ const UNITS: [(&str, f64); 8] = [
 
 /// Reads a Go duration such as `90s`, `1h30m` or `1.5s`; `None` for anything else, and for a
 /// negative one.
-pub fn parse(text: &str) -> Option<Duration> {
+pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);
@@ -37,12 +37,12 @@ pub fn parse(text: &str) -> Option<Duration> {
 }
 
 /// Reads seconds, whole or with a fraction; `None` for anything else, and for a negative number.
-pub fn parse_seconds(text: &str) -> Option<Duration> {
+pub(crate) fn parse_seconds(text: &str) -> Option<Duration> {
     Duration::try_from_secs_f64(text.trim().parse().ok()?).ok()
 }
 
 /// Writes a duration as Go does: `1m30s`, `1.5s`, `0s`.
-pub fn format(duration: Duration) -> String {
+pub(crate) fn format(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let fraction = duration.subsec_nanos();

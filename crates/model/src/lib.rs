@@ -12,24 +12,24 @@
 //!
 //! Must not know: I/O, async, the kernel. Everything here is pure.
 
-pub mod affinity;
-pub mod as_number;
-pub mod block;
+mod affinity;
+mod as_number;
+mod block;
 pub mod config;
-pub mod defaults;
-pub mod duration;
-pub mod handle;
-pub mod ipam_config;
-pub mod key;
-pub mod kind;
-pub mod metadata;
+mod defaults;
+mod duration;
+mod handle;
+mod ipam_config;
+mod key;
+mod kind;
+mod metadata;
 pub mod names;
 pub mod request;
 pub mod resource;
 pub mod resources;
 pub mod selector;
 pub mod validate;
-pub mod value;
+mod value;
 
 pub use affinity::{Affinity, AffinityState};
 pub use as_number::AsNumber;

@@ -17,7 +17,7 @@ use model::config::Resolved;
 
 /// What is known of the cluster. The topology is kept up to date with every event.
 #[derive(Debug)]
-pub struct Cluster {
+pub(crate) struct Cluster {
     topology: Topology,
     environment: Vec<(String, String)>,
     labels: BTreeMap<String, String>,
@@ -42,7 +42,7 @@ pub(crate) struct Endpoint {
 
 impl Cluster {
     /// Nothing known yet but the node's own name and environment.
-    pub fn new(node: &str, environment: Vec<(String, String)>) -> Cluster {
+    pub(crate) fn new(node: &str, environment: Vec<(String, String)>) -> Cluster {
         let topology = Topology { node: node.to_owned(), ..Topology::default() };
         let mut cluster = Cluster {
             topology,
@@ -63,27 +63,27 @@ impl Cluster {
     }
 
     /// The input of a plan.
-    pub fn topology(&self) -> &Topology {
+    pub(crate) fn topology(&self) -> &Topology {
         &self.topology
     }
 
     /// All pools by name.
-    pub fn pools(&self) -> &BTreeMap<String, IpPool> {
+    pub(crate) fn pools(&self) -> &BTreeMap<String, IpPool> {
         &self.pools
     }
 
     /// This node's labels.
-    pub fn labels(&self) -> &BTreeMap<String, String> {
+    pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
     }
 
     /// The blocks this node holds, as told last.
-    pub fn own_blocks(&self) -> Vec<Entry> {
+    pub(crate) fn own_blocks(&self) -> Vec<Entry> {
         self.own_blocks.values().cloned().collect()
     }
 
     /// False while a migration has the datastore locked.
-    pub fn datastore_ready(&self) -> bool {
+    pub(crate) fn datastore_ready(&self) -> bool {
         let information = self.information.as_ref();
         information.and_then(|info| info.spec.datastore_ready).unwrap_or(true)
     }
@@ -99,12 +99,12 @@ impl Cluster {
     }
 
     /// `bird`, `vxlan` or `none`.
-    pub fn backend_name(&self) -> &'static str {
+    pub(crate) fn backend_name(&self) -> &'static str {
         self.topology.settings.backend.as_str()
     }
 
     /// What is wrong with objects and settings, each with its name.
-    pub fn warnings(&self) -> Vec<String> {
+    pub(crate) fn warnings(&self) -> Vec<String> {
         let unreadable = self.unreadable.iter().map(|(key, why)| {
             format!("{key} is ignored, as it cannot be read: {why}; write it anew with calicoctl")
         });

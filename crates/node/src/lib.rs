@@ -7,14 +7,14 @@
 //!  results, Idle ────┘     one owner)        └─▶ TunnelAddress
 //! ```
 //!
-//! Owns: the node's picture of the cluster ([`cluster`]), the course of every CNI request ([`workload`]), when
+//! Owns: the node's picture of the cluster (`cluster`), the course of every CNI request (`workload`), when
 //! a plan is due, and what the node says of itself ([`status`]). Every input is one [`Event`], which can be
 //! recorded and replayed; `on` never blocks and never fails.
 //!
 //! Must not know: tokio, sockets, clocks.
 
 pub mod api;
-pub mod cluster;
+mod cluster;
 pub mod event;
 mod settings;
 pub mod status;
