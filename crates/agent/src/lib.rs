@@ -10,7 +10,6 @@
 //! Must not know: what to program (that is `plan`) or how (`linux`).
 
 mod autodetect;
-mod files;
 mod health;
 mod kernel_thread;
 mod log;
@@ -149,7 +148,7 @@ async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<
         }
     };
     let name = settings.node.as_bytes();
-    files::replace(&settings.nodename_file, name)
+    linux::file::replace(&settings.nodename_file, name)
         .with_context(|| format!("{} cannot be written", settings.nodename_file.display()))?;
     match node.spec.ipv4() {
         Some(address) => tracing::info!("node {} has address {address}", settings.node),

@@ -207,7 +207,7 @@ impl Agent {
         if self.pod_mtu == Some(mtu) {
             return;
         }
-        match crate::files::replace(Path::new(MTU_FILE), mtu.to_string().as_bytes()) {
+        match linux::file::replace(Path::new(MTU_FILE), mtu.to_string().as_bytes()) {
             Ok(()) => self.pod_mtu = Some(mtu),
             Err(why) => tracing::warn!("{MTU_FILE} cannot be written: {why}"),
         }

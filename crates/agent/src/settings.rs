@@ -1,6 +1,6 @@
 //! What the agent's process is told by its environment, before the datastore can say anything.
 
-use model::config::{self, LogSeverity, Resolved};
+use model::config::{self, LogSeverity, Resolved, Warning};
 use model::{AsNumber, EncapsulationMode};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,7 @@ pub(crate) fn environment() -> Vec<(String, String)> {
 /// A value with which Calico does not start, or no name for the node; the text says which.
 pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> {
     let resolved = resolve(environment);
-    let refusals: Vec<String> = resolved.refusals().iter().map(ToString::to_string).collect();
+    let refusals: Vec<String> = resolved.refusals().iter().map(refusal).collect();
     if !refusals.is_empty() {
         return Err(refusals.join("; "));
     }
@@ -78,6 +78,16 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
         log_severity: resolved.get(&config::LOG_SEVERITY_SCREEN),
         health: resolved.get(&config::HEALTH_ENABLED).then(|| health_address(&resolved)),
     })
+}
+
+/// Why calico-node does not start; so nothing is used instead.
+fn refusal(warning: &Warning) -> String {
+    match warning {
+        Warning::Invalid { name, value, reason, .. } => {
+            format!("{name} is '{value}', but {reason}; correct it, or leave it out")
+        }
+        other => other.to_string(),
+    }
 }
 
 /// The environment's values alone.

@@ -36,7 +36,7 @@ pub(crate) fn read(directory: &Path) -> Vec<DeleteWorkload> {
 /// The file cannot be written.
 pub(crate) fn leave(directory: &Path, delete: &DeleteWorkload) -> std::io::Result<()> {
     let content = serde_json::to_vec(delete)?;
-    crate::files::replace(&path(directory, delete), &content)
+    linux::file::replace(&path(directory, delete), &content)
 }
 
 /// The removal has been carried out.

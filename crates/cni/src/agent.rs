@@ -80,18 +80,10 @@ fn absent(socket: &Path, why: &dyn std::fmt::Display) -> Error {
 /// Code 5 where it cannot be written.
 pub(crate) fn spool(directory: &Path, removal: &DeleteWorkload) -> Result<PathBuf, Error> {
     let path = spooled(directory, removal);
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(directory)?;
-        // Not .json, so that the agent passes over a half-written one; the process's number keeps
-        // two DELs apart.
-        let unfinished = path.with_extension(format!("{}.tmp", std::process::id()));
-        let mut file = std::fs::File::create(&unfinished)?;
-        file.write_all(&serde_json::to_vec(removal)?)?;
-        file.sync_all()?;
-        std::fs::rename(&unfinished, &path)?;
-        std::fs::File::open(directory)?.sync_all()
-    };
-    write().map_err(|error| {
+    let written = serde_json::to_vec(removal)
+        .map_err(std::io::Error::from)
+        .and_then(|content| linux::file::replace(&path, &content));
+    written.map_err(|error| {
         Error::new(
             Code::Io,
             format!(

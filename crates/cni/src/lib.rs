@@ -8,7 +8,7 @@
 //!  plugin ───▶ addresses (calico-ipam): ipam's protocols, straight on the datastore
 //! ```
 //!
-//! Owns: the CNI specification ([`call`], [`configuration`], [`answer`], [`version`], [`error`]),
+//! Owns: the CNI specification (`call`, `configuration`, `answer`, `version`, `error`),
 //! what an ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every
 //! pod, so it starts nothing else. A plugin is a function of an [`Input`] and [`Places`];
 //! [`run_plugin`] and [`run_ipam`] give it the process's.

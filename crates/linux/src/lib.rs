@@ -8,6 +8,7 @@
 //!  nft          nf_tables: read, and apply in one transaction
 //!  sysctl       /proc/sys
 //!  process      starting processes in namespaces
+//!  file         files replaced as a whole
 //! ```
 //!
 //! Every call returns [`Error`], which names the operation, the object, the kernel's own words
@@ -21,6 +22,7 @@
 
 pub mod apply;
 mod error;
+pub mod file;
 pub mod monitor;
 pub mod netns;
 pub mod nft;
