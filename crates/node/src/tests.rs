@@ -243,7 +243,12 @@ fn what_fails_is_taken_back_before_it_is_answered() {
         asked(&mut node, 1, add());
         let (_, generation) = assigned(&mut node, 1);
         assert_eq!(generation, 2);
-        let effects = node.on(event);
+        let written = matches!(event, Event::Written { .. });
+        let mut effects = node.on(event);
+        if !written {
+            assert!(effects.is_empty(), "the endpoint is still being written: {effects:?}");
+            effects = node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+        }
         let [Effect::Remove { id: 1, delete }] = effects.as_slice() else { panic!("{effects:?}") };
         assert!(delete.release_addresses);
         let replies = replies(&node.on(Event::Written { id: 1, written: Written::Removed }));
@@ -287,6 +292,52 @@ fn delete_is_answered_when_released_and_the_route_goes_at_once() {
     assert_eq!(applied_generation(&effects), 3);
     let done = node.on(Event::Written { id: 2, written: Written::Removed });
     assert_eq!(replies(&done), [Reply::Done]);
+}
+
+/// The runtime gives an ADD up and deletes the container while the datastore is slow.
+#[test]
+fn a_removal_waits_for_the_writes_of_its_add() {
+    let to_come = [
+        Event::Assigned { id: 1, result: Ok(vec!["192.168.226.65".parse().expect("an address")]) },
+        Event::Written { id: 1, written: Written::Endpoint(Ok(())) },
+    ];
+    for (position, answer) in to_come.into_iter().enumerate() {
+        let mut node = ready();
+        asked(&mut node, 1, add());
+        if position == 1 {
+            assigned(&mut node, 1);
+        }
+        let effects = node.on(Event::Request { id: 2, request: delete() });
+        let [Effect::Reply { id: 1, reply: Reply::Failed { retry: true, .. } }] =
+            effects.as_slice()
+        else {
+            panic!("{effects:?}")
+        };
+        let effects = node.on(answer);
+        assert!(matches!(effects.as_slice(), [Effect::Remove { id: 2, .. }]), "{effects:?}");
+        let done = node.on(Event::Written { id: 2, written: Written::Removed });
+        assert_eq!(replies(&done), [Reply::Done]);
+        node.on(Event::Idle);
+        let address = "192.168.226.65/32".parse().expect("a prefix");
+        let plan = node.last_plan.as_ref().expect("a plan");
+        assert!(plan.state.routes.keys().all(|route| route.destination != address));
+    }
+}
+
+/// An ADD that still waits for the datastore is not started after its container was deleted.
+#[test]
+fn an_add_that_waits_ends_with_its_container() {
+    let mut node = Node::new("worker-1", environment());
+    assert!(asked(&mut node, 1, add()).is_empty());
+    let effects = asked(&mut node, 2, delete());
+    let [Effect::Reply { id: 1, .. }, Effect::Remove { id: 2, .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    for event in cluster().into_iter().chain([in_sync()]) {
+        node.on(event);
+    }
+    let effects = node.on(Event::Idle);
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Assign { .. })), "{effects:?}");
 }
 
 #[test]
@@ -362,6 +413,24 @@ fn the_tunnel_address_is_wanted_while_a_pool_uses_vxlan() {
     node.on(Event::TunnelAddress { wanted: false, result: Err("etcd is down".to_owned()) });
     assert!(node.status().not_ready.iter().any(|line| line.contains("etcd is down")));
     assert_eq!(wanted(&node.on(Event::Idle)), Some(false), "tried again");
+}
+
+#[test]
+fn a_disabled_pool_keeps_the_tunnel_of_its_pods() {
+    let mut node = ready();
+    let wanted = |effects: &[Effect]| {
+        effects.iter().any(|effect| matches!(effect, Effect::TunnelAddress { .. }))
+    };
+    node.on(Event::TunnelAddress { wanted: true, result: Ok(()) });
+    let with = |vxlan_mode, disabled| {
+        let cidr = "192.168.0.0/16".to_owned();
+        let spec = IpPoolSpec { cidr, vxlan_mode, disabled, ..<_>::default() };
+        stored(&IpPool::new("default-ipv4-ippool", spec))
+    };
+    node.on(with(EncapsulationMode::Always, true));
+    assert!(!wanted(&node.on(Event::Idle)), "its pods keep their addresses");
+    node.on(with(EncapsulationMode::Never, true));
+    assert!(wanted(&node.on(Event::Idle)), "nothing travels by it");
 }
 
 proptest! {

@@ -3,7 +3,8 @@
 use crate::cluster::Cluster;
 use crate::event::Effect;
 use ipam::Pool;
-use model::{AllowedUse, EncapsulationMode};
+use model::{AllowedUse, EncapsulationMode, IpPool};
+use std::net::IpAddr;
 
 /// The tunnel address's course: at most one datastore operation under way.
 #[derive(Debug, Default)]
@@ -14,7 +15,8 @@ pub(crate) struct Tunnel {
 }
 
 impl Tunnel {
-    /// Asks for an address when VXLAN pools select this node, and for its release when none does.
+    /// Asks for an address when VXLAN pools select this node, and for its release when none does and
+    /// none's packets travel by it.
     pub(crate) fn settle(&mut self, cluster: &Cluster) -> Vec<Effect> {
         if self.under_way {
             return vec![];
@@ -24,7 +26,7 @@ impl Tunnel {
         if wanted == cluster.has_tunnel_address() && self.done_for.as_ref() == Some(&pools) {
             return vec![];
         }
-        if !wanted && !cluster.has_tunnel_address() {
+        if !wanted && (!cluster.has_tunnel_address() || in_use(cluster)) {
             self.done_for = Some(pools);
             return vec![];
         }
@@ -47,6 +49,15 @@ impl Tunnel {
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.clone()
     }
+}
+
+/// Whether a pool that gives no addresses any more (disabled, or of other nodes now) still sends the
+/// packets of its pods over VXLAN: they keep their addresses, and this node the one they travel by.
+fn in_use(cluster: &Cluster) -> bool {
+    let sends = |pool: &&IpPool| pool.spec.vxlan_mode != EncapsulationMode::Never;
+    let mut pools = cluster.pools().values().filter(sends).filter_map(Pool::of);
+    let held = cluster.topology().vxlan_address.map(IpAddr::from);
+    held.is_some_and(|address| pools.any(|pool| pool.cidr.contains(&address)))
 }
 
 /// The pools the address may come from: those with VXLAN that select this node.

@@ -3,7 +3,7 @@
 //! ```text
 //!  ADD: [in sync?] ─▶ Assigning ─▶ Settling { stored?, applied? } ─▶ reply
 //!                        └── refused ──────┴─▶ Undoing ─▶ reply Failed
-//!  DEL: Removing ─▶ reply
+//!  DEL: [its ADD's writes over?] ─▶ Removing ─▶ reply
 //! ```
 
 use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply};
@@ -38,7 +38,28 @@ struct Add {
 enum Stage {
     Waiting,
     Assigning,
-    Settling { addresses: Vec<IpNet>, stored: bool, generation: Option<u64>, applied: bool },
+    Settling {
+        addresses: Vec<IpNet>,
+        stored: bool,
+        generation: Option<u64>,
+        applied: bool,
+    },
+    /// Nobody wants it any more, but the datastore is still at work for it. Only what comes after that
+    /// work removes all of it.
+    Abandoned {
+        removal: RequestId,
+        delete: DeleteWorkload,
+    },
+}
+
+impl Stage {
+    /// Whether an answer of the datastore is still to come.
+    fn awaits_datastore(&self) -> bool {
+        match self {
+            Stage::Waiting | Stage::Settling { stored: true, .. } => false,
+            Stage::Assigning | Stage::Settling { .. } | Stage::Abandoned { .. } => true,
+        }
+    }
 }
 
 impl Requests {
@@ -112,6 +133,9 @@ impl Requests {
         result: Result<Vec<IpAddr>, Refusal>,
         cluster: &mut Cluster,
     ) -> Vec<Effect> {
+        if let Some(removal) = self.abandoned(id) {
+            return vec![removal];
+        }
         match result {
             Ok(addresses) => {
                 self.settle(id, addresses.into_iter().map(IpNet::from).collect(), cluster)
@@ -153,15 +177,20 @@ impl Requests {
         cluster: &mut Cluster,
     ) -> Vec<Effect> {
         match written {
-            Written::Endpoint(Ok(())) => {
+            Written::Endpoint(result) => {
+                if let Some(removal) = self.abandoned(id) {
+                    return vec![removal];
+                }
                 if let Some(Add { stage: Stage::Settling { stored, .. }, .. }) =
                     self.adds.get_mut(&id)
                 {
                     *stored = true;
                 }
-                self.finish()
+                match result {
+                    Ok(()) => self.finish(),
+                    Err(refusal) => self.undo(id, refusal, cluster),
+                }
             }
-            Written::Endpoint(Err(refusal)) => self.undo(id, refusal, cluster),
             Written::Removed => match self.removals.remove(&id) {
                 Some(Some(refusal)) => vec![failed(id, refusal)],
                 Some(None) => vec![Effect::Reply { id, reply: Reply::Done }],
@@ -221,26 +250,56 @@ impl Requests {
             Stage::Settling { addresses, .. } => {
                 Some(Effect::Reply { id, reply: Reply::Added { addresses } })
             }
-            Stage::Waiting | Stage::Assigning => None,
+            Stage::Waiting | Stage::Assigning | Stage::Abandoned { .. } => None,
         });
         answers.collect()
     }
 
     /// Takes back what an ADD has done, then answers with the refusal.
     fn undo(&mut self, id: RequestId, refusal: Refusal, cluster: &mut Cluster) -> Vec<Effect> {
-        let Some(add) = self.adds.remove(&id) else { return vec![] };
+        let Some(add) = self.adds.get(&id) else { return vec![] };
         cluster.remove_endpoint(&add.request.id);
         let release = matches!(add.request.addresses, AddressSource::CalicoIpam { .. });
         self.removals.insert(id, Some(refusal));
         let delete = DeleteWorkload {
-            id: add.request.id,
-            host_interface: add.request.host_interface,
+            id: add.request.id.clone(),
+            host_interface: add.request.host_interface.clone(),
             release_addresses: release,
         };
-        vec![Effect::Remove { id, delete }]
+        self.abandon(id, id, &delete).into_iter().collect()
     }
 
-    /// Takes a DEL: the route goes with the next plan, the rest at once.
+    /// Gives an ADD up: the removal, or `None` while it must wait for the datastore's answer.
+    fn abandon(
+        &mut self,
+        id: RequestId,
+        removal: RequestId,
+        delete: &DeleteWorkload,
+    ) -> Option<Effect> {
+        let add = self.adds.get_mut(&id)?;
+        if add.stage.awaits_datastore() {
+            add.stage = Stage::Abandoned { removal, delete: delete.clone() };
+            return None;
+        }
+        self.adds.remove(&id);
+        Some(Effect::Remove { id: removal, delete: delete.clone() })
+    }
+
+    /// The removal that has waited for the datastore's answer to an ADD.
+    fn abandoned(&mut self, id: RequestId) -> Option<Effect> {
+        match self.adds.remove(&id)? {
+            Add { stage: Stage::Abandoned { removal, delete }, .. } => {
+                Some(Effect::Remove { id: removal, delete })
+            }
+            add => {
+                self.adds.insert(id, add);
+                None
+            }
+        }
+    }
+
+    /// Takes a DEL: the route goes with the next plan, the rest at once, or as soon as an ADD of the same
+    /// container that was under way can add nothing to it.
     pub(crate) fn delete(
         &mut self,
         id: RequestId,
@@ -250,7 +309,26 @@ impl Requests {
         cluster.remove_endpoint(&delete.id);
         cluster.interface_gone(&delete.host_interface);
         self.removals.insert(id, None);
-        vec![Effect::Remove { id, delete }]
+        let same = |add: &Add| {
+            add.request.id == delete.id && !matches!(add.stage, Stage::Abandoned { .. })
+        };
+        let adds: Vec<RequestId> =
+            self.adds.iter().filter(|(_, add)| same(add)).map(|(id, _)| *id).collect();
+        let mut effects = Vec::new();
+        let mut waits = false;
+        for add in adds {
+            waits |= self.abandon(add, id, &delete).is_none();
+            let message = format!(
+                "container {} was deleted while it was being added; the runtime adds it again if \
+                 it is still wanted",
+                delete.id.container_id
+            );
+            effects.push(failed(add, Refusal { retry: true, message }));
+        }
+        if !waits {
+            effects.push(Effect::Remove { id, delete });
+        }
+        effects
     }
 
     /// CHECK: the endpoint is known under this container.
