@@ -67,10 +67,55 @@ impl Topology {
                 return Err(TopologyError::Inconsistent(text));
             }
         }
+        self.check_pools()?;
         if self.datastore_node().is_none() {
             let name = self.datastore.node.as_deref().unwrap_or_default();
             let text = format!("datastore: no node {name:?} in this topology");
             return Err(TopologyError::Inconsistent(text));
+        }
+        Ok(())
+    }
+
+    /// What the nodes would refuse one by one, and only after a while.
+    fn check_pools(&self) -> Result<(), TopologyError> {
+        let default = &self.encapsulation;
+        let mut pools: Vec<_> = self
+            .pools
+            .iter()
+            .map(|pool| {
+                let what = format!("pool {}", pool.name);
+                (what, pool.cidr, pool.block_size, [&pool.ipip_mode, &pool.vxlan_mode])
+            })
+            .collect();
+        if pools.is_empty() {
+            let modes = [&default.ipip_mode, &default.vxlan_mode];
+            pools.push(("podCidr".to_owned(), self.pod_cidr, self.block_size, modes));
+        }
+        for (what, cidr, block_size, modes) in pools {
+            let wrong =
+                |reason: &str| Err(TopologyError::Inconsistent(format!("{what}: {reason}")));
+            if cidr != cidr.trunc() {
+                return wrong(&format!("{cidr} has host bits set; write {}", cidr.trunc()));
+            }
+            let (sizes, usual) = match cidr {
+                IpNet::V4(_) => (20..=32, 26),
+                IpNet::V6(_) => (116..=128, 122),
+            };
+            let size = block_size.unwrap_or(usual);
+            if !sizes.contains(&size) || size < cidr.prefix_len() {
+                return wrong(&format!(
+                    "blockSize {size} is not in {}–{}, as {cidr} wants it",
+                    cidr.prefix_len().max(*sizes.start()),
+                    sizes.end()
+                ));
+            }
+            if modes.iter().any(|mode| !["Always", "CrossSubnet", "Never"].contains(&mode.as_str()))
+            {
+                return wrong("ipipMode and vxlanMode are each Always, CrossSubnet or Never");
+            }
+            if modes.iter().all(|mode| *mode != "Never") {
+                return wrong("ipipMode or vxlanMode must be Never: a pool has one encapsulation");
+            }
         }
         Ok(())
     }

@@ -70,6 +70,11 @@ fn what_is_wrong_is_named() {
         ("datastore: {node: nowhere}".to_owned(), "nowhere"),
         ("backend: bgp".to_owned(), "bgp"),
         ("outside: {address: 10.30.1.9/24}".to_owned(), "overlaps"),
+        ("blockSize: 99".to_owned(), "podCidr: blockSize 99 is not in 20–32"),
+        ("podCidr: 10.0.0.1/16".to_owned(), "write 10.0.0.0/16"),
+        ("encapsulation: {ipipMode: Always}".to_owned(), "one encapsulation"),
+        ("encapsulation: {vxlanMode: Perhaps}".to_owned(), "CrossSubnet or Never"),
+        ("pools: [{name: p, cidr: 10.0.0.0/28, blockSize: 24}]".to_owned(), "not in 28–32"),
     ];
     for (text, wanted) in cases {
         let message = refusal(&text);
