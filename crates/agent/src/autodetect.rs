@@ -129,9 +129,9 @@ fn excluded(name: &str) -> bool {
     })
 }
 
-/// The address a method picks from what the machine has, with its subnet's prefix length. Interfaces are
-/// looked at youngest first. `can-reach` and `kubernetes-internal-ip` are asked elsewhere: they come
-/// here as the address they gave, in `given`.
+/// The address a method picks from what the machine has, with its subnet's prefix length.
+/// Interfaces are looked at youngest first. `can-reach` and `kubernetes-internal-ip` are asked
+/// elsewhere: they come here as the address they gave, in `given`.
 ///
 /// # Errors
 /// No address fits; the text says what was looked at.

@@ -1,7 +1,8 @@
-//! The thread that talks to the kernel: applies the newest plan, watches what others change, repairs.
+//! The thread that talks to the kernel: applies the newest plan, watches what others change,
+//! repairs.
 //!
-//! It keeps what it read last. Its own changes are told apart from others', so that only those cost another
-//! reading.
+//! It keeps what it read last. Its own changes are told apart from others', so that only those cost
+//! another reading.
 
 use crate::health::{Heartbeats, Part};
 use kernel::{Change, State, TABLE_MAIN, nft};
@@ -151,7 +152,8 @@ impl Thread {
         }
     }
 
-    /// Reads what is stale, tells facts that are new, applies the plan where it or the kernel is new.
+    /// Reads what is stale, tells facts that are new, applies the plan where it or the kernel is
+    /// new.
     fn round(&mut self, is_new: bool) -> Result<(), Closed> {
         let retry = !self.failing.is_empty();
         let heard = std::mem::take(&mut self.heard);

@@ -5,7 +5,8 @@
 //!  run: watcher, kernel thread, socket, worker ─▶ inbox ─▶ node::Node ─▶ effects
 //! ```
 //!
-//! Owns: the process; address autodetection; the inbox; who carries out which effect; health and probes.
+//! Owns: the process; address autodetection; the inbox; who carries out which effect; health and
+//! probes.
 //!
 //! Must not know: what to program (that is `plan`) or how (`linux`).
 

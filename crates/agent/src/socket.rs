@@ -14,7 +14,8 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 const REQUEST_BYTES_MAX: u64 = 64 * 1024;
 /// Clients served at the same time; more wait in the kernel's queue.
 const CLIENTS_MAX: usize = 256;
-/// How long a client may take to send its request: the plugin connects before it runs another IPAM plugin.
+/// How long a client may take to send its request: the plugin connects before it runs another IPAM
+/// plugin.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(60);
 /// How long an answer may take: the CNI plugin's own bound.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(90);

@@ -8,7 +8,8 @@ pub(crate) fn path(directory: &Path, delete: &DeleteWorkload) -> PathBuf {
     directory.join(delete.spool_file())
 }
 
-/// Everything in the spool. A file that cannot be read is said, and left for an operator to look at.
+/// Everything in the spool. A file that cannot be read is said, and left for an operator to look
+/// at.
 pub(crate) fn read(directory: &Path) -> Vec<DeleteWorkload> {
     let Ok(entries) = std::fs::read_dir(directory) else { return vec![] };
     let mut waiting = Vec::new();

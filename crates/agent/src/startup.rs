@@ -1,7 +1,7 @@
 //! What happens before the node joins: its Node resource, the default pool, the cluster's identity.
 //!
-//! Source: `calico-features.md` §8, "startup order". Every write is a create, or a compare-and-swap on what
-//! was read, so that nodes starting at once end up with one result.
+//! Source: `calico-features.md` §8, "startup order". Every write is a create, or a compare-and-swap
+//! on what was read, so that nodes starting at once end up with one result.
 
 use crate::autodetect::{self, Family, Interface, Method};
 use crate::settings::Startup;

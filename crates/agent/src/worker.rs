@@ -1,7 +1,7 @@
 //! The datastore's side of effects: addresses one at a time, endpoints beside them.
 //!
-//! Addresses are assigned and released by one task, so that this node's requests never conflict with each
-//! other; endpoints are written by tasks of their own.
+//! Addresses are assigned and released by one task, so that this node's requests never conflict
+//! with each other; endpoints are written by tasks of their own.
 
 use crate::spool;
 use ipam::{AssignAddress, AutoAssign, EnsureTunnelAddress, Pool, ReadConfig, ReleaseByHandle};
@@ -272,7 +272,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Gives this node an address on `vxlan.calico`, or takes it away, in IPAM and on the Node resource.
+    /// Gives this node an address on `vxlan.calico`, or takes it away, in IPAM and on the Node
+    /// resource.
     async fn tunnel_address(&self, pools: Option<Vec<Pool>>) -> Result<(), String> {
         match pools {
             Some(pools) => {

@@ -1,5 +1,5 @@
-//! IPAMConfig as users write it: a resource named `default`. It is stored under a key and in a form of
-//! its own, without metadata.
+//! IPAMConfig as users write it: a resource named `default`. It is stored under a key and in a form
+//! of its own, without metadata.
 
 use crate::resources::Write;
 use crate::{Error, documents};

@@ -262,8 +262,8 @@ async fn change_as<S: Spec>(
     Err(store::Error::Conflict(key.clone()).into())
 }
 
-/// Removes a resource, which must still be at `stated_revision` where one is given, and what depends
-/// on it.
+/// Removes a resource, which must still be at `stated_revision` where one is given, and what
+/// depends on it.
 pub(crate) async fn delete(
     datastore: &dyn Datastore,
     key: &Key,

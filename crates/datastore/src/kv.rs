@@ -143,8 +143,8 @@ fn check_txn(request: &TxnRequest, ops_max: usize) -> Result<(), Refused> {
     Ok(())
 }
 
-/// What a branch of a transaction changes: the same key must not be changed twice, except in branches
-/// of which only one can be taken.
+/// What a branch of a transaction changes: the same key must not be changed twice, except in
+/// branches of which only one can be taken.
 #[derive(Default)]
 struct Changed {
     puts: HashSet<Vec<u8>>,
@@ -152,12 +152,13 @@ struct Changed {
 }
 
 impl Changed {
-    /// Deletions of a level count against the puts of its nested transactions and its own; deletions
-    /// among each other do not matter.
+    /// Deletions of a level count against the puts of its nested transactions and its own;
+    /// deletions among each other do not matter.
     fn of(ops: &[RequestOp]) -> Result<Self, Refused> {
         let mut changed = Self::default();
         for op in ops {
-            // etcd 3.4 overlooks deletions up to the end of all keys; the log can hold both changes.
+            // etcd 3.4 overlooks deletions up to the end of all keys; the log can hold both
+            // changes.
             if let Some(Op::RequestDeleteRange(delete)) = &op.request
                 && delete.range_end != etcd::ALL_KEYS_FROM
             {

@@ -1,7 +1,7 @@
 //! Service Lease, and the task that ends leases whose owners are silent.
 //!
-//! Which leases there are, and their keys, is in the database; when each ends is here only, so after a
-//! restart every lease has its full time again, as in etcd.
+//! Which leases there are, and their keys, is in the database; when each ends is here only, so
+//! after a restart every lease has its full time again, as in etcd.
 
 use crate::file::random;
 use crate::limits::{

@@ -9,14 +9,14 @@
 //!                              mvcc, txn (etcd's semantics) ── log (the tables) ── file, overlay (redb)
 //! ```
 //!
-//! Owns: revisions, history and its compaction, transactions, watches without gap or duplicate, leases;
-//! that an answered write survives any kill; that a damaged, foreign or locked file is reported and never
-//! replaced; that reading goes on when writing cannot.
+//! Owns: revisions, history and its compaction, transactions, watches without gap or duplicate,
+//! leases; that an answered write survives any kill; that a damaged, foreign or locked file is
+//! reported and never replaced; that reading goes on when writing cannot.
 //!
 //! Must not know: resources, or what keys and values mean.
 //!
-//! Not here: clusters of servers, users, Lock and Election (UNIMPLEMENTED), snapshots over the wire.
-//! Behaviour follows etcd 3.4, held against Debian's etcd by `tests/same_as_etcd.rs`.
+//! Not here: clusters of servers, users, Lock and Election (UNIMPLEMENTED), snapshots over the
+//! wire. Behaviour follows etcd 3.4, held against Debian's etcd by `tests/same_as_etcd.rs`.
 
 mod compaction;
 mod error;

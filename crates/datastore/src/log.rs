@@ -7,10 +7,10 @@
 //!  meta     revision, compact_revision, cleared_revision, cluster_id, member_id, format
 //! ```
 //!
-//! The log is the only place that holds values. A key as of an old revision is found from what it is
-//! now by following `former` back over the changes since, so no index by revision is needed; a watch
-//! reads the log itself. Compaction at C makes what is before C unreachable; clearing it away is a walk
-//! over the log up to C that removes what each record replaced, and deletions.
+//! The log is the only place that holds values. A key as of an old revision is found from what it
+//! is now by following `former` back over the changes since, so no index by revision is needed; a
+//! watch reads the log itself. Compaction at C makes what is before C unreachable; clearing it away
+//! is a walk over the log up to C that removes what each record replaced, and deletions.
 
 use crate::interval::Interval;
 use crate::limits::{WATCH_CHUNK_BYTES_MAX, WATCH_CHUNK_EVENTS_MAX};

@@ -24,8 +24,8 @@ pub(crate) struct MaintenanceService {
 
 #[tonic::async_trait]
 impl etcd::server::Maintenance for MaintenanceService {
-    /// Lists the alarm that stands while the file system is full. It ends by itself when writing works
-    /// again, so that there is nothing to disarm.
+    /// Lists the alarm that stands while the file system is full. It ends by itself when writing
+    /// works again, so that there is nothing to disarm.
     async fn alarm(
         &self,
         _request: Request<AlarmRequest>,

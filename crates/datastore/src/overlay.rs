@@ -1,8 +1,9 @@
 //! A database file that is only read: what redb writes to it while opening stays in memory.
 //!
-//! redb refuses everything after one failed write, and repairs a file it opens after that by writing to
-//! it. With the disk full or read-only that cannot be; over an overlay the last durable state can still
-//! be read. Pages written are few: no request that writes is let through to an overlay.
+//! redb refuses everything after one failed write, and repairs a file it opens after that by
+//! writing to it. With the disk full or read-only that cannot be; over an overlay the last durable
+//! state can still be read. Pages written are few: no request that writes is let through to an
+//! overlay.
 
 use redb::{BackendError, StorageBackend};
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! Why a request is refused: etcd's own reasons, in etcd's own words and codes, so that any client of
-//! etcd understands them; and trouble with the database file.
+//! Why a request is refused: etcd's own reasons, in etcd's own words and codes, so that any client
+//! of etcd understands them; and trouble with the database file.
 
 use std::io;
 use tonic::{Code, Status};

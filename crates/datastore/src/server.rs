@@ -27,8 +27,8 @@ use tonic::transport::ServerTlsConfig;
 /// Connections that answer no ping for so long are dead.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
 
-/// A running server. Dropping it without [`Server::stop`] leaves the database as a kill would: safe, and
-/// closed at some later moment.
+/// A running server. Dropping it without [`Server::stop`] leaves the database as a kill would:
+/// safe, and closed at some later moment.
 pub struct Server {
     endpoints: Vec<String>,
     sockets: Vec<PathBuf>,

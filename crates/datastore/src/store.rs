@@ -24,8 +24,8 @@ pub(crate) const RAFT_TERM: u64 = 1;
 
 /// Tells the one who asked, once it is known whether the commit succeeded.
 type Deliver = Box<dyn FnOnce(Result<(), Refused>) + Send>;
-/// Work of a request on the tables. `Err` is trouble with the file and ends the whole group; what is
-/// left of it gets no tables and does nothing.
+/// Work of a request on the tables. `Err` is trouble with the file and ends the whole group; what
+/// is left of it gets no tables and does nothing.
 type Work = Box<dyn FnOnce(Option<&mut Changes<'_>>) -> (Deliver, Result<(), Failure>) + Send>;
 
 /// What the writer is asked.

@@ -1,7 +1,7 @@
 //! Transactions: which branch is taken, whether it may be carried out, and carrying it out.
 //!
-//! As in etcd, every condition, also of nested transactions, is decided on the state before the first
-//! change, and everything that can be refused is refused before it.
+//! As in etcd, every condition, also of nested transactions, is decided on the state before the
+//! first change, and everything that can be refused is refused before it.
 
 use crate::interval::Interval;
 use crate::log::{Position, View};

@@ -4,8 +4,8 @@
 //!  head moves ─▶ pump: read the log from the furthest-behind watch on, a chunk at a time
 //!                  └─▶ each watch gets what it asked for ─▶ bounded channel ─▶ client
 //! ```
-//! A slow client makes its own stream wait; what it misses meanwhile stays in the log, where it is read
-//! when there is room again, or is found compacted away, which ends the watch as etcd does.
+//! A slow client makes its own stream wait; what it misses meanwhile stays in the log, where it is
+//! read when there is room again, or is found compacted away, which ends the watch as etcd does.
 
 use crate::interval::Interval;
 use crate::limits::{WATCH_BACKLOG_MAX, WATCH_PROGRESS_INTERVAL, WATCHES_PER_STREAM_MAX};

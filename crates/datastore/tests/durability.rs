@@ -188,7 +188,8 @@ impl SmallDisk {
     }
 }
 
-/// Full disk: writes are refused with the reason, reads go on, and writing resumes when there is space.
+/// Full disk: writes are refused with the reason, reads go on, and writing resumes when there is
+/// space.
 #[tokio::test]
 async fn a_full_disk_refuses_writes_only() {
     let directory = tempfile::tempdir().unwrap();

@@ -230,8 +230,8 @@ async fn ask(channel: &Channel, step: Step) -> (String, Option<i64>) {
     }
 }
 
-/// Every event from `start` to `end`, or the revision compacted to. A deletion at `compacted` itself is
-/// left out: etcd 3.4 forgets it, later ones and ours keep it.
+/// Every event from `start` to `end`, or the revision compacted to. A deletion at `compacted`
+/// itself is left out: etcd 3.4 forgets it, later ones and ours keep it.
 async fn history(
     channel: &Channel,
     start: i64,

@@ -57,8 +57,8 @@ async fn start(directory: &tempfile::TempDir) -> (Server, Channel) {
     (server, channel)
 }
 
-/// Writers at full speed; watches from any revision, begun at any moment, some that read slowly: each
-/// hears every revision of its own exactly once, in order.
+/// Writers at full speed; watches from any revision, begun at any moment, some that read slowly:
+/// each hears every revision of its own exactly once, in order.
 #[tokio::test]
 async fn no_watch_misses_or_repeats_anything() {
     const WRITES: i64 = 2_000;
@@ -127,8 +127,8 @@ async fn a_stream_carries_many_watches() {
     server.stop().await.unwrap();
 }
 
-/// Compacted history ends the watch and says from where on there is any; clearing it away loses nothing
-/// that can still be read.
+/// Compacted history ends the watch and says from where on there is any; clearing it away loses
+/// nothing that can still be read.
 #[tokio::test]
 async fn compaction_takes_only_history() {
     let directory = tempfile::tempdir().unwrap();

@@ -6,14 +6,15 @@
 //!   etcdctl, any etcd client ────────────┘            └─ real etcd
 //! ```
 //!
-//! Owns: the messages of protobuf packages `etcdserverpb` and `mvccpb` (hand-written structs whose tags
-//! are the API's field numbers), and the generated stubs of the services KV, Watch, Lease, Maintenance,
-//! Cluster and Auth. Methods that are not in `build.rs` are answered UNIMPLEMENTED by tonic itself.
+//! Owns: the messages of protobuf packages `etcdserverpb` and `mvccpb` (hand-written structs whose
+//! tags are the API's field numbers), and the generated stubs of the services KV, Watch, Lease,
+//! Maintenance, Cluster and Auth. Methods that are not in `build.rs` are answered UNIMPLEMENTED by
+//! tonic itself.
 //!
 //! Must not know: connections, retries, storage, or what keys and values mean.
 //!
-//! Source of names and numbers: etcd's `rpc.proto` and `kv.proto`, API 3.4 (fields added since are left
-//! out: protobuf readers skip them).
+//! Source of names and numbers: etcd's `rpc.proto` and `kv.proto`, API 3.4 (fields added since are
+//! left out: protobuf readers skip them).
 
 mod auth;
 mod cluster;

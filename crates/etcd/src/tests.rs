@@ -16,7 +16,8 @@ fn key_value() -> KeyValue {
     }
 }
 
-/// The bytes follow from protobuf's encoding and the field numbers of etcd's `rpc.proto`, `kv.proto`.
+/// The bytes follow from protobuf's encoding and the field numbers of etcd's `rpc.proto`,
+/// `kv.proto`.
 #[test]
 fn messages_have_the_api_s_bytes() {
     assert_eq!(

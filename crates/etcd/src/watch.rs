@@ -95,7 +95,8 @@ pub struct WatchResponse {
     /// The watch is over; nothing more comes.
     #[prost(bool, tag = "4")]
     pub canceled: bool,
-    /// Where not 0: the watch wanted a revision that is compacted away; this is the first to be had.
+    /// Where not 0: the watch wanted a revision that is compacted away; this is the first to be
+    /// had.
     #[prost(int64, tag = "5")]
     pub compact_revision: i64,
     /// Why the watch is over.

@@ -22,9 +22,10 @@ pub fn timestamp(now: Timestamp) -> String {
 
 /// Gives a host the next free addresses of some pools, all of one family.
 ///
-/// Own blocks first, then a new block, then an empty block of another host, then (without strictAffinity)
-/// an address of any block. All or none: on an error nothing stays assigned, except where the datastore
-/// fails or the process dies; then [`crate::ReleaseByHandle`] finds what is left.
+/// Own blocks first, then a new block, then an empty block of another host, then (without
+/// strictAffinity) an address of any block. All or none: on an error nothing stays assigned, except
+/// where the datastore fails or the process dies; then [`crate::ReleaseByHandle`] finds what is
+/// left.
 #[derive(Clone, Debug)]
 pub struct AutoAssign {
     /// The node.
@@ -43,8 +44,8 @@ pub struct AutoAssign {
     pub config: IpamConfig,
     /// Prefixes never to give from (IPReservation).
     pub reserved: Vec<IpNet>,
-    /// The host's blocks as a watch has told them: the affinities are not read as long as these serve.
-    /// An outdated one costs a conflict, no more.
+    /// The host's blocks as a watch has told them: the affinities are not read as long as these
+    /// serve. An outdated one costs a conflict, no more.
     pub known_affine_blocks: Vec<Entry>,
     /// The present.
     pub now: Timestamp,
@@ -288,8 +289,8 @@ struct Taker<'a> {
 }
 
 impl Taker<'_> {
-    // Takes up to `count` free addresses of a block, fewer where it has fewer; none where it must be
-    // `owner`'s and is not (any more).
+    // Takes up to `count` free addresses of a block, fewer where it has fewer; none where it must
+    // be `owner`'s and is not (any more).
     async fn take(
         &self,
         io: &Io,

@@ -1,11 +1,12 @@
-//! Which host a block belongs to: claiming and giving up, in steps a killed process may stop between.
+//! Which host a block belongs to: claiming and giving up, in steps a killed process may stop
+//! between.
 //!
 //! ```text
 //! claim:    affinity pending ─▶ block created (it names its owner) ─▶ affinity confirmed
 //! give up:  affinity pendingDeletion ─▶ block deleted, or its owner cleared ─▶ affinity deleted
 //! ```
-//! The block's `affinity` decides. Whoever takes over a claim or a give-up that stopped half-way changes the
-//! block first, so that the other's compare-and-swap on it fails.
+//! The block's `affinity` decides. Whoever takes over a claim or a give-up that stopped half-way
+//! changes the block first, so that the other's compare-and-swap on it fails.
 
 use crate::contents::{claimed_at, host_owner, is_empty, new_block, owner, wake_rested};
 use crate::operation::{Io, Stored, Swap};

@@ -7,7 +7,8 @@ use model::{Allocation, Block};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// The largest number of addresses a block may have: IPv4 /20, IPv6 /116 are Calico's largest blocks.
+/// The largest number of addresses a block may have: IPv4 /20, IPv6 /116 are Calico's largest
+/// blocks.
 const ADDRESSES_MAX: u128 = 4096;
 
 /// `host:<node>`, as a block's affinity names its owner.
@@ -100,7 +101,8 @@ pub(crate) fn assign(block: &mut Block, ordinals: &[usize], allocation: &Allocat
     block.unallocated.retain(|free| !ordinals.contains(free));
 }
 
-/// Takes ordinals from their holders: free at once, or resting from `now` where there is a cooldown.
+/// Takes ordinals from their holders: free at once, or resting from `now` where there is a
+/// cooldown.
 pub(crate) fn release(block: &mut Block, ordinals: &[usize], now: Timestamp, cooldown: u32) {
     if cooldown > 0 {
         let resting = Allocation { released_at: Some(now.to_string()), ..Allocation::default() };

@@ -112,7 +112,8 @@ pub enum Error {
     /// Others changed the same object at each of the attempts. Retry later.
     #[error("{0} was changed by others at every attempt: try again")]
     Contention(Key),
-    /// The datastore gave no answer: a write may or may not have taken place. Retry, or release by handle.
+    /// The datastore gave no answer: a write may or may not have taken place. Retry, or release by
+    /// handle.
     #[error("{what}: the datastore did not carry out the request: {reason}")]
     Unavailable {
         /// The object.

@@ -1,9 +1,9 @@
 //! Keeping handles true to the blocks, so that whatever is held can be found by its handle.
 //!
-//! The rule: *an address in a block with a handle has an entry in that handle.* An assignment reads the
-//! block, writes the handle, then swaps the block. A removal of an entry reads the handle, swaps the block,
-//! then swaps the handle. So either the assignment's swap of the block fails, or the removal's of the
-//! handle does.
+//! The rule: *an address in a block with a handle has an entry in that handle.* An assignment reads
+//! the block, writes the handle, then swaps the block. A removal of an entry reads the handle,
+//! swaps the block, then swaps the handle. So either the assignment's swap of the block fails, or
+//! the removal's of the handle does.
 
 use crate::claim::touch;
 use crate::contents::held_by;

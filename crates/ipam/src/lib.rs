@@ -5,15 +5,15 @@
 //!                                               ▲                   │
 //!                                               └──── Response ◀────┘
 //! ```
-//! Each operation is a struct of its inputs; `start()` makes an [`Operation`], a [`model::Protocol`]. Time
-//! and settings are inputs, nothing is ambient.
+//! Each operation is a struct of its inputs; `start()` makes an [`Operation`], a
+//! [`model::Protocol`]. Time and settings are inputs, nothing is ambient.
 //!
-//! Owns: how addresses are given from blocks, how blocks belong to hosts, what handles say, and that under
-//! any interleaving, conflict, failure or kill no address has two holders and all that is held is found by
-//! its handle (`handles.rs`, `claim.rs` say why).
+//! Owns: how addresses are given from blocks, how blocks belong to hosts, what handles say, and
+//! that under any interleaving, conflict, failure or kill no address has two holders and all that
+//! is held is found by its handle (`handles.rs`, `claim.rs` say why).
 //!
-//! Must not know: async runtimes, the kernel, CNI, which datastore it is. A write with an unchanged value
-//! must move the key's revision (etcd does; the Kubernetes driver has to).
+//! Must not know: async runtimes, the kernel, CNI, which datastore it is. A write with an unchanged
+//! value must move the key's revision (etcd does; the Kubernetes driver has to).
 //!
 //! Source: `calico-features.md` §3.1 and §4. Stored objects are Calico's field by field.
 

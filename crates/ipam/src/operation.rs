@@ -1,7 +1,7 @@
 //! A protocol written as straight code: an `async` body whose only awaits are datastore requests.
 //!
-//! There is no runtime: [`Operation::step`] polls the body once with a waker that does nothing. The body
-//! stops at its next request and goes on when `step` brings the answer.
+//! There is no runtime: [`Operation::step`] polls the body once with a waker that does nothing. The
+//! body stops at its next request and goes on when `step` brings the answer.
 
 use crate::Error;
 use crate::contents::damage;

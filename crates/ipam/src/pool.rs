@@ -29,7 +29,8 @@ impl Pool {
         })
     }
 
-    /// How many blocks it has: `2^(block_size − prefix length)`, 0 for a block larger than the pool.
+    /// How many blocks it has: `2^(block_size − prefix length)`, 0 for a block larger than the
+    /// pool.
     pub fn block_count(&self) -> u128 {
         match self.block_size.checked_sub(self.cidr.prefix_len()) {
             Some(bits) if self.block_size <= self.cidr.max_prefix_len() => {
@@ -57,8 +58,8 @@ impl Pool {
         IpNet::new(address, self.block_size).ok().map(|net| net.trunc())
     }
 
-    /// Free blocks in the order the host tries them: from a start that its name determines, onward and
-    /// around, so that hosts seldom meet.
+    /// Free blocks in the order the host tries them: from a start that its name determines, onward
+    /// and around, so that hosts seldom meet.
     pub(crate) fn free_blocks<'a>(
         &'a self,
         host: &str,

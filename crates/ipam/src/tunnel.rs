@@ -11,15 +11,16 @@ use model::names::Tunnel;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-/// Gives a node's tunnel device an address of these pools, and keeps the one it has while it is in them.
+/// Gives a node's tunnel device an address of these pools, and keeps the one it has while it is in
+/// them.
 #[derive(Clone, Debug)]
 pub struct EnsureTunnelAddress {
     /// The node.
     pub host: String,
     /// Which device.
     pub tunnel: Tunnel,
-    /// Enabled pools of the device's encapsulation and family that select the node. Without any, the node
-    /// needs no address: what it has is released.
+    /// Enabled pools of the device's encapsulation and family that select the node. Without any,
+    /// the node needs no address: what it has is released.
     pub pools: Vec<Pool>,
     /// The cluster's settings.
     pub config: IpamConfig,

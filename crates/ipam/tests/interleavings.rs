@@ -32,7 +32,8 @@ fn explore(start: &World, tasks: &[Task], kills_max: usize) -> (usize, usize) {
     explore_within(start, tasks, kills_max, usize::MAX)
 }
 
-/// The same with a bound on preemptions (leaving a process that could have gone on), for more processes than can be explored in full.
+/// The same with a bound on preemptions (leaving a process that could have gone on), for more
+/// processes than can be explored in full.
 fn explore_within(
     start: &World,
     tasks: &[Task],

@@ -6,8 +6,8 @@
 //!  actual:  State ─┘
 //! ```
 //!
-//! Owns: links, addresses, routes, neighbours, FDB entries, sysctls and nf_tables objects as plain data;
-//! who owns which of them ([`Ownership`]); their difference and the order of applying it.
+//! Owns: links, addresses, routes, neighbours, FDB entries, sysctls and nf_tables objects as plain
+//! data; who owns which of them ([`Ownership`]); their difference and the order of applying it.
 //!
 //! Must not know: syscalls, Calico's resources.
 

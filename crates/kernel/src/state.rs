@@ -145,7 +145,8 @@ impl State {
 
 /// Which objects of the actual state are ours, and so may be removed when they aren't desired.
 ///
-/// *A source may delete only what it owns, and only once it is in sync*: until then leave the sets empty.
+/// *A source may delete only what it owns, and only once it is in sync*: until then leave the sets
+/// empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ownership {
     /// Routes of these protocols in the main table, on whatever device.
@@ -155,6 +156,7 @@ pub struct Ownership {
     pub workload_prefixes: BTreeSet<String>,
     /// So are all routes of scope link on those devices, whoever made them (the kernel apart).
     pub external_workload_routes: bool,
-    /// Devices that are ours by name: themselves, their addresses, permanent neighbours and FDB entries.
+    /// Devices that are ours by name: themselves, their addresses, permanent neighbours and FDB
+    /// entries.
     pub devices: BTreeSet<String>,
 }

@@ -1,7 +1,7 @@
 //! What other programs of the node ask of the agent, over its Unix socket.
 //!
-//! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one line and
-//! reads one JSON [`Reply`] on one line; then the connection ends.
+//! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
+//! line and reads one JSON [`Reply`] on one line; then the connection ends.
 
 use ipnet::IpNet;
 use model::{Key, Kind, names};
@@ -21,7 +21,8 @@ const KUBERNETES: &str = "k8s";
 /// A question or order to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// CNI ADD, after the plugin has made the veth pair. Answered when traffic is allowed and routed.
+    /// CNI ADD, after the plugin has made the veth pair. Answered when traffic is allowed and
+    /// routed.
     AddWorkload(Box<AddWorkload>),
     /// CNI DEL. Succeeds also for what isn't there.
     DeleteWorkload(DeleteWorkload),

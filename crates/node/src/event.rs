@@ -109,8 +109,8 @@ pub enum Effect {
         /// The endpoint.
         endpoint: Box<WorkloadEndpoint>,
     },
-    /// Remove the endpoint (if it is still this container's) and release its addresses; what can't be
-    /// done now goes to the spool. Answer with [`Event::Written`].
+    /// Remove the endpoint (if it is still this container's) and release its addresses; what can't
+    /// be done now goes to the spool. Answer with [`Event::Written`].
     Remove {
         /// For which request.
         id: RequestId,

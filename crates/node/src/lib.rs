@@ -7,9 +7,9 @@
 //!  results, Idle ────┘     one owner)        └─▶ TunnelAddress
 //! ```
 //!
-//! Owns: the node's picture of the cluster (`cluster`), the course of every CNI request (`workload`), when
-//! a plan is due, and what the node says of itself ([`status`]). Every input is one [`Event`], which can be
-//! recorded and replayed; `on` never blocks and never fails.
+//! Owns: the node's picture of the cluster (`cluster`), the course of every CNI request
+//! (`workload`), when a plan is due, and what the node says of itself ([`status`]). Every input is
+//! one [`Event`], which can be recorded and replayed; `on` never blocks and never fails.
 //!
 //! Must not know: tokio, sockets, clocks.
 

@@ -32,8 +32,8 @@ pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
     }
 }
 
-/// What is wrong with the configuration. Calico's parameters that change nothing here are not in it: real
-/// manifests set dozens, and the log names them once.
+/// What is wrong with the configuration. Calico's parameters that change nothing here are not in
+/// it: real manifests set dozens, and the log names them once.
 pub(crate) fn warnings(resolved: &Resolved) -> Vec<String> {
     let telling = resolved.warnings().iter().chain(resolved.refusals());
     telling.filter(|w| !matches!(w, Warning::NotActedOn { .. })).map(ToString::to_string).collect()

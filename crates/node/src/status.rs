@@ -13,7 +13,7 @@ pub struct NodeStatus {
     pub in_sync: bool,
     /// Why it isn't ready, worst first; empty when ready.
     pub not_ready: Vec<String>,
-    /// What is wrong without making the node unready: a pool that cannot be routed, an object that cannot
-    /// be read. Each names its object and the next step.
+    /// What is wrong without making the node unready: a pool that cannot be routed, an object that
+    /// cannot be read. Each names its object and the next step.
     pub warnings: Vec<String>,
 }

@@ -11,8 +11,8 @@
 //!  Plan { state, owned, tables, pod_mtu, refresh_interval, unroutable }
 //! ```
 //!
-//! Owns: the table of routing modes, and every decision about what is programmed. A plan is a value:
-//! computed afresh from the whole topology, so that it cannot depend on the order of events.
+//! Owns: the table of routing modes, and every decision about what is programmed. A plan is a
+//! value: computed afresh from the whole topology, so that it cannot depend on the order of events.
 //!
 //! Must not know: syscalls, the datastore, time.
 

@@ -1,6 +1,7 @@
 //! Table `ip calico`: masquerade for what leaves the pools, and tunnels open to cluster nodes only.
 //!
-//! Names of table, chains and sets are Felix's nftables mode's, so that either takes over from the other.
+//! Names of table, chains and sets are Felix's nftables mode's, so that either takes over from the
+//! other.
 
 use crate::topology::Topology;
 use crate::vxlan;

@@ -23,8 +23,8 @@ pub(crate) fn add(topology: &Topology, pool: &Pool, way: Encapsulation, state: &
     }
 }
 
-/// Adds a blackhole for each own block of the pool, so that packets for unassigned addresses stop here
-/// instead of circling by the default route.
+/// Adds a blackhole for each own block of the pool, so that packets for unassigned addresses stop
+/// here instead of circling by the default route.
 pub(crate) fn add_blackholes(topology: &Topology, pool: &Pool, state: &mut State) {
     for (block, node) in &topology.blocks {
         let single = block.prefix_len() == block.max_prefix_len();

@@ -281,8 +281,8 @@ fn sets_only(text: &str) -> String {
 }
 
 proptest! {
-    /// Whatever the topology, a plan holds nothing it doesn't own, and a route leads over a device that
-    /// exists or is made by the plan itself.
+    /// Whatever the topology, a plan holds nothing it doesn't own, and a route leads over a device
+    /// that exists or is made by the plan itself.
     #[test]
     fn plans_stand_on_their_own_feet(
         ipip in mode(), vxlan in mode(), backend in backend(), program in program(),

@@ -10,8 +10,8 @@ use std::net::IpAddr;
 /// The VXLAN device's name.
 pub const DEVICE: &str = "vxlan.calico";
 
-/// The MAC of a node's `vxlan.calico`, derived from its name, so that every node knows every other's
-/// without being told.
+/// The MAC of a node's `vxlan.calico`, derived from its name, so that every node knows every
+/// other's without being told.
 pub fn device_mac(node: &str) -> Mac {
     Mac(model::names::vxlan_mac(node))
 }

@@ -1,4 +1,5 @@
-//! The host's side of local workloads: routes to their addresses and the sysctls of their interfaces.
+//! The host's side of local workloads: routes to their addresses and the sysctls of their
+//! interfaces.
 
 use crate::topology::Topology;
 use kernel::{Route, RouteKey, RouteTarget, SCOPE_LINK, State, TABLE_MAIN};

@@ -28,8 +28,8 @@ fn changes_during(lab: &Lab, node: &str, work: impl FnOnce(&Lab)) -> String {
     String::from_utf8_lossy(&monitor.wait_with_output().expect("it ends").stdout).into_owned()
 }
 
-/// What of the changes is the agent's: all on its devices but the kernel's own IPv6 link-local addresses,
-/// which come a second after the devices.
+/// What of the changes is the agent's: all on its devices but the kernel's own IPv6 link-local
+/// addresses, which come a second after the devices.
 fn rewritten(changes: &str) -> Vec<&str> {
     let ours = |line: &&str| {
         (line.contains("vxlan.calico") || line.contains("cali")) && !line.contains("fe80:")

@@ -19,7 +19,8 @@ use std::net::IpAddr;
 pub(crate) struct World {
     pub(crate) values: BTreeMap<Key, Vec<u8>>,
     versions: BTreeMap<Key, u64>,
-    /// Hosts removed while they may be at work: a block of theirs may lack its affinity for a while.
+    /// Hosts removed while they may be at work: a block of theirs may lack its affinity for a
+    /// while.
     pub(crate) removed: BTreeSet<String>,
 }
 
