@@ -30,6 +30,8 @@ pub(crate) struct Cluster {
     unreadable: BTreeMap<Key, String>,
     setting_warnings: Vec<String>,
     announced: BTreeSet<String>,
+    /// Endpoints that this node has added and the datastore has not told yet.
+    untold: BTreeSet<Key>,
 }
 
 /// A local endpoint: the datastore's, or one being added.
@@ -57,6 +59,7 @@ impl Cluster {
             unreadable: BTreeMap::new(),
             setting_warnings: Vec::new(),
             announced: BTreeSet::new(),
+            untold: BTreeSet::new(),
         };
         cluster.configure();
         cluster
@@ -182,8 +185,10 @@ impl Cluster {
                 self.configure();
             }
             Key::Resource { kind: Kind::WorkloadEndpoint, .. } => {
-                self.endpoints.remove(key);
-                self.replan_workloads();
+                if !self.untold.contains(key) {
+                    self.endpoints.remove(key);
+                    self.replan_workloads();
+                }
             }
             Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
             Key::Resource { .. } | Key::Affinity { .. } | Key::Handle(_) | Key::IpamConfig => {}
@@ -236,19 +241,24 @@ impl Cluster {
         if spec.node != self.topology.node {
             return;
         }
-        let addresses = spec.ip_networks.iter().filter_map(|text| text.parse().ok()).collect();
-        self.set_endpoint(
-            key,
-            Endpoint {
-                container_id: spec.container_id.clone(),
-                interface: spec.interface_name.clone(),
-                addresses,
-            },
-        );
+        let told = Endpoint {
+            container_id: spec.container_id.clone(),
+            interface: spec.interface_name.clone(),
+            addresses: spec.ip_networks.iter().filter_map(|text| text.parse().ok()).collect(),
+        };
+        let own = self.endpoints.get(&key).map(|endpoint| &endpoint.container_id);
+        if self.untold.contains(&key) && own != Some(&told.container_id) {
+            return;
+        }
+        self.untold.remove(&key);
+        self.endpoints.insert(key, told);
+        self.replan_workloads();
     }
 
-    /// A local endpoint is to be routed, before the datastore has told of it.
+    /// A local endpoint is to be routed, before the datastore has told of it. Until it does, what it
+    /// tells under the same key is of the pod's earlier container.
     pub(crate) fn set_endpoint(&mut self, key: Key, endpoint: Endpoint) {
+        self.untold.insert(key.clone());
         self.endpoints.insert(key, endpoint);
         self.replan_workloads();
     }
@@ -277,6 +287,7 @@ impl Cluster {
     pub(crate) fn remove_endpoint(&mut self, id: &WorkloadId) {
         let key = id.endpoint_key(&self.topology.node);
         if self.endpoints.get(&key).is_some_and(|e| e.container_id == id.container_id) {
+            self.untold.remove(&key);
             self.endpoints.remove(&key);
             self.replan_workloads();
         }

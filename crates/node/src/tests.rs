@@ -227,6 +227,29 @@ fn add_again_gets_the_same_addresses_without_new_ones() {
     assert_eq!(replies(&effects), [Reply::Added { addresses }]);
 }
 
+/// A pod of the same name comes back at once: what the datastore still tells of the container before
+/// must not take the new one's route.
+#[test]
+fn news_of_a_pods_earlier_container_does_not_touch_the_new_one() {
+    let mut node = ready();
+    asked(&mut node, 1, add());
+    let (endpoint, generation) = assigned(&mut node, 1);
+    node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+    node.on(Event::Applied { generation, failures: vec![] });
+    let mut earlier = endpoint.clone();
+    earlier.spec.container_id = "an earlier one".to_owned();
+    earlier.spec.ip_networks = vec!["192.168.226.99/32".to_owned()];
+    let key = endpoint.key();
+    let deleted = DatastoreEvent::Deleted { key: key.clone(), revision: Revision(9) };
+    for event in [stored(&earlier), Event::Datastore(deleted.clone()), stored(&endpoint)] {
+        node.on(event);
+        assert!(node.on(Event::Idle).is_empty(), "the plan stays");
+    }
+    node.on(Event::Datastore(deleted));
+    applied_generation(&node.on(Event::Idle));
+    assert!(!node.cluster.topology().workloads.contains_key(INTERFACE), "now it is its own");
+}
+
 #[test]
 fn what_fails_is_taken_back_before_it_is_answered() {
     let refusal = || Refusal { retry: true, message: "etcd is full".to_owned() };
