@@ -67,15 +67,17 @@ fn figures(datastore: Datastore, ours: &Calls, floor: &Calls) -> Result<Vec<Figu
         let what = format!("CNI {verb}, {}", datastore.as_str());
         let wall: Part = |call| call.wall_ms;
         let (walls, floors) = (part(ours, wall)?, part(floor, wall)?);
-        let mut median = Figure::median(&what, &walls, Unit::Milliseconds)
-            .wanted(Target::AtMost(20.0))
-            .beside("bridge", floors.median());
+        let mut median =
+            Figure::median(&what, &walls, Unit::Milliseconds).beside("bridge", floors.median());
+        let mut p99 =
+            Figure::p99(&what, &walls, Unit::Milliseconds).beside("bridge", floors.percentile(99));
+        if verb == "ADD" {
+            median = median.wanted(Target::AtMost(20.0));
+            p99 = p99.wanted(Target::AtMost(50.0));
+        }
         if let Some(calico) = calico {
             median = median.beside_calico(calico);
         }
-        let p99 = Figure::p99(&what, &walls, Unit::Milliseconds)
-            .wanted(Target::AtMost(50.0))
-            .beside("bridge", floors.percentile(99));
         figures.extend([median, p99]);
         let cpu: Part = |call| call.cpu_ms;
         let what = format!("{what}, processor time of the plugin");
