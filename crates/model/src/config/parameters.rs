@@ -188,7 +188,7 @@ parameters! {
     MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true").not_acted_on();
     /// Whether pods' addresses come from the Kubernetes Node's podCIDR.
     USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false").not_acted_on();
-    /// Which datastore: etcdv3 or kubernetes.
+    /// Which datastore; kubernetes is refused: this build speaks etcdv3.
     DATASTORE_TYPE: String =
         variable("DATASTORE_TYPE", Choice(&["etcdv3", "kubernetes"]), "etcdv3").fatal();
     /// URLs of etcd's members, comma-separated.

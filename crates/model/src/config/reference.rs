@@ -8,13 +8,18 @@ use std::fmt::Write;
 pub fn reference() -> String {
     let mut page = String::from(
         "# Configuration parameters\n\n\
-         Of two places that set a parameter the first wins: environment, FelixConfiguration \
-         `node.<name>`, one whose `nodeSelector` selects the node (the oldest), `default`, \
-         built-in default.\n",
+         The node agent reads variables from its environment, and fields from the resources of \
+         kind FelixConfiguration.\n\
+         Where several places set a parameter, the first of these counts: the variable; the \
+         FelixConfiguration named\n\
+         `node.<name>`; one whose `nodeSelector` selects the node (the oldest); the one named \
+         `default`; the default below.\n\n\
+         This page is made from the registry in `crates/model/src/config`; after a change there: \
+         `UPDATE_EXPECT=1 cargo test -p model`.\n",
     );
     let (acted_on, recognised): (Vec<_>, Vec<_>) = definitions().partition(|d| d.acted_on);
     table(&mut page, "Acted on", "Meaning", &acted_on);
-    table(&mut page, "Recognised, not acted on", "Belongs to", &recognised);
+    table(&mut page, "Recognised, not acted on", "Meaning", &recognised);
     page
 }
 

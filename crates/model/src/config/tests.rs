@@ -22,6 +22,11 @@ fn resolve(environment: &[(&str, &str)], felix: &[FelixConfiguration]) -> Resolv
 }
 
 #[test]
+fn the_page_in_docs_is_the_registrys() {
+    expect_test::expect_file!["../../../../docs/configuration.md"].assert_eq(&reference());
+}
+
+#[test]
 fn every_entry_is_sound() {
     assert_eq!(ill_typed(), Vec::<&str>::new());
     let (mut names, mut fields) = (BTreeSet::new(), BTreeSet::new());
