@@ -7,9 +7,8 @@ use crate::answer::{Address, Answer, Route};
 use crate::call::{Call, Command, Input};
 use crate::configuration::Configuration;
 use crate::error::{Code, Error};
-use crate::log::Log;
 use crate::places::Places;
-use crate::plugin::Outcome;
+use crate::plugin::{self, Attachment, Outcome};
 use ipam::{AssignAddress, AutoAssign, Demand, ReadConfig, ReleaseByHandle};
 use ipnet::IpNet;
 use jiff::Timestamp;
@@ -31,34 +30,22 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Does what the input asks for.
 pub fn calico_ipam(input: &Input, places: &Places) -> Outcome {
-    Outcome::of(dispatch(input, places), Configuration::version_of(&input.stdin))
-}
-
-fn dispatch(input: &Input, places: &Places) -> Result<String, Error> {
-    let command = Command::of(&input.environment)?;
-    if command == Command::Version {
-        return Ok(Configuration::version_of(&input.stdin).report());
-    }
-    let call = Call::parse(command, &input.environment)?;
-    let configuration = Configuration::parse(&input.stdin)?;
-    let log = Log::new(&configuration.keys, &places.log, "ipam-plugin", call.subject());
-    let done = match command {
-        Command::Add => add(&call, &configuration, places),
-        Command::Del => delete(&call, &configuration, places),
-        _ => Ok(Answer::default()),
-    };
-    match done {
-        Ok(answer) => {
+    plugin::answered(
+        input,
+        places,
+        "ipam-plugin",
+        |Attachment { call, configuration, log, .. }| {
+            let answer = match call.command {
+                Command::Add => add(call, configuration, places)?,
+                Command::Del => delete(call, configuration, places)?,
+                _ => Answer::default(),
+            };
             let list: Vec<_> = answer.addresses.iter().map(|a| a.address.to_string()).collect();
-            log.info(&format!("{} done: {}", command.as_str(), list.join(" and ")));
-            let version = configuration.version;
-            Ok(if command == Command::Add { answer.to_json(version) } else { String::new() })
-        }
-        Err(error) => {
-            log.error(&format!("{} failed: {error}", command.as_str()));
-            Err(error)
-        }
-    }
+            log.info(&format!("{} done: {}", call.command.as_str(), list.join(" and ")));
+            let is_add = call.command == Command::Add;
+            Ok(if is_add { answer.to_json(configuration.version) } else { String::new() })
+        },
+    )
 }
 
 fn add(call: &Call, configuration: &Configuration, places: &Places) -> Result<Answer, Error> {

@@ -35,49 +35,50 @@ pub struct Outcome {
     pub success: bool,
 }
 
-impl Outcome {
-    pub(crate) fn of(result: Result<String, Error>, version: SpecVersion) -> Outcome {
-        match result {
-            Ok(stdout) => Outcome { stdout, success: true },
-            Err(error) => Outcome { stdout: error.to_json(version), success: false },
-        }
-    }
-}
-
 /// Does what the input asks for.
 pub fn calico(input: &Input, places: &Places) -> Outcome {
-    Outcome::of(dispatch(input, places), Configuration::version_of(&input.stdin))
+    answered(input, places, "cni-plugin", |attachment| {
+        for key in attachment.configuration.unknown_keys() {
+            let text = format!("the network configuration's key {key:?} is not known, and ignored");
+            attachment.log.debug(&text);
+        }
+        match attachment.call.command {
+            Command::Add => attachment.add(),
+            Command::Del => attachment.delete().map(|()| String::new()),
+            _ => attachment.check().map(|()| String::new()),
+        }
+    })
 }
 
-fn dispatch(input: &Input, places: &Places) -> Result<String, Error> {
-    let command = Command::of(&input.environment)?;
-    if command == Command::Version {
-        return Ok(Configuration::version_of(&input.stdin).report());
-    }
-    let call = Call::parse(command, &input.environment)?;
-    let configuration = Configuration::parse(&input.stdin)?;
-    let log = Log::new(&configuration.keys, &places.log, "cni-plugin", call.subject());
-    for key in configuration.unknown_keys() {
-        log.debug(&format!("the network configuration's key {key:?} is not known, and ignored"));
-    }
-    let attachment = Attachment { call, configuration, places, log };
-    let done = match command {
-        Command::Add => attachment.add(),
-        Command::Del => attachment.delete().map(|()| String::new()),
-        _ => attachment.check().map(|()| String::new()),
+/// Reads a plugin's input and does its work; VERSION is answered here, and a failure logged.
+pub(crate) fn answered(
+    input: &Input,
+    places: &Places,
+    plugin: &'static str,
+    work: impl FnOnce(&Attachment<'_>) -> Result<String, Error>,
+) -> Outcome {
+    let version = Configuration::version_of(&input.stdin);
+    let result = match Command::of(&input.environment) {
+        Ok(Command::Version) => Ok(version.report()),
+        Ok(command) => Attachment::read(command, input, places, plugin).and_then(|attachment| {
+            work(&attachment).inspect_err(|error| {
+                attachment.log.error(&format!("{} failed: {error}", command.as_str()));
+            })
+        }),
+        Err(error) => Err(error),
     };
-    if let Err(error) = &done {
-        attachment.log.error(&format!("{} failed: {error}", command.as_str()));
+    match result {
+        Ok(stdout) => Outcome { stdout, success: true },
+        Err(error) => Outcome { stdout: error.to_json(version), success: false },
     }
-    done
 }
 
 /// One container's attachment to one network.
-struct Attachment<'a> {
-    call: Call,
-    configuration: Configuration,
-    places: &'a Places,
-    log: Log,
+pub(crate) struct Attachment<'a> {
+    pub(crate) call: Call,
+    pub(crate) configuration: Configuration,
+    pub(crate) places: &'a Places,
+    pub(crate) log: Log,
 }
 
 /// What an ADD has made so far.
@@ -88,7 +89,19 @@ struct Made {
     workload: bool,
 }
 
-impl Attachment<'_> {
+impl<'a> Attachment<'a> {
+    fn read(
+        command: Command,
+        input: &Input,
+        places: &'a Places,
+        plugin: &'static str,
+    ) -> Result<Attachment<'a>, Error> {
+        let call = Call::parse(command, &input.environment)?;
+        let configuration = Configuration::parse(&input.stdin)?;
+        let log = Log::new(&configuration.keys, &places.log, plugin, call.subject());
+        Ok(Attachment { call, configuration, places, log })
+    }
+
     fn add(&self) -> Result<String, Error> {
         let node = self.configuration.node_name(&self.places.state)?;
         let plugin = self.configuration.ipam_plugin()?;
