@@ -6,12 +6,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The data directory cannot be made or used.
-    #[error("data directory {path}: {source}: name one that can be written with --data-dir")]
+    #[error("data directory {path}: {reason}: name one that can be written with --data-dir")]
     Directory {
         /// The directory.
         path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
+        /// What the system said; no `source`, which would be told a second time.
+        reason: std::io::Error,
     },
     /// Another process has the database open.
     #[error(

@@ -36,7 +36,7 @@ pub(crate) fn open(directory: &Path) -> Result<(PathBuf, Opened, Identity), Erro
     match std::fs::symlink_metadata(&path) {
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => create(directory, &path)?,
-        Err(source) => return Err(Error::Directory { path: directory.into(), source }),
+        Err(reason) => return Err(Error::Directory { path: directory.into(), reason }),
     }
     let opened = open_existing(&path)?;
     let identity = identity(&opened.database)
@@ -46,7 +46,7 @@ pub(crate) fn open(directory: &Path) -> Result<(PathBuf, Opened, Identity), Erro
 
 /// Makes the database under another name first: a file with the right name is always complete.
 fn create(directory: &Path, path: &Path) -> Result<(), Error> {
-    let failed = |source| Error::Directory { path: directory.into(), source };
+    let failed = |reason| Error::Directory { path: directory.into(), reason };
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(failed)?;
     let unfinished = path.with_extension("new");
     match std::fs::remove_file(&unfinished) {

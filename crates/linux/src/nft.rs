@@ -39,14 +39,14 @@ const ATTEMPTS_MAX: usize = 5;
 pub enum Error {
     /// The socket itself failed.
     #[error(
-        "{doing} the nf_tables socket failed: {source}; it needs CAP_NET_ADMIN in the network \
+        "{doing} the nf_tables socket failed: {reason}; it needs CAP_NET_ADMIN in the network \
          namespace and a kernel with CONFIG_NF_TABLES"
     )]
     Socket {
         /// What was being done.
         doing: &'static str,
-        /// The system's error.
-        source: io::Error,
+        /// The system's error; no `source`, which would be told a second time.
+        reason: io::Error,
     },
     /// The network namespace could not be entered.
     #[error(transparent)]

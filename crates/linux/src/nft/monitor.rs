@@ -68,7 +68,7 @@ impl NftMonitor {
                     heard.insert(Heard::Overrun);
                 }
                 Err(errno) => {
-                    return Err(Error::Socket { doing: "listening", source: errno.into() });
+                    return Err(Error::Socket { doing: "listening", reason: errno.into() });
                 }
             }
         }

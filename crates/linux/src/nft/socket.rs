@@ -52,7 +52,7 @@ pub(super) struct NetlinkSocket {
 impl NetlinkSocket {
     /// Opens a socket in the calling thread's network namespace.
     pub(super) fn open() -> Result<NetlinkSocket, Error> {
-        let failed = |source: std::io::Error| Error::Socket { doing: "opening", source };
+        let failed = |reason: std::io::Error| Error::Socket { doing: "opening", reason };
         let mut socket = Socket::new(NETLINK_NETFILTER).map_err(failed)?;
         socket.bind(&SocketAddr::new(0, 0)).map_err(failed)?;
         let mut address = SocketAddr::new(0, 0);
@@ -78,7 +78,7 @@ impl NetlinkSocket {
 
     /// Joins a multicast group.
     pub(super) fn join(&mut self, group: u32) -> Result<(), Error> {
-        let failed = |source| Error::Socket { doing: "subscribing", source };
+        let failed = |reason| Error::Socket { doing: "subscribing", reason };
         self.socket.add_membership(group).map_err(failed)
     }
 
@@ -138,7 +138,7 @@ impl NetlinkSocket {
         let sequence = self.sequences(1);
         let mut writer = Writer::default();
         writer.message(kind, flags, sequence, family, body);
-        let failed = |source| Error::Socket { doing: "reading", source };
+        let failed = |reason| Error::Socket { doing: "reading", reason };
         self.socket.send(&writer.bytes, 0).map_err(failed)?;
         let mut dump = Dump { datagrams: vec![], interrupted: false };
         loop {
@@ -172,7 +172,7 @@ impl NetlinkSocket {
     /// The kernel works on it within the system call, so all answers are there afterwards.
     pub(super) fn transact(&mut self, batch: &[u8]) -> Result<Vec<Rejection>, Error> {
         self.grow(batch.len())?;
-        let failed = |source| Error::Socket { doing: "sending a transaction", source };
+        let failed = |reason| Error::Socket { doing: "sending a transaction", reason };
         while self.receive(false).is_ok_and(|late| late.is_some()) {}
         self.socket.send(batch, 0).map_err(failed)?;
         let mut rejections = Vec::new();
@@ -199,7 +199,7 @@ impl NetlinkSocket {
             let set = setsockopt(&self.fd(), sockopt::SndBufForce, &wanted);
             set.map_err(|errno| Error::Socket {
                 doing: "making room for a transaction",
-                source: errno.into(),
+                reason: errno.into(),
             })?;
             self.send_bytes = wanted;
         }
