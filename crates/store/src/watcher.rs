@@ -131,7 +131,14 @@ impl Watcher {
             let (next, which, _) = select_all(nexts).await;
             match next {
                 Ok(change) => self.watched[which].tell(change, &self.events).await?,
-                Err(error) => return Ok(error),
+                Err(error) => {
+                    if !matches!(error, Error::Compacted(_)) {
+                        // The others share the connection: they would break off one by one, each
+                        // a longer pause later.
+                        self.watched.iter_mut().for_each(Watched::stop);
+                    }
+                    return Ok(error);
+                }
             }
         }
     }

@@ -366,6 +366,43 @@ fn a_compaction_tells_only_the_differences() {
     });
 }
 
+#[test]
+fn a_connection_that_breaks_off_is_one_failure_of_all_watches() {
+    let fake = Fake::default();
+    run(async {
+        let keys = keys();
+        let mut receiver = start(Arc::new(fake.clone()), queries(), quick());
+        read(&fake, &mut receiver).await;
+        let puts: Vec<Step> = (0..keys.len()).map(Step::Put).collect();
+        for _ in 0..20 {
+            play(&fake, &[Step::Run(30), Step::Break]).await;
+            play(&fake, &puts).await;
+            let told = read_to_reachable(&mut receiver, keys.len() - 1).await;
+            let failures = told.iter().filter(|e| matches!(e, DatastoreEvent::Unreachable(_)));
+            assert_eq!(failures.count(), 1, "{told:?}");
+        }
+    });
+}
+
+/// Reads until the datastore is reachable again and so many changes have been told.
+async fn read_to_reachable(
+    receiver: &mut Receiver<DatastoreEvent>,
+    changes: usize,
+) -> Vec<DatastoreEvent> {
+    let (mut seen, mut changed, mut reachable) = (Vec::new(), 0, false);
+    while changed < changes || !reachable {
+        let event = receiver.recv().await.expect("the watcher ends only with its receiver");
+        match event {
+            DatastoreEvent::Changed(_) => changed += 1,
+            DatastoreEvent::Reachable => reachable = true,
+            DatastoreEvent::Unreachable(_) => reachable = false,
+            _ => {}
+        }
+        seen.push(event);
+    }
+    seen
+}
+
 /// Reads up to a deletion, which a list tells last.
 async fn read_to_deletion(receiver: &mut Receiver<DatastoreEvent>) -> Vec<DatastoreEvent> {
     let mut seen = Vec::new();

@@ -61,6 +61,11 @@ impl Watched {
         Ok(())
     }
 
+    /// Ends the watch; the next one goes on where this one was.
+    pub(super) fn stop(&mut self) {
+        self.changes = None;
+    }
+
     /// The next change; after an error the query must be watched anew. Loses nothing when dropped.
     pub(super) async fn next(&mut self) -> Result<Change, Error> {
         let Some(changes) = &mut self.changes else { return std::future::pending().await };
