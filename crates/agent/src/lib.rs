@@ -11,6 +11,7 @@
 //! Must not know: what to program (that is `plan`) or how (`linux`).
 
 mod autodetect;
+mod endpoint_status;
 mod health;
 mod kernel_thread;
 mod log;
@@ -45,7 +46,11 @@ calico-node: the node agent, or with flags a probe of it
   -felix-ready             does the kernel follow?    -bird-ready   are sessions established?
   -v                       the version
 
-Also: calico component node {felix-live … as: health --felix-live --felix-ready …}";
+Newer manifests' `health --felix-live --felix-ready` is understood as well.
+
+Settings are environment variables: ETCD_ENDPOINTS, NODENAME, IP_AUTODETECTION_METHOD,
+CALICO_NETWORKING_BACKEND, CALICO_IPV4POOL_CIDR …; docs/configuration.md lists all.
+Probes ask http://FELIX_HEALTHHOST:FELIX_HEALTHPORT, so the agent needs FELIX_HEALTHENABLED=true.";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Calico, in Rust: networks and secures pods.
+/// Calico, in Rust: addresses for pods and routes between nodes.
 #[derive(Parser)]
-#[command(name = "calico", version = model::VERSION)]
+#[command(name = "calico", version = model::VERSION, after_help = NAMES)]
 enum Calico {
     /// Show and change resources, addresses and nodes (calicoctl)
     #[command(disable_help_flag = true)]
@@ -43,6 +43,12 @@ struct Rest {
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,
 }
+
+/// What the help ends with.
+const NAMES: &str = "\
+Called as calicoctl, calico-node or calico-ipam it is that program; with CNI_COMMAND set, the
+CNI plugin.
+To see it work on this machine alone: calico lab up";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os();

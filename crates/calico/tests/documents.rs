@@ -40,9 +40,8 @@ fn every_crate_is_in_the_table_of_crates() {
 #[test]
 fn every_dependency_is_in_the_table_of_dependencies() {
     let (page, manifest) = (read("ARCHITECTURE.md"), read("Cargo.toml"));
-    let named: BTreeSet<&str> = first_cells(section(&page, "Dependencies"))
-        .flat_map(|cell| cell.split(", "))
-        .collect();
+    let named: BTreeSet<&str> =
+        first_cells(section(&page, "Dependencies")).flat_map(|cell| cell.split(", ")).collect();
     let (_, rest) = manifest.split_once("\n[workspace.dependencies]\n").expect("dependencies");
     let used: BTreeSet<&str> = rest
         .lines()

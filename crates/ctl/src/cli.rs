@@ -42,11 +42,11 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show resources
     Get(Get),
-    /// Make resources that must not exist yet
+    /// Create resources; an error where one exists already
     Create(Create),
-    /// Make resources, or change those that exist
+    /// Create resources, or change those that exist
     Apply(Apply),
-    /// Change resources that must exist
+    /// Change resources; an error where one does not exist
     Replace(Apply),
     /// Change parts of one resource
     Patch(Patch),
@@ -54,10 +54,10 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Set or remove a label of one resource
     Label(Label),
-    /// Addresses and blocks
+    /// Show and free pods' addresses, change the IPAM settings
     #[command(subcommand)]
     Ipam(Ipam),
-    /// This node
+    /// The node that this command runs on
     #[command(subcommand)]
     Node(Node),
     /// Versions of this program and of the cluster
