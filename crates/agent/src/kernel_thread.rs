@@ -5,7 +5,7 @@
 //! another reading.
 
 use crate::health::{Heartbeats, Part};
-use kernel::{Change, State, TABLE_MAIN, nft};
+use kernel::{Change, State, nft};
 use linux::monitor::{Monitor, Notice};
 use linux::nft::{Nft, NftMonitor};
 use linux::rtnetlink::Rtnetlink;
@@ -188,43 +188,13 @@ impl Thread {
     }
 
     fn tell_facts(&mut self) -> Result<(), Closed> {
-        let Some(facts) = self.facts() else { return Ok(()) };
+        let owned = self.current.as_ref().map(|(_, plan)| &plan.owned);
+        let facts = Facts::of(&self.actual, owned, self.ipv6);
         if self.told.as_ref() == Some(&facts) {
             return Ok(());
         }
         self.told = Some(facts.clone());
         self.send(Event::Facts(Box::new(facts)))
-    }
-
-    /// What isn't ours: everything, as long as no plan says what is.
-    fn facts(&self) -> Option<Facts> {
-        let plan = self.current.as_ref().map(|(_, plan)| plan);
-        let mut facts = Facts { ipv6: self.ipv6, ..Facts::default() };
-        let prefixes = plan.map(|p| p.owned.workload_prefixes.clone());
-        let prefixes = prefixes.unwrap_or_else(|| plan::Settings::default().interface_prefixes);
-        let is_workload = |name: &str| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let is_own = |name: &str| name == plan::VXLAN_DEVICE;
-        for (name, link) in &self.actual.links {
-            if is_workload(name) {
-                facts.workload_links.insert(name.clone());
-            } else if !is_own(name) {
-                facts.links.insert(name.clone(), link.clone());
-            }
-        }
-        let others = self.actual.addresses.iter();
-        facts.addresses =
-            others.filter(|(name, _)| facts.links.contains_key(name)).cloned().collect();
-        let protocols = plan.map(|p| p.owned.route_protocols.clone());
-        let protocols = protocols.unwrap_or_else(|| [kernel::PROTOCOL_CALICO].into());
-        let foreign = self.actual.routes.iter().filter(|(key, route)| {
-            let by_other = match &route.target {
-                kernel::RouteTarget::Via { device, .. } => facts.links.contains_key(device),
-                _ => true,
-            };
-            key.table == TABLE_MAIN && by_other && !protocols.contains(&route.protocol)
-        });
-        facts.routes = foreign.map(|(key, route)| (key.clone(), route.clone())).collect();
-        Some(facts)
     }
 
     fn apply(&mut self, plan: &Plan) -> Vec<ApplyFailure> {
@@ -338,11 +308,7 @@ impl Thread {
 
     /// Whether the newest plan takes a device for a workload's.
     fn is_workload(&self, name: &str) -> bool {
-        let plan = self.current.as_ref().map(|(_, plan)| plan);
-        plan.is_some_and(|plan| {
-            let mut prefixes = plan.owned.workload_prefixes.iter();
-            prefixes.any(|prefix| name.starts_with(prefix.as_str()))
-        })
+        self.current.as_ref().is_some_and(|(_, plan)| plan.owned.is_workload(name))
     }
 
     fn send(&self, event: Event) -> Result<(), Closed> {
@@ -481,10 +447,7 @@ fn device_of(change: &Change) -> Option<String> {
     match change {
         Change::SetSysctl { path, .. } => interface_of(path).map(str::to_owned),
         Change::ReplaceRoute { route, .. } | Change::DeleteRoute { route, .. } => {
-            match &route.target {
-                kernel::RouteTarget::Via { device, .. } => Some(device.clone()),
-                _ => None,
-            }
+            route.device().map(str::to_owned)
         }
         _ => None,
     }

@@ -1,7 +1,7 @@
 //! A kernel in memory: what each change does to a state, side effects included.
 
 use crate::diff::same_subnet;
-use crate::{Change, LinkKind, Route, RouteKey, RouteTarget, State};
+use crate::{Change, LinkKind, Route, RouteKey, State};
 use ipnet::IpNet;
 use std::net::IpAddr;
 
@@ -166,16 +166,6 @@ impl State {
         if let Some(above) = above {
             self.forget_link(&above);
             self.forget_link(name);
-        }
-    }
-}
-
-impl Route {
-    /// The device that packets leave by.
-    pub fn device(&self) -> Option<&str> {
-        match &self.target {
-            RouteTarget::Via { device, .. } => Some(device),
-            RouteTarget::Blackhole | RouteTarget::Other(_) => None,
         }
     }
 }

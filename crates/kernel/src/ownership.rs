@@ -19,10 +19,14 @@ impl Ownership {
 
     fn owns_workload_route(&self, route: &Route) -> bool {
         let RouteTarget::Via { device, .. } = &route.target else { return false };
-        let of_workload = self.workload_prefixes.iter().any(|prefix| device.starts_with(prefix));
         let by_agent = [PROTOCOL_BOOT, PROTOCOL_CALICO].contains(&route.protocol);
         let linked = route.scope == SCOPE_LINK && route.protocol != PROTOCOL_KERNEL;
-        of_workload && (by_agent || (linked && self.external_workload_routes))
+        self.is_workload(device) && (by_agent || (linked && self.external_workload_routes))
+    }
+
+    /// Whether a device is a workload's, by its name.
+    pub fn is_workload(&self, device: &str) -> bool {
+        self.workload_prefixes.iter().any(|prefix| device.starts_with(prefix))
     }
 
     /// Whether a device, its neighbours and its forwarding entries are ours.

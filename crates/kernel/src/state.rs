@@ -120,6 +120,16 @@ pub enum RouteTarget {
     Other(String),
 }
 
+impl Route {
+    /// The device that packets leave by.
+    pub fn device(&self) -> Option<&str> {
+        match &self.target {
+            RouteTarget::Via { device, .. } => Some(device),
+            RouteTarget::Blackhole | RouteTarget::Other(_) => None,
+        }
+    }
+}
+
 /// The main routing table.
 pub const TABLE_MAIN: u32 = 254;
 /// `proto` of routes that Calico's agent programs.

@@ -211,6 +211,24 @@ fn a_workload_whose_interface_is_gone_is_not_routed() {
 }
 
 #[test]
+fn what_a_plan_makes_is_no_fact() {
+    let topology = worker_1(Never, Always);
+    let plan = plan(&topology);
+    assert!(!plan.state.links.is_empty() && !plan.state.addresses.is_empty());
+    let mut actual = plan.state.clone();
+    actual.links.extend(topology.facts.links.clone());
+    for name in &topology.facts.workload_links {
+        actual.links.insert(name.clone(), topology.facts.links["ens5"].clone());
+        actual.addresses.insert((name.clone(), net("fe80::1/64")));
+    }
+    actual.addresses.extend(topology.facts.addresses.clone());
+    actual.routes.extend(topology.facts.routes.clone());
+    for owned in [Some(&plan.owned), None] {
+        assert_eq!(Facts::of(&actual, owned, true), topology.facts);
+    }
+}
+
+#[test]
 fn a_kernel_without_ipv6_gets_no_parameters_of_it() {
     let mut topology = worker_1(Never, Always);
     let of_ipv6 = |plan: Plan| plan.state.sysctls.keys().filter(|p| p.contains("ipv6")).count();

@@ -1,7 +1,7 @@
 //! The input of a plan: all that decides what a node programs.
 
 use ipnet::{IpNet, Ipv4Net};
-use kernel::{Link, Mac, Route, RouteKey, RouteTarget};
+use kernel::{Link, Mac, Ownership, Route, RouteKey, RouteTarget, State, TABLE_MAIN};
 use model::EncapsulationMode;
 use model::config::{NetworkingBackend, ProgramClusterRoutes};
 use serde::{Deserialize, Serialize};
@@ -94,6 +94,30 @@ pub(crate) struct Path {
 }
 
 impl Facts {
+    /// What of the kernel's state isn't ours, as the newest plan says; before there is one, as
+    /// Calico's defaults say.
+    pub fn of(actual: &State, owned: Option<&Ownership>, ipv6: bool) -> Facts {
+        let default = crate::owned(&Topology::default());
+        let owned = owned.unwrap_or(&default);
+        let mut facts = Facts { ipv6, ..Facts::default() };
+        for (name, link) in &actual.links {
+            if owned.is_workload(name) {
+                facts.workload_links.insert(name.clone());
+            } else if !owned.owns_device(name) {
+                facts.links.insert(name.clone(), link.clone());
+            }
+        }
+        let others = actual.addresses.iter().filter(|(name, _)| facts.links.contains_key(name));
+        facts.addresses = others.cloned().collect();
+        let foreign = actual.routes.iter().filter(|(key, route)| {
+            let by_other = route.device().is_none_or(|device| facts.links.contains_key(device));
+            let ours = owned.route_protocols.contains(&route.protocol);
+            key.table == TABLE_MAIN && by_other && !ours
+        });
+        facts.routes = foreign.map(|(key, route)| (key.clone(), route.clone())).collect();
+        facts
+    }
+
     /// The device that holds an address.
     pub(crate) fn device_of(&self, address: IpAddr) -> Option<&str> {
         let found = self.addresses.iter().find(|(_, net)| net.addr() == address);
