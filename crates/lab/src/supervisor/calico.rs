@@ -105,6 +105,7 @@ pub(super) fn user_environment(topology: &Topology, node: &str) -> BTreeMap<Stri
             ("ETCDCTL_ENDPOINTS", &endpoint),
             ("NODENAME", node),
             ("FELIX_HEALTHENABLED", "true"),
+            ("CALICO_NETWORKING_BACKEND", topology.backend.as_str()),
         ]
         .map(|(name, value)| (name.into(), value.into())),
     )
