@@ -7,11 +7,12 @@
 //!  worker ───┘                               └─▶ status, mtu file
 //! ```
 
+use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
+use crate::kernel_thread;
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
 use crate::worker::{self, Job};
-use crate::{kernel_thread, spool};
 use anyhow::{Context, Result};
 use model::{DatastoreEvent, Kind, Query};
 use node::status::NodeStatus;
@@ -70,6 +71,7 @@ pub(crate) async fn run(
         status,
         heartbeats,
         pod_mtu: None,
+        endpoint_status: EndpointStatusFiles::default(),
     };
     agent.serve(events, requests, watcher).await;
     Ok(())
@@ -100,6 +102,7 @@ struct Agent {
     status: watch::Sender<NodeStatus>,
     heartbeats: Arc<Heartbeats>,
     pod_mtu: Option<u32>,
+    endpoint_status: EndpointStatusFiles,
 }
 
 impl Agent {
@@ -158,12 +161,19 @@ impl Agent {
                 self.write_mtu(plan.pod_mtu);
                 self.kernel.apply(generation, plan);
             }
+            Effect::ShowEndpoints { prefix, endpoints } => {
+                if let Err(why) = self.endpoint_status.show(&prefix, endpoints) {
+                    tracing::warn!(
+                        "{prefix}/endpoint-status does not say which endpoints are routed: {why}"
+                    );
+                }
+            }
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
             Effect::WriteEndpoint { id, endpoint } => {
                 self.job(Job::WriteEndpoint { id, endpoint }).await;
             }
-            Effect::Remove { id, delete } => self.job(Job::Remove { id: Some(id), delete }).await,
+            Effect::Remove { id, delete } => self.job(Job::Remove { id, delete }).await,
             Effect::TunnelAddress { pools } => self.job(Job::TunnelAddress { pools }).await,
         }
     }
@@ -175,10 +185,11 @@ impl Agent {
     }
 
     /// Shows that the loop is alive, and takes up what DEL has left while no agent ran.
-    async fn beat(&mut self) {
+    async fn beat(&self) {
         self.heartbeats.beat(Part::Inbox);
-        for delete in spool::read(Path::new(node::api::SPOOL)) {
-            self.job(Job::Remove { id: None, delete }).await;
+        // A worker that is behind has earlier ones to do still: more would only fill its queue.
+        if self.jobs.capacity() == self.jobs.max_capacity() {
+            self.job(Job::EmptySpool).await;
         }
     }
 

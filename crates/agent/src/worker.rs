@@ -35,11 +35,12 @@ pub(crate) enum Job {
         id: RequestId,
         endpoint: Box<WorkloadEndpoint>,
     },
-    /// `id`: who wants to know; `None`: it came from the spool.
     Remove {
-        id: Option<RequestId>,
+        id: RequestId,
         delete: DeleteWorkload,
     },
+    /// Removals that CNI DEL left while no agent ran, or that failed.
+    EmptySpool,
     TunnelAddress {
         pools: Option<Vec<Pool>>,
     },
@@ -84,8 +85,14 @@ impl Worker {
             }
             Job::Remove { id, delete } => {
                 self.remove(&delete).await;
-                if let Some(id) = id {
-                    self.tell(Event::Written { id, written: Written::Removed }).await;
+                self.tell(Event::Written { id, written: Written::Removed }).await;
+            }
+            Job::EmptySpool => {
+                for delete in spool::read(Path::new(SPOOL)) {
+                    // A datastore that is away would keep requests waiting once for each.
+                    if !self.remove(&delete).await {
+                        break;
+                    }
                 }
             }
             Job::TunnelAddress { pools } => {
@@ -223,13 +230,18 @@ impl Worker {
         typed::update(&*self.datastore, stored).await.map(|_| ())
     }
 
-    /// Removes the endpoint and releases its addresses, or leaves both in the spool.
-    async fn remove(&self, delete: &DeleteWorkload) {
+    /// Removes the endpoint and releases its addresses, or leaves both in the spool. False where the
+    /// datastore does not answer.
+    async fn remove(&self, delete: &DeleteWorkload) -> bool {
         let spool = Path::new(SPOOL);
+        let mut answers = true;
         let removed = match self.remove_endpoint(delete).await {
             Ok(()) if delete.release_addresses => self.release_all(delete).await,
             Ok(()) => Ok(()),
-            Err(why) => Err(why.to_string()),
+            Err(why) => {
+                answers = !matches!(why, Error::Unreachable { .. });
+                Err(why.to_string())
+            }
         };
         match removed {
             Ok(()) => spool::done(spool, delete),
@@ -245,6 +257,7 @@ impl Worker {
                 }
             }
         }
+        answers
     }
 
     async fn remove_endpoint(&self, delete: &DeleteWorkload) -> Result<(), Error> {

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use crate::api::WorkloadId;
+use crate::endpoint_status::{self, EndpointStatus, EndpointStatuses};
 use crate::settings;
 use model::config::Resolved;
 
@@ -29,6 +30,7 @@ pub(crate) struct Cluster {
     information: Option<ClusterInformation>,
     unreadable: BTreeMap<Key, String>,
     setting_warnings: Vec<String>,
+    endpoint_status_prefix: String,
     announced: BTreeSet<String>,
     /// Endpoints that this node has added and the datastore has not told yet.
     untold: BTreeSet<Key>,
@@ -40,6 +42,20 @@ pub(crate) struct Endpoint {
     pub(crate) container_id: String,
     pub(crate) interface: String,
     pub(crate) addresses: BTreeSet<IpNet>,
+    /// What other programs of the node read of it, and under which name.
+    status: (String, EndpointStatus),
+}
+
+impl Endpoint {
+    pub(crate) fn of(endpoint: &WorkloadEndpoint) -> Endpoint {
+        let spec = &endpoint.spec;
+        Endpoint {
+            container_id: spec.container_id.clone(),
+            interface: spec.interface_name.clone(),
+            addresses: spec.ip_networks.iter().filter_map(|text| text.parse().ok()).collect(),
+            status: (endpoint_status::file_name(endpoint), EndpointStatus::of(spec)),
+        }
+    }
 }
 
 impl Cluster {
@@ -58,6 +74,7 @@ impl Cluster {
             information: None,
             unreadable: BTreeMap::new(),
             setting_warnings: Vec::new(),
+            endpoint_status_prefix: String::new(),
             announced: BTreeSet::new(),
             untold: BTreeSet::new(),
         };
@@ -237,15 +254,10 @@ impl Cluster {
     }
 
     fn endpoint_changed(&mut self, key: Key, endpoint: &WorkloadEndpoint) {
-        let spec = &endpoint.spec;
-        if spec.node != self.topology.node {
+        if endpoint.spec.node != self.topology.node {
             return;
         }
-        let told = Endpoint {
-            container_id: spec.container_id.clone(),
-            interface: spec.interface_name.clone(),
-            addresses: spec.ip_networks.iter().filter_map(|text| text.parse().ok()).collect(),
-        };
+        let told = Endpoint::of(endpoint);
         let own = self.endpoints.get(&key).map(|endpoint| &endpoint.container_id);
         if self.untold.contains(&key) && own != Some(&told.container_id) {
             return;
@@ -261,6 +273,18 @@ impl Cluster {
         self.untold.insert(key.clone());
         self.endpoints.insert(key, endpoint);
         self.replan_workloads();
+    }
+
+    /// Where [`Self::endpoint_statuses`] are told; empty: nowhere.
+    pub(crate) fn endpoint_status_prefix(&self) -> &str {
+        &self.endpoint_status_prefix
+    }
+
+    /// Every local endpoint whose interface is there.
+    pub(crate) fn endpoint_statuses(&self) -> EndpointStatuses {
+        let links = &self.topology.facts.workload_links;
+        let there = self.endpoints.values().filter(|e| links.contains(&e.interface));
+        there.map(|endpoint| endpoint.status.clone()).collect()
     }
 
     /// The interface exists: the plugin has said so, whether or not the facts have come yet.
@@ -331,6 +355,7 @@ impl Cluster {
         let resolved = Resolved::new(environment, &felix, &self.topology.node, &self.labels);
         self.topology.settings = settings::plan(&resolved, &self.topology.facts);
         self.setting_warnings = settings::warnings(&resolved);
+        self.endpoint_status_prefix = resolved.get(&model::config::ENDPOINT_STATUS_PATH_PREFIX);
     }
 }
 

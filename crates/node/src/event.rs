@@ -1,6 +1,7 @@
 //! All that can happen to a node, and all it can ask for.
 
 use crate::api::{DeleteWorkload, Reply, Request};
+use crate::endpoint_status::EndpointStatuses;
 use ipam::Pool;
 use model::{Entry, WorkloadEndpoint};
 use serde::{Deserialize, Serialize};
@@ -122,6 +123,13 @@ pub enum Effect {
     TunnelAddress {
         /// Pools to take it from.
         pools: Option<Vec<Pool>>,
+    },
+    /// Tell other programs of the node which endpoints are routed.
+    ShowEndpoints {
+        /// `endpointStatusPathPrefix`; empty: tell nobody.
+        prefix: String,
+        /// All of them.
+        endpoints: EndpointStatuses,
     },
     /// Answer a request.
     Reply {

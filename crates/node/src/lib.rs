@@ -4,7 +4,7 @@
 //!  datastore events ─┐                       ┌─▶ Apply: the plan, for the kernel
 //!  kernel facts      ├─▶ Node::on(Event) ────┼─▶ Assign, Release, Write…: datastore work
 //!  CNI requests      │    (one inbox,        ├─▶ Reply: answers to the CNI plugin and calicoctl
-//!  results, Idle ────┘     one owner)        └─▶ TunnelAddress
+//!  results, Idle ────┘     one owner)        └─▶ TunnelAddress, ShowEndpoints
 //! ```
 //!
 //! Owns: the node's picture of the cluster (`cluster`), the course of every CNI request
@@ -15,6 +15,7 @@
 
 pub mod api;
 mod cluster;
+pub mod endpoint_status;
 pub mod event;
 mod settings;
 pub mod status;
@@ -24,6 +25,7 @@ mod workload;
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
 
 use cluster::Cluster;
+use endpoint_status::EndpointStatuses;
 use status::NodeStatus;
 use std::collections::BTreeMap;
 
@@ -41,6 +43,7 @@ pub struct Node {
     last_plan: Option<plan::Plan>,
     generation: u64,
     failures: BTreeMap<String, String>,
+    shown: (String, EndpointStatuses),
 }
 
 impl Node {
@@ -57,6 +60,7 @@ impl Node {
             last_plan: None,
             generation: 0,
             failures: BTreeMap::new(),
+            shown: <_>::default(),
         }
     }
 
@@ -153,7 +157,33 @@ impl Node {
         };
         let lasting = failures.iter().filter(|failure| !is_gone(failure));
         self.failures = lasting.map(|f| (f.object.clone(), f.message.clone())).collect();
-        self.requests.on_applied(generation, &failures, &mut self.cluster)
+        let mut effects = self.requests.on_applied(generation, &failures, &mut self.cluster);
+        effects.extend(self.show_endpoints(generation, &failures));
+        effects
+    }
+
+    /// Tells which endpoints are routed, once the kernel follows the newest plan.
+    fn show_endpoints(
+        &mut self,
+        generation: u64,
+        failures: &[event::ApplyFailure],
+    ) -> Option<Effect> {
+        if generation != self.generation {
+            return None;
+        }
+        let failing = |interface: &str| {
+            failures.iter().any(|failure| failure.interface.as_deref() == Some(interface))
+        };
+        let prefix = self.cluster.endpoint_status_prefix().to_owned();
+        let mut endpoints = self.cluster.endpoint_statuses();
+        endpoints.retain(|_, status| !failing(&status.iface_name));
+        let shown = (prefix, endpoints);
+        if self.shown == shown {
+            return None;
+        }
+        self.shown.clone_from(&shown);
+        let (prefix, endpoints) = shown;
+        Some(Effect::ShowEndpoints { prefix, endpoints })
     }
 
     /// Starts and finishes what can be, with a plan of what is known.

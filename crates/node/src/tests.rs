@@ -385,6 +385,27 @@ fn a_device_that_went_with_its_pod_is_no_failure_of_the_node() {
 }
 
 #[test]
+fn an_endpoint_is_shown_while_it_is_routed() {
+    let shown = |effects: &[Effect]| {
+        effects.iter().find_map(|effect| match effect {
+            Effect::ShowEndpoints { endpoints, .. } => Some(endpoints.clone()),
+            _ => None,
+        })
+    };
+    let mut node = ready();
+    asked(&mut node, 1, add());
+    let (_, generation) = assigned(&mut node, 1);
+    let endpoints = shown(&node.on(Event::Applied { generation, failures: vec![] }));
+    let endpoints = endpoints.expect("routed");
+    assert_eq!(endpoints["k8s default%2Fpod-1 eth0"].ipv4_nets, ["192.168.226.65/32"]);
+    assert!(shown(&node.on(Event::Applied { generation, failures: vec![] })).is_none(), "told");
+    node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+    let generation = applied_generation(&asked(&mut node, 2, delete()));
+    let endpoints = shown(&node.on(Event::Applied { generation, failures: vec![] }));
+    assert!(endpoints.expect("told").is_empty());
+}
+
+#[test]
 fn check_knows_the_container_it_was_asked_about() {
     let mut node = ready();
     let check = |id: WorkloadId| {

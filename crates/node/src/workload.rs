@@ -157,14 +157,7 @@ impl Requests {
         let Some(add) = self.adds.get_mut(&id) else { return vec![] };
         let request = &add.request;
         let endpoint = endpoint(cluster.node(), request, &addresses);
-        cluster.set_endpoint(
-            request.id.endpoint_key(cluster.node()),
-            Endpoint {
-                container_id: request.id.container_id.clone(),
-                interface: request.host_interface.clone(),
-                addresses: addresses.iter().copied().collect(),
-            },
-        );
+        cluster.set_endpoint(request.id.endpoint_key(cluster.node()), Endpoint::of(&endpoint));
         add.stage = Stage::Settling { addresses, stored: false, generation: None, applied: false };
         vec![Effect::WriteEndpoint { id, endpoint: Box::new(endpoint) }]
     }

@@ -91,6 +91,9 @@ parameters! {
     /// Starts of the names of pods' interfaces; new ones are named with the first.
     INTERFACE_PREFIX: Vec<String> =
         felix("InterfacePrefix", "interfacePrefix", InterfacePrefixes, "cali").fatal();
+    /// Where a file in `endpoint-status` tells of each workload that is routed; empty means nowhere.
+    ENDPOINT_STATUS_PATH_PREFIX: String =
+        felix("EndpointStatusPathPrefix", "endpointStatusPathPrefix", Text, "/var/run/calico");
     /// Interfaces whose MTU bounds that of tunnels and pods.
     MTU_IFACE_PATTERN: regex::Regex = felix(
         "MTUIfacePattern", "mtuIfacePattern", Pattern,

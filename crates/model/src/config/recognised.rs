@@ -142,7 +142,6 @@ pub(super) static FELIX: &[Definition] = &[
     row(DATAPLANE, "DeviceRouteSourceAddress", "deviceRouteSourceAddress", Ipv4, ""),
     row(DATAPLANE, "DeviceRouteSourceAddressIPv6", "deviceRouteSourceAddressIPv6", Ipv6, ""),
     row(DATAPLANE, "DisableConntrackInvalidCheck", "disableConntrackInvalidCheck", Bool, "false"),
-    row(DATAPLANE, "EndpointStatusPathPrefix", "endpointStatusPathPrefix", Text, "/var/run/calico"),
     row(DATAPLANE, "ExternalNodesCIDRList", "externalNodesList", Structured, ""),
     row(
         DATAPLANE,
