@@ -72,7 +72,7 @@ impl Report {
         }
         PAGE.replace("{machine}", &self.machine_line())
             .replace("{figures}\n", &figures)
-            .replace("{failures}\n", &failures)
+            .replace("{failures}\n", &(failures + "\n"))
     }
 
     fn machine_line(&self) -> String {

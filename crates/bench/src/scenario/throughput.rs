@@ -115,7 +115,7 @@ fn figures(mode: Mode, pairs: &[(f64, f64)]) -> Result<[Figure; 2]> {
     let ratios = samples(pairs.iter().map(|(ours, hand)| ours / hand))?;
     Ok([
         Figure::median(what, &ours, Unit::GigabitsPerSecond).beside(peer, hand.median()),
-        Figure::median(&format!("{what}, by {peer}"), &ratios, Unit::Ratio)
+        Figure::median(&format!("{what}, ratio to {peer}"), &ratios, Unit::Ratio)
             .wanted(Target::AtLeast(0.95)),
     ])
 }
