@@ -79,6 +79,9 @@ impl Method {
     pub(crate) fn parse(text: &str) -> Result<Method, NotFound> {
         let regexes = |list: &str| -> Result<Vec<Regex>, NotFound> {
             let parse = |part: &str| {
+                if part.trim().is_empty() {
+                    return Err(wrong(text, "it takes regular expressions, and one is empty"));
+                }
                 Regex::new(part).map_err(|why| wrong(text, &format!("{part} is no regex: {why}")))
             };
             list.split(',').map(parse).collect()
@@ -261,6 +264,7 @@ mod tests {
             ("first", "it takes first-found"),
             ("can-reach=", "it takes first-found"),
             ("interface=(", "( is no regex"),
+            ("interface=", "one is empty"),
             ("cidr=10.0.0.0", "10.0.0.0 is no prefix"),
         ] {
             let error = Method::parse(method).expect_err(method).to_string();

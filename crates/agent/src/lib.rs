@@ -88,7 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(unknown) => {
-            eprintln!("calico-node: unknown argument {unknown}\n\n{USAGE}");
+            eprintln!("calico-node: {unknown}\n\n{USAGE}");
             ExitCode::FAILURE
         }
     }
@@ -97,7 +97,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Older manifests write `-felix-live`, newer ones `health --felix-live`; both mean the same.
 fn parse(arguments: &[String]) -> Result<Wanted, String> {
     let (mut probes, mut wanted) = (Vec::new(), Wanted::Run);
-    let mut values = 0;
+    let (mut values, mut asks) = (0, false);
     for argument in arguments {
         if values > 0 {
             values -= 1;
@@ -106,15 +106,19 @@ fn parse(arguments: &[String]) -> Result<Wanted, String> {
         match argument.trim_start_matches('-') {
             "felix-live" => probes.push(Probe::FelixLive),
             "felix-ready" => probes.push(Probe::FelixReady),
-            "bird-live" => probes.push(Probe::BirdLive),
-            "bird-ready" => probes.push(Probe::BirdReady),
+            "bird-live" | "bird6-live" => probes.push(Probe::BirdLive),
+            "bird-ready" | "bird6-ready" => probes.push(Probe::BirdReady),
             "threshold-time" => values = 1,
             "v" | "version" => wanted = Wanted::Version,
             "h" | "help" => wanted = Wanted::Help,
-            "felix" | "run" | "health" => {}
+            "health" => asks = true,
+            "felix" | "run" => {}
             _ if argument.starts_with("--threshold-time=") => {}
-            _ => return Err(argument.clone()),
+            _ => return Err(format!("unknown argument {argument}")),
         }
+    }
+    if asks && probes.is_empty() && wanted == Wanted::Run {
+        return Err("health needs to be told of what: --felix-ready, say".to_owned());
     }
     Ok(if probes.is_empty() { wanted } else { Wanted::Probe(probes) })
 }
@@ -141,7 +145,7 @@ fn start() -> Result<()> {
 
 /// Joins the cluster, then runs until told to stop.
 async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<()> {
-    let machine = machine::read(&settings.ip_autodetection_method)?;
+    let machine = machine::read(&settings.ip_autodetection_method).await?;
     let (datastore, node) = loop {
         match register(settings, &machine, &environment).await {
             Ok(joined) => break joined,
@@ -195,6 +199,9 @@ mod tests {
             let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             assert_eq!(parse(&arguments), Ok(wanted), "{line}");
         }
-        assert_eq!(parse(&["-banana".to_owned()]), Err("-banana".to_owned()));
+        for (argument, said) in [("-banana", "-banana"), ("health", "--felix-ready")] {
+            let message = parse(&[argument.to_owned()]).expect_err(argument);
+            assert!(message.contains(said), "{message}");
+        }
     }
 }

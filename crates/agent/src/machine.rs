@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Reads interfaces and addresses; for `can-reach` also asks which way the kernel would go.
-pub(crate) fn read(method: &str) -> Result<Machine> {
+pub(crate) async fn read(method: &str) -> Result<Machine> {
     let root = "calico-node must run as root, with the node's network namespace";
     let mut netlink = Rtnetlink::open().context(root)?;
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
@@ -30,14 +30,14 @@ pub(crate) fn read(method: &str) -> Result<Machine> {
         }
     }
     let reached_from = match Method::parse(method) {
-        Ok(Method::CanReach(target)) => reached_from(&mut netlink, &target)?,
+        Ok(Method::CanReach(target)) => reached_from(&mut netlink, &target).await?,
         _ => None,
     };
     Ok(Machine { interfaces: interfaces.into_values().collect(), reached_from })
 }
 
-fn reached_from(netlink: &mut Rtnetlink, target: &str) -> Result<Option<IpAddr>> {
-    let destination = resolve(target)?;
+async fn reached_from(netlink: &mut Rtnetlink, target: &str) -> Result<Option<IpAddr>> {
+    let destination = resolve(target).await?;
     let path = netlink.route_get(destination).with_context(|| {
         format!("IP_AUTODETECTION_METHOD=can-reach={target}: there is no route")
     })?;
@@ -45,17 +45,29 @@ fn reached_from(netlink: &mut Rtnetlink, target: &str) -> Result<Option<IpAddr>>
 }
 
 /// An address, or a name that the store's resolver knows.
-fn resolve(target: &str) -> Result<IpAddr> {
+async fn resolve(target: &str) -> Result<IpAddr> {
     if let Ok(address) = target.parse() {
         return Ok(address);
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let addresses = runtime.block_on(store::resolve(target));
-    let found = addresses.map_err(anyhow::Error::from).and_then(|addresses| {
+    let found = store::resolve(target).await.map_err(anyhow::Error::from).and_then(|addresses| {
         let v4 = addresses.iter().find(|address| address.is_ipv4());
         v4.copied().context("it has no IPv4 address")
     });
     found.with_context(|| {
         format!("IP_AUTODETECTION_METHOD=can-reach={target}: the name cannot be resolved")
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn can_reach_takes_a_name() {
+        let loopback = Some(IpAddr::from([127, 0, 0, 1]));
+        for target in ["localhost", "127.0.0.1"] {
+            let machine = read(&format!("can-reach={target}")).await.expect(target);
+            assert_eq!(machine.reached_from, loopback, "{target}");
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Probes: `calico-node -felix-live -felix-ready -bird-live -bird-ready`, as manifests call them.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -62,7 +62,11 @@ fn get(health: &str, path: &str) -> Result<(), String> {
     let request = format!("GET /{path} HTTP/1.0\r\nHost: {health}\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(|why| refused(&why))?;
     let mut answer = String::new();
-    stream.read_to_string(&mut answer).map_err(|why| refused(&why))?;
+    stream.read_to_string(&mut answer).map_err(|why| match why.kind() {
+        // What the kernel calls a read that took too long.
+        ErrorKind::WouldBlock => refused(&format!("nothing within {ANSWER_TIME_MAX:?}")),
+        _ => refused(&why),
+    })?;
     let code = answer.split_whitespace().nth(1).unwrap_or("nothing");
     if code == "200" {
         return Ok(());
