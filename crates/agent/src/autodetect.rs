@@ -144,6 +144,13 @@ pub(crate) fn pick(
     interfaces: &[Interface],
     given: Option<IpAddr>,
 ) -> Result<(String, IpNet), NotFound> {
+    if let (Method::KubernetesInternalIp, None) = (method, given) {
+        return Err(NotFound(
+            "IP_AUTODETECTION_METHOD=kubernetes-internal-ip asks Kubernetes for the Node's InternalIP, and \
+             this node's datastore is etcd: set IP, or can-reach=ADDRESS or interface=REGEX instead"
+                .to_owned(),
+        ));
+    }
     let mut youngest_first: Vec<&Interface> = interfaces.iter().filter(|i| i.up).collect();
     youngest_first.sort_by_key(|interface| std::cmp::Reverse(interface.index));
     let suits = |net: &IpNet| {
@@ -274,6 +281,9 @@ mod tests {
 
     #[test]
     fn nothing_found_names_what_was_looked_at() {
+        let kubernetes = Method::parse("kubernetes-internal-ip").expect("a method");
+        let error = pick(&kubernetes, Family::V4, &machine(), None).expect_err("none").to_string();
+        assert!(error.contains("this node's datastore is etcd"), "{error}");
         let method = Method::parse("cidr=1.0.0.0/8").expect("a method");
         let error = pick(&method, Family::V4, &machine(), None).expect_err("none").to_string();
         assert!(error.contains("cidr=1.0.0.0/8") && error.contains("ens5 10.30.0.206/24"));
