@@ -109,6 +109,7 @@ impl Node {
         }
         status.not_ready.extend(self.failures.values().cloned());
         status.not_ready.extend(self.tunnel.problem());
+        status.warnings.extend(self.tunnel.missing(&self.cluster));
         let plan = self.last_plan.iter();
         status.warnings.extend(plan.flat_map(|p| p.unroutable.iter().map(ToString::to_string)));
         status

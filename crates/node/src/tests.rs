@@ -460,6 +460,24 @@ fn the_tunnel_address_is_wanted_while_a_pool_uses_vxlan() {
 }
 
 #[test]
+fn a_node_that_no_vxlan_pool_selects_says_what_it_does_not_reach() {
+    let mut node = Node::new("worker-1", environment());
+    node.on(facts());
+    let spec = IpPoolSpec {
+        cidr: "192.168.0.0/16".to_owned(),
+        vxlan_mode: EncapsulationMode::Always,
+        node_selector: Some("has(rack)".to_owned()),
+        ..<_>::default()
+    };
+    node.on(stored(&IpPool::new("racks", spec)));
+    node.on(in_sync());
+    node.on(Event::Idle);
+    let warnings = node.status().warnings;
+    assert!(warnings.iter().any(|w| w.contains("pods of IPPool(racks)")), "{warnings:?}");
+    assert!(ready().status().warnings.is_empty(), "a node with an address says nothing");
+}
+
+#[test]
 fn a_disabled_pool_keeps_the_tunnel_of_its_pods() {
     let mut node = ready();
     let wanted = |effects: &[Effect]| {

@@ -45,6 +45,21 @@ impl Tunnel {
         });
     }
 
+    /// Why this node does not reach the pods of VXLAN pools on other nodes, where no such pool gives
+    /// it an address to send from.
+    pub(crate) fn missing(&self, cluster: &Cluster) -> Option<String> {
+        let nobody_gives = self.done_for.as_ref().is_some_and(Vec::is_empty);
+        if self.under_way || !nobody_gives || cluster.has_tunnel_address() {
+            return None;
+        }
+        let pool = cluster.pools().values().find(sends_by_vxlan)?;
+        Some(format!(
+            "this node has no address on vxlan.calico, as no enabled VXLAN pool selects it: it does not \
+             reach the pods of IPPool({}) on other nodes; make the pool's nodeSelector match this node",
+            pool.metadata.name
+        ))
+    }
+
     /// What went wrong last.
     pub(crate) fn problem(&self) -> Option<String> {
         self.problem.clone()
@@ -54,17 +69,20 @@ impl Tunnel {
 /// Whether a pool that gives no addresses any more (disabled, or of other nodes now) still sends the
 /// packets of its pods over VXLAN: they keep their addresses, and this node the one they travel by.
 fn in_use(cluster: &Cluster) -> bool {
-    let sends = |pool: &&IpPool| pool.spec.vxlan_mode != EncapsulationMode::Never;
-    let mut pools = cluster.pools().values().filter(sends).filter_map(Pool::of);
+    let mut pools = cluster.pools().values().filter(sends_by_vxlan).filter_map(Pool::of);
     let held = cluster.topology().vxlan_address.map(IpAddr::from);
     held.is_some_and(|address| pools.any(|pool| pool.cidr.contains(&address)))
+}
+
+fn sends_by_vxlan(pool: &&IpPool) -> bool {
+    pool.spec.vxlan_mode != EncapsulationMode::Never
 }
 
 /// The pools the address may come from: those with VXLAN that select this node.
 fn pools(cluster: &Cluster) -> Vec<Pool> {
     let usable = cluster.pools().values().filter(|pool| {
         !pool.spec.disabled
-            && pool.spec.vxlan_mode != EncapsulationMode::Never
+            && sends_by_vxlan(pool)
             && pool.spec.allows(AllowedUse::Tunnel)
             && pool.spec.selects_node(cluster.labels())
     });
