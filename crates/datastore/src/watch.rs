@@ -17,7 +17,7 @@ use etcd::watch_request::RequestUnion;
 use etcd::{
     Event, EventType, FilterType, KeyValue, WatchCreateRequest, WatchRequest, WatchResponse,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -252,17 +252,20 @@ impl Stream {
         self.store.read(|view| {
             let chunk = view.chunk(start)?;
             let compacted = view.compact_revision;
-            let former = |record: &Record| -> Result<Option<KeyValue>, crate::refused::Failure> {
-                // etcd reads the store as of the revision before, which must not be compacted away.
-                let readable = record.key_value.mod_revision > compacted;
-                let position: Option<Position> = record.former().filter(|_| prev_kv && readable);
-                let former = position.map(|position| view.record(position)).transpose()?.flatten();
-                Ok(former.map(|record| record.key_value))
-            };
+            // etcd reads the store as of the revision before, which must not be compacted away: a key that a
+            // transaction changes twice has one former value. What creates a key has none.
+            let mut before: HashMap<(i64, Vec<u8>), Option<Position>> = HashMap::new();
             let mut records = Vec::with_capacity(chunk.records.len());
             for record in chunk.records {
-                let former = former(&record)?;
-                records.push((record, former));
+                let KeyValue { key, mod_revision, create_revision, .. } = &record.key_value;
+                let mut former = None;
+                if prev_kv && *mod_revision > compacted {
+                    let first = before.entry((*mod_revision, key.clone()));
+                    let position = *first.or_insert_with(|| record.former());
+                    let position = position.filter(|_| create_revision != mod_revision);
+                    former = position.map(|place| view.record(place)).transpose()?.flatten();
+                }
+                records.push((record, former.map(|record| record.key_value)));
             }
             Ok(News {
                 records,

@@ -306,3 +306,41 @@ async fn every_answer_is_etcd_s() {
         }
     }
 }
+
+/// etcd takes a put and a deletion "from this key on" for different keys, so that one transaction can
+/// change a key twice: both events then have the value before the transaction as their former one.
+#[tokio::test]
+async fn a_key_changed_twice_in_one_transaction_has_one_former_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let etcd = Process::etcd(directory.path());
+    let ours = Process::ours(&directory.path().join("ours"));
+    let (etcd, ours) = (etcd.connect().await, ours.connect().await);
+    let delete = || DeleteRangeRequest {
+        key: b"zz".to_vec(),
+        range_end: vec![0],
+        ..DeleteRangeRequest::default()
+    };
+    let put = |value: &str| Op::RequestPut(rig::put("zz", value));
+    let remove = || Op::RequestDeleteRange(delete());
+    let mut now = 1;
+    for requests in [
+        vec![put("new"), remove()],
+        vec![put("old")],
+        vec![put("newer"), remove()],
+        vec![put("old")],
+        vec![remove(), put("newest")],
+    ] {
+        let success =
+            requests.into_iter().map(|request| RequestOp { request: Some(request) }).collect();
+        let request = TxnRequest { success, ..TxnRequest::default() };
+        let (theirs, _) = ask(&etcd, Step::Txn(request.clone())).await;
+        let (mine, _) = ask(&ours, Step::Txn(request)).await;
+        assert_eq!(mine, theirs);
+    }
+    for channel in [&etcd, &ours] {
+        let (_, revision) = ask(channel, Step::Put(rig::put("end", "x"))).await;
+        now = revision.unwrap_or(now);
+    }
+    let (theirs, mine) = (history(&etcd, 1, now, 0).await, history(&ours, 1, now, 0).await);
+    assert_eq!(mine, theirs);
+}
