@@ -12,7 +12,7 @@ use etcd::{
 };
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use proptest::test_runner::{Config, TestRunner};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use rig::{PATIENCE, Process, kv, watches};
 use std::fmt::Debug;
 use tokio_stream::wrappers::ReceiverStream;
@@ -22,6 +22,9 @@ use tonic::{Response, Status};
 /// Sequences tried, and requests in each; a sequence begins where the one before it ended.
 const SEQUENCES: u32 = 60;
 const REQUESTS: usize = 40;
+/// Which sequences: the same in every run, so that a change is what a failure speaks of. `SEED=7 cargo test
+/// …` looks elsewhere.
+const SEED: u64 = 1;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -275,7 +278,12 @@ async fn every_answer_is_etcd_s() {
     let etcd = Process::etcd(directory.path());
     let ours = Process::ours(&directory.path().join("ours"));
     let (etcd, ours) = (etcd.connect().await, ours.connect().await);
-    let mut runner = TestRunner::new(Config::default());
+    let seed: u64 = std::env::var("SEED").map_or(SEED, |seed| seed.parse().unwrap());
+    println!("SEED={seed}");
+    let mut bytes = [0; 32];
+    bytes[..8].copy_from_slice(&seed.to_le_bytes());
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &bytes);
+    let mut runner = TestRunner::new_with_rng(Config::default(), random);
     let (mut now, mut compacted) = (1, 0);
     let mut sent = Vec::new();
     for sequence in 0..SEQUENCES {
