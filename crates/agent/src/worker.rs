@@ -122,7 +122,7 @@ impl Worker {
             Ok(addresses) => Ok(addresses),
             Err(error) => {
                 // What one family or an earlier address got goes back.
-                if let Err(why) = self.release(&assign.handle).await {
+                if let Err(why) = self.release([assign.handle.clone()]).await {
                     tracing::warn!("handle {} is not released: {why}", assign.handle);
                 }
                 let retry = matches!(error, ipam::Error::Unavailable { .. });
@@ -179,13 +179,15 @@ impl Worker {
         store::drive(&*self.datastore, ReadConfig.start()).await
     }
 
-    async fn release(&self, handle: &str) -> Result<(), String> {
-        let released = async {
-            let (config, now) = (self.config().await?, Timestamp::now());
-            let operation = ReleaseByHandle { handle: handle.to_owned(), config, now };
-            store::drive(&*self.datastore, operation.start()).await
-        };
-        released.await.map(|_| ()).map_err(|why| why.to_string())
+    /// Releases what is held under each of the handles; the settings are read once.
+    async fn release(&self, handles: impl IntoIterator<Item = String>) -> Result<(), String> {
+        let said = |why: ipam::Error| why.to_string();
+        let (config, now) = (self.config().await.map_err(said)?, Timestamp::now());
+        for handle in handles {
+            let operation = ReleaseByHandle { handle, config: config.clone(), now };
+            store::drive(&*self.datastore, operation.start()).await.map_err(said)?;
+        }
+        Ok(())
     }
 
     async fn ensure_tunnel_address(&self, pools: Vec<Pool>) -> Result<Option<IpAddr>, ipam::Error> {
@@ -236,7 +238,7 @@ impl Worker {
         let spool = Path::new(SPOOL);
         let mut answers = true;
         let removed = match self.remove_endpoint(delete).await {
-            Ok(()) if delete.release_addresses => self.release_all(delete).await,
+            Ok(()) if delete.release_addresses => self.release(delete.id.handles()).await,
             Ok(()) => Ok(()),
             Err(why) => {
                 answers = !matches!(why, Error::Unreachable { .. });
@@ -278,13 +280,6 @@ impl Worker {
         Err(Error::Conflict(key))
     }
 
-    async fn release_all(&self, delete: &DeleteWorkload) -> Result<(), String> {
-        for handle in delete.id.handles() {
-            self.release(&handle).await?;
-        }
-        Ok(())
-    }
-
     /// Gives this node an address on `vxlan.calico`, or takes it away, in IPAM and on the Node
     /// resource.
     async fn tunnel_address(&self, pools: Option<Vec<Pool>>) -> Result<(), String> {
@@ -296,7 +291,7 @@ impl Worker {
             }
             None => {
                 self.set_tunnel_address(None).await.map_err(|why| why.to_string())?;
-                self.release(&Tunnel::Vxlan.handle(&self.node)).await
+                self.release([Tunnel::Vxlan.handle(&self.node)]).await
             }
         }
     }

@@ -316,7 +316,8 @@ async fn every_answer_is_etcd_s() {
 }
 
 /// etcd takes a put and a deletion "from this key on" for different keys, so that one transaction can
-/// change a key twice: both events then have the value before the transaction as their former one.
+/// change a key twice: an event's former value is then the one before the transaction, and what creates
+/// the key has none.
 #[tokio::test]
 async fn a_key_changed_twice_in_one_transaction_has_one_former_value() {
     let directory = tempfile::tempdir().unwrap();
