@@ -168,6 +168,7 @@ impl Agent {
                     );
                 }
             }
+            Effect::ConfigureBgp(_) => {}
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
             Effect::WriteEndpoint { id, endpoint } => {

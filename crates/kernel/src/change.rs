@@ -149,6 +149,8 @@ impl fmt::Display for Link {
                 write!(f, "type vxlan id {vni} local {local} dev {parent}")?;
                 write!(f, " dstport {port} nolearning")
             }
+            LinkKind::Ipip => write!(f, "type ipip"),
+            LinkKind::IpipBpf { local, .. } => write!(f, "type ipip (by BPF) local {local}"),
             LinkKind::Other(kind) => write!(f, "type {kind}"),
         }
     }

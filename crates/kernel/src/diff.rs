@@ -93,7 +93,7 @@ impl Way<'_> {
     fn clear_for(&mut self, made: &BTreeSet<String>) {
         let tunnel = |kind: &LinkKind| match kind {
             LinkKind::Vxlan { vni, port, .. } => Some((*vni, *port)),
-            LinkKind::Other(_) => None,
+            _ => None,
         };
         let taken: BTreeSet<_> =
             made.iter().filter_map(|name| tunnel(&self.desired.links.get(name)?.kind)).collect();
@@ -297,7 +297,7 @@ fn names_any(path: &str, devices: &BTreeSet<String>) -> bool {
 fn parent(link: &Link) -> Option<&str> {
     match &link.kind {
         LinkKind::Vxlan { parent, .. } => Some(parent),
-        LinkKind::Other(_) => None,
+        _ => None,
     }
 }
 

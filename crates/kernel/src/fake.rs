@@ -101,7 +101,7 @@ impl State {
         let LinkKind::Vxlan { vni, port, parent, .. } = kind else { return Ok(()) };
         let same_tunnel = |other: &LinkKind| match other {
             LinkKind::Vxlan { vni: id, port: number, .. } => (id, number) == (vni, port),
-            LinkKind::Other(_) => false,
+            _ => false,
         };
         if self.links.values().any(|link| same_tunnel(&link.kind)) {
             return Err("another device has this VNI and port");

@@ -43,6 +43,9 @@ pub struct State {
     pub neighbors: BTreeMap<(String, IpAddr), Mac>,
     /// VXLAN forwarding entries by device and inner MAC: the tunnel's other end.
     pub fdb: BTreeMap<(String, Mac), IpAddr>,
+    /// Outer source addresses whose packets a BPF IP-in-IP device takes, by device; others' are left
+    /// to the host, where nf_tables drops and counts them.
+    pub decapsulated: BTreeMap<String, BTreeSet<Ipv4Addr>>,
     /// Sysctls by path below /proc/sys, e.g. `net/ipv4/ip_forward`. Actual: those asked for.
     pub sysctls: BTreeMap<String, String>,
 }
@@ -73,6 +76,16 @@ pub enum LinkKind {
         local: IpAddr,
         /// The device that the outer packets leave by.
         parent: String,
+    },
+    /// The kernel's IP-in-IP device with neither end fixed (`tunl0`): a route's gateway is the outer
+    /// destination.
+    Ipip,
+    /// The same by BPF, on a kernel without `ipip`.
+    IpipBpf {
+        /// Outer source address.
+        local: Ipv4Addr,
+        /// Devices that outer packets come in by.
+        uplinks: BTreeSet<String>,
     },
     /// Any other; the kernel's own name for it (`veth`, `bridge`, empty for hardware).
     Other(String),

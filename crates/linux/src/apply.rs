@@ -140,7 +140,7 @@ impl Run<'_> {
             Change::CreateLink { name, link } => {
                 let parent = match &link.kind {
                     LinkKind::Vxlan { parent, .. } => Some(self.index(parent)?),
-                    LinkKind::Other(_) => None,
+                    _ => None,
                 };
                 Request::create_link(name, link, parent)?
             }

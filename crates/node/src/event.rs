@@ -53,6 +53,15 @@ pub enum Event {
         /// Why it failed.
         result: Result<(), String>,
     },
+    /// The BGP speaker's best routes have changed, or it is in sync now.
+    BgpRoutes {
+        /// What has changed.
+        changes: Vec<bgp::speaker::RouteChange>,
+        /// As [`bgp::Speaker::in_sync`].
+        in_sync: bool,
+    },
+    /// The BGP speaker's sessions have changed.
+    BgpStatus(Box<bgp::status::SpeakerStatus>),
     /// The inbox is empty: time to plan.
     Idle,
 }
@@ -124,6 +133,8 @@ pub enum Effect {
         /// Pools to take it from.
         pools: Option<Vec<Pool>>,
     },
+    /// Make the BGP speaker do this from now on; `None`: run none.
+    ConfigureBgp(Option<Box<bgp::Configuration>>),
     /// Tell other programs of the node which endpoints are routed.
     ShowEndpoints {
         /// `endpointStatusPathPrefix`; empty: tell nobody.

@@ -84,6 +84,7 @@ impl Node {
                 self.tunnel.on_result(wanted, result);
                 vec![]
             }
+            Event::BgpRoutes { .. } | Event::BgpStatus(_) => vec![],
             Event::Idle => self.settle(),
         }
     }
@@ -93,6 +94,7 @@ impl Node {
         let mut status = NodeStatus {
             node: self.name.clone(),
             backend: self.cluster.backend_name().to_owned(),
+            bgp: None,
             in_sync: self.in_sync && self.requests.applied_generation() > 0,
             not_ready: vec![],
             warnings: self.cluster.warnings(),

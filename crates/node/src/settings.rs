@@ -15,6 +15,10 @@ pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
     Settings {
         backend: resolved.get(&config::NETWORKING_BACKEND),
         program_cluster_routes: resolved.get(&config::PROGRAM_CLUSTER_ROUTES),
+        // BGPConfiguration and ipipEnabled, ipipMTU are read by `bgp` and with the tunnel's address.
+        bgp_program_cluster_routes: model::config::ProgramClusterRoutes::Enabled,
+        ipip_enabled: None,
+        ipip_mtu: 0,
         vxlan_enabled: resolved.get(&config::VXLAN_ENABLED),
         vxlan_vni: resolved.get(&config::VXLAN_VNI),
         vxlan_port: resolved.get(&config::VXLAN_PORT),

@@ -9,6 +9,9 @@ pub struct NodeStatus {
     pub node: String,
     /// `bird`, `vxlan` or `none` (CALICO_NETWORKING_BACKEND).
     pub backend: String,
+    /// What the BGP speaker says; absent where none runs.
+    #[serde(default)]
+    pub bgp: Option<bgp::status::SpeakerStatus>,
     /// The process has read the datastore and applied what it says.
     pub in_sync: bool,
     /// Why it isn't ready, worst first; empty when ready.

@@ -7,6 +7,7 @@ use model::config::{NetworkingBackend, ProgramClusterRoutes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// `routeRefreshInterval`'s default.
@@ -21,6 +22,10 @@ pub struct Topology {
     pub address: Option<Ipv4Net>,
     /// This node's address on `vxlan.calico`.
     pub vxlan_address: Option<Ipv4Addr>,
+    /// This node's address on `tunl0`.
+    pub ipip_address: Option<Ipv4Addr>,
+    /// Routes learned by BGP.
+    pub learned: Learned,
     /// All other nodes by name.
     pub nodes: BTreeMap<String, RemoteNode>,
     /// All pools, in order of name.
@@ -35,6 +40,15 @@ pub struct Topology {
     pub facts: Facts,
     /// Settings from FelixConfiguration and the environment.
     pub settings: Settings,
+}
+
+/// What BGP has learned.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learned {
+    /// Next hops (one, or several as good) by destination. Shared, as there may be many.
+    pub routes: Arc<BTreeMap<IpNet, Vec<IpAddr>>>,
+    /// All peers have told all: what isn't in `routes` may be removed from the kernel.
+    pub in_sync: bool,
 }
 
 /// What is known of another node.
@@ -75,6 +89,8 @@ pub struct Workload {
 pub struct Facts {
     /// The kernel has IPv6.
     pub ipv6: bool,
+    /// The kernel has IP-in-IP devices.
+    pub ipip: bool,
     /// All devices but workloads' and our own.
     pub links: BTreeMap<String, Link>,
     /// Names of the workload devices that exist.
@@ -146,6 +162,12 @@ pub struct Settings {
     pub backend: NetworkingBackend,
     /// `programClusterRoutes`.
     pub program_cluster_routes: ProgramClusterRoutes,
+    /// BGPConfiguration's `programClusterRoutes`: which cluster routes BGP programs.
+    pub bgp_program_cluster_routes: ProgramClusterRoutes,
+    /// `ipipEnabled`: `false` never makes `tunl0`; `None` leaves it to the pools.
+    pub ipip_enabled: Option<bool>,
+    /// `ipipMTU`; 0: derived from the uplink.
+    pub ipip_mtu: u32,
     /// `vxlanEnabled`: `false` never makes `vxlan.calico`; `None` leaves it to the pools.
     pub vxlan_enabled: Option<bool>,
     /// `vxlanVNI`.
@@ -173,6 +195,9 @@ impl Default for Settings {
         Settings {
             backend: NetworkingBackend::Bird,
             program_cluster_routes: ProgramClusterRoutes::Disabled,
+            bgp_program_cluster_routes: ProgramClusterRoutes::Enabled,
+            ipip_enabled: None,
+            ipip_mtu: 0,
             vxlan_enabled: None,
             vxlan_vni: 4096,
             vxlan_port: 4789,

@@ -38,6 +38,7 @@ mod tests {
     #[test]
     fn a_node_without_bgp_says_so_and_what_is_wrong() {
         let status = NodeStatus {
+            bgp: None,
             node: "worker-1".to_owned(),
             backend: "vxlan".to_owned(),
             in_sync: true,

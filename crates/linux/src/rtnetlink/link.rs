@@ -149,7 +149,7 @@ impl Rtnetlink {
     pub fn create_link(&mut self, name: &str, link: &Link) -> Result<(), Error> {
         let parent = match &link.kind {
             LinkKind::Vxlan { parent, .. } => Some(self.index(parent)?),
-            LinkKind::Other(_) => None,
+            _ => None,
         };
         self.request(Request::create_link(name, link, parent)?)
     }
@@ -214,6 +214,8 @@ impl Request {
                 data.push(InfoVxlan::UDPCsum(false));
                 vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(InfoData::Vxlan(data))]
             }
+            LinkKind::Ipip => vec![LinkInfo::Kind(InfoKind::Other("ipip".to_owned()))],
+            LinkKind::IpipBpf { .. } => vec![LinkInfo::Kind(InfoKind::Veth)],
             LinkKind::Other(kind) => vec![LinkInfo::Kind(InfoKind::Other(kind.clone()))],
         };
         message.attributes.push(LinkAttribute::LinkInfo(info));

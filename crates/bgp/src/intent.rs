@@ -1,0 +1,1 @@
+//! Calico's resources into what the speaker should do: what confd and its templates did.

@@ -1,0 +1,1 @@
+//! One peer's state machine (RFC 4271, 8), both of its connections included.
