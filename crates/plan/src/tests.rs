@@ -49,6 +49,8 @@ fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
     };
     let workload = Workload { addresses: [net("192.168.226.65/32")].into() };
     Topology {
+        ipip_address: None,
+        learned: crate::topology::Learned::default(),
         node: "worker-1".to_owned(),
         address: "10.30.0.206/24".parse::<Ipv4Net>().ok(),
         vxlan_address: "192.168.226.64".parse().ok(),
