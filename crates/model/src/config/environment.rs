@@ -40,7 +40,6 @@ pub(super) static RECOGNISED: &[Definition] = &[
     row(NODE, "CALICO_DISABLE_FELIX", Bool, "false"),
     row(NODE, "CALICO_NETWORKING", Bool, ""),
     row(NODE, "NODE_USER_ID", Integer(0, 4_294_967_295), "1000"),
-    row(BGP, "CALICO_ROUTER_ID", Text, ""),
     row(BGP, "CALICO_ADVERTISE_CLUSTER_IPS", Text, ""),
     row(BGP, "BGP_LOGSEVERITYSCREEN", Text, ""),
     row(EBPF, "CALICO_CGROUP_PATH", Text, ""),

@@ -78,6 +78,10 @@ parameters! {
     VXLAN_PORT: u16 = felix("VXLANPort", "vxlanPort", PORT, "4789");
     /// VXLAN network identifier.
     VXLAN_VNI: u32 = felix("VXLANVNI", "vxlanVNI", Integer(0, 16_777_215), "4096");
+    /// Whether `tunl0` is made: unset means when an IPPool uses IP-in-IP.
+    IPIP_ENABLED: Option<bool> = felix("IpInIpEnabled", "ipipEnabled", Bool, "");
+    /// MTU of `tunl0`; 0 means the uplink's less 20.
+    IPIP_MTU: u32 = felix("IpInIpMtu", "ipipMTU", MTU, "0");
     /// Protocol number of the agent's routes. 3 means boot for pods and 80 for cluster routes;
     /// another value is for all.
     DEVICE_ROUTE_PROTOCOL: u8 =
@@ -104,6 +108,15 @@ parameters! {
     HEALTH_HOST: String = felix("HealthHost", "healthHost", Text, "localhost");
     /// TCP port of the health server.
     HEALTH_PORT: u16 = felix("HealthPort", "healthPort", PORT, "9099");
+    /// Whether metrics are served.
+    PROMETHEUS_METRICS_ENABLED: bool =
+        felix("PrometheusMetricsEnabled", "prometheusMetricsEnabled", Bool, "false");
+    /// Address or name that metrics are served on; empty means every address.
+    PROMETHEUS_METRICS_HOST: String =
+        felix("PrometheusMetricsHost", "prometheusMetricsHost", Text, "");
+    /// TCP port that metrics are served on.
+    PROMETHEUS_METRICS_PORT: u16 =
+        felix("PrometheusMetricsPort", "prometheusMetricsPort", PORT, "9091");
     /// The least severe messages written to standard output.
     LOG_SEVERITY_SCREEN: LogSeverity =
         felix("LogSeverityScreen", "logSeverityScreen", SEVERITY, "INFO");
@@ -137,6 +150,8 @@ parameters! {
     /// What brings routes to other nodes: bird (BGP), vxlan or none.
     NETWORKING_BACKEND: NetworkingBackend =
         variable("CALICO_NETWORKING_BACKEND", Choice(NetworkingBackend::WORDS), "bird");
+    /// The BGP identifier: unset means the node's IPv4 address, `hash` one made from its name.
+    ROUTER_ID: Option<String> = variable("CALICO_ROUTER_ID", Text, "");
     /// Whether the default pools are not created.
     NO_DEFAULT_POOLS: bool = variable("NO_DEFAULT_POOLS", Bool, "false").fatal();
     /// Range of the default IPv4 pool; unset means 192.168.0.0/16 or another private range, `none`

@@ -48,7 +48,6 @@ const EBPF: &str = "The eBPF dataplane.";
 const WINDOWS: &str = "Windows.";
 const OPENSTACK: &str = "OpenStack.";
 const XDP: &str = "XDP in the iptables dataplane.";
-const IPIP: &str = "IP-in-IP.";
 const WIREGUARD: &str = "WireGuard.";
 const FLOW_LOGS: &str = "Flow logs.";
 const AWS: &str = "Amazon Web Services.";
@@ -102,10 +101,7 @@ pub(super) static FELIX: &[Definition] = &[
         ]),
         "NoClientCert",
     ),
-    row(METRICS, "PrometheusMetricsEnabled", "prometheusMetricsEnabled", Bool, "false"),
-    row(METRICS, "PrometheusMetricsHost", "prometheusMetricsHost", Text, ""),
     row(METRICS, "PrometheusMetricsKeyFile", "prometheusMetricsKeyFile", Text, ""),
-    row(METRICS, "PrometheusMetricsPort", "prometheusMetricsPort", PORT, "9091"),
     row(
         METRICS,
         "PrometheusProcessMetricsEnabled",
@@ -418,8 +414,6 @@ pub(super) static FELIX: &[Definition] = &[
     row(XDP, "GenericXDPEnabled", "genericXDPEnabled", Bool, "false"),
     row(XDP, "XDPEnabled", "xdpEnabled", Bool, "true"),
     row(XDP, "XDPRefreshInterval", "xdpRefreshInterval", Seconds, "90"),
-    row(IPIP, "IpInIpEnabled", "ipipEnabled", Bool, ""),
-    row(IPIP, "IpInIpMtu", "ipipMTU", ANY_NUMBER, "0"),
     row(WIREGUARD, "WireguardEnabled", "wireguardEnabled", Bool, "false"),
     row(WIREGUARD, "WireguardEnabledV6", "wireguardEnabledV6", Bool, "false"),
     row(

@@ -50,8 +50,8 @@ fn known_variables_and_fields_are_there() {
     for (variable, field, default, acted_on) in [
         ("FELIX_VXLANPORT", Some("vxlanPort"), "4789", true),
         ("FELIX_PROGRAMCLUSTERROUTES", Some("programClusterRoutes"), "Disabled", true),
-        ("FELIX_IPINIPMTU", Some("ipipMTU"), "0", false),
-        ("FELIX_IPINIPENABLED", Some("ipipEnabled"), "", false),
+        ("FELIX_IPINIPMTU", Some("ipipMTU"), "0", true),
+        ("FELIX_IPINIPENABLED", Some("ipipEnabled"), "", true),
         ("FELIX_NETLINKTIMEOUTSECS", Some("netlinkTimeout"), "10", false),
         ("FELIX_EXTERNALNODESCIDRLIST", Some("externalNodesList"), "", false),
         ("FELIX_BPFCONNTRACKCLEANUPMODE", Some("bpfConntrackMode"), "Auto", false),
@@ -59,7 +59,7 @@ fn known_variables_and_fields_are_there() {
         ("FELIX_DATASTORETYPE", None, "etcdv3", false),
         ("felix_healthPort", Some("healthPort"), "9099", true),
         ("CALICO_IPV4POOL_BLOCK_SIZE", None, "26", true),
-        ("CALICO_ROUTER_ID", None, "", false),
+        ("CALICO_ROUTER_ID", None, "", true),
     ] {
         let found = definition_of_variable(variable).unwrap_or_else(|| panic!("{variable}"));
         let seen = (found.field, found.default, found.acted_on);
