@@ -4,8 +4,9 @@ use crate::documents::{self, Document};
 use crate::ipam_config::{self, IpamConfigSpec};
 use crate::{Error, ipam_objects, pools, teardown};
 use model::{
-    BgpConfigurationSpec, BgpPeerSpec, ClusterInformationSpec, FelixConfigurationSpec, IpPool,
-    IpPoolSpec, Key, Kind, NodeSpec, ProfileSpec, Resource, Scope, Spec, WorkloadEndpointSpec,
+    BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, CalicoNodeStatusSpec, ClusterInformationSpec,
+    FelixConfigurationSpec, IpPool, IpPoolSpec, Key, Kind, NodeSpec, ProfileSpec, Resource, Scope,
+    Spec, WorkloadEndpointSpec,
 };
 use serde_json::Value;
 use store::{Datastore, typed};
@@ -18,7 +19,9 @@ macro_rules! with_spec {
     ($kind:expr, $function:ident ( $($argument:expr),* )) => {
         match $kind {
             Kind::BgpConfiguration => $function::<BgpConfigurationSpec>($($argument),*).await,
+            Kind::BgpFilter => $function::<BgpFilterSpec>($($argument),*).await,
             Kind::BgpPeer => $function::<BgpPeerSpec>($($argument),*).await,
+            Kind::CalicoNodeStatus => $function::<CalicoNodeStatusSpec>($($argument),*).await,
             Kind::ClusterInformation => $function::<ClusterInformationSpec>($($argument),*).await,
             Kind::FelixConfiguration => $function::<FelixConfigurationSpec>($($argument),*).await,
             Kind::IpPool => $function::<IpPoolSpec>($($argument),*).await,

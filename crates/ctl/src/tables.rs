@@ -25,6 +25,13 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "MESHENABLED" => |v| text(&v["spec"]["nodeToNodeMeshEnabled"]),
             "ASNUMBER" => |v| text(&v["spec"]["asNumber"]),
         },
+        (Kind::BgpFilter, _) => columns! {
+            "NAME" => name,
+            "NUMEXPORTV4" => |v| count(&v["spec"]["exportV4"]),
+            "NUMIMPORTV4" => |v| count(&v["spec"]["importV4"]),
+            "NUMEXPORTV6" => |v| count(&v["spec"]["exportV6"]),
+            "NUMIMPORTV6" => |v| count(&v["spec"]["importV6"]),
+        },
         (Kind::BgpPeer, _) => columns! {
             "NAME" => name,
             "PEERIP" => |v| text(&v["spec"]["peerIP"]),
@@ -36,6 +43,15 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "CIDR" => |v| text(&v["spec"]["cidr"]),
             "NODE" => |v| text(&v["spec"]["node"]),
             "STATE" => |v| text(&v["spec"]["state"]),
+        },
+        (Kind::CalicoNodeStatus, false) => columns! {
+            "NAME" => name,
+            "NODE" => |v| text(&v["spec"]["node"]),
+        },
+        (Kind::CalicoNodeStatus, true) => columns! {
+            "NAME" => name,
+            "NODE" => |v| text(&v["spec"]["node"]),
+            "CLASSES" => |v| list(&v["spec"]["classes"]),
         },
         (Kind::ClusterInformation, _) => columns! {
             "NAME" => name,
@@ -136,6 +152,11 @@ fn flag(value: &Value) -> String {
 fn list(value: &Value) -> String {
     let elements = value.as_array().map(Vec::as_slice).unwrap_or_default();
     elements.iter().map(text).collect::<Vec<_>>().join(",")
+}
+
+/// How many elements a list has; one left out has none.
+fn count(value: &Value) -> String {
+    value.as_array().map_or(0, Vec::len).to_string()
 }
 
 fn pairs(value: &Value) -> String {

@@ -47,8 +47,10 @@ macro_rules! kinds {
 
 kinds! {
     BgpConfiguration, "BGPConfiguration", "bgpconfigurations", Cluster, ["bgpconfig", "bgpconfigs"];
+    BgpFilter, "BGPFilter", "bgpfilters", Cluster, ["bgpf", "bgpfs", "bf", "bfs"];
     BgpPeer, "BGPPeer", "bgppeers", Cluster, ["bgpp", "bgpps"];
     BlockAffinity, "BlockAffinity", "blockaffinities", Cluster, ["affinity", "affinities"];
+    CalicoNodeStatus, "CalicoNodeStatus", "caliconodestatuses", Cluster, ["nodestatus", "nodestatuses"];
     ClusterInformation, "ClusterInformation", "clusterinformations", Cluster, ["clusterinfo", "clusterinfos"];
     FelixConfiguration, "FelixConfiguration", "felixconfigurations", Cluster, ["felixconfig", "felixconfigs"];
     IpamBlock, "IPAMBlock", "ipamblocks", Cluster, [];

@@ -42,7 +42,9 @@ pub use metadata::Metadata;
 pub use request::{DatastoreEvent, Entry, Failure, Protocol, Request, Response, Revision, Step};
 pub use resource::{Resource, Spec};
 pub use resources::bgp_configuration::{BgpConfiguration, BgpConfigurationSpec};
+pub use resources::bgp_filter::{BgpFilter, BgpFilterSpec};
 pub use resources::bgp_peer::{BgpPeer, BgpPeerSpec};
+pub use resources::calico_node_status::{CalicoNodeStatus, CalicoNodeStatusSpec};
 pub use resources::cluster_information::{ClusterInformation, ClusterInformationSpec};
 pub use resources::felix_configuration::{FelixConfiguration, FelixConfigurationSpec};
 pub use resources::ip_pool::{

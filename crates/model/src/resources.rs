@@ -1,7 +1,9 @@
 //! The specs of the v3 resources, a file each. Field names, defaults and values are Calico's.
 
 pub mod bgp_configuration;
+pub mod bgp_filter;
 pub mod bgp_peer;
+pub mod calico_node_status;
 pub mod cluster_information;
 pub mod felix_configuration;
 pub mod ip_pool;

@@ -5,7 +5,9 @@
 //! Source: Calico's `libcalico-go/lib/validator/v3` and its clients (`calico-features.md` §1).
 
 pub(crate) mod bgp_configuration;
+pub(crate) mod bgp_filter;
 pub(crate) mod bgp_peer;
+pub(crate) mod calico_node_status;
 pub(crate) mod cluster_information;
 pub(crate) mod felix_configuration;
 pub(crate) mod fields;

@@ -7,7 +7,9 @@ use crate::*;
 #[expect(missing_docs, reason = "each variant is the type it holds")]
 pub enum Value {
     BgpConfiguration(Box<BgpConfiguration>),
+    BgpFilter(Box<BgpFilter>),
     BgpPeer(Box<BgpPeer>),
+    CalicoNodeStatus(Box<CalicoNodeStatus>),
     ClusterInformation(Box<ClusterInformation>),
     FelixConfiguration(Box<FelixConfiguration>),
     IpPool(Box<IpPool>),
@@ -40,7 +42,9 @@ impl Value {
             Key::IpamConfig => Value::IpamConfig(serde_json::from_slice(bytes)?),
             Key::Resource { kind, .. } => match kind {
                 Kind::BgpConfiguration => resource!(BgpConfiguration),
+                Kind::BgpFilter => resource!(BgpFilter),
                 Kind::BgpPeer => resource!(BgpPeer),
+                Kind::CalicoNodeStatus => resource!(CalicoNodeStatus),
                 Kind::ClusterInformation => resource!(ClusterInformation),
                 Kind::FelixConfiguration => resource!(FelixConfiguration),
                 Kind::IpPool => resource!(IpPool),
@@ -59,7 +63,9 @@ impl Value {
     pub fn encode(&self) -> Vec<u8> {
         match self {
             Value::BgpConfiguration(resource) => resource.to_stored(),
+            Value::BgpFilter(resource) => resource.to_stored(),
             Value::BgpPeer(resource) => resource.to_stored(),
+            Value::CalicoNodeStatus(resource) => resource.to_stored(),
             Value::ClusterInformation(resource) => resource.to_stored(),
             Value::FelixConfiguration(resource) => resource.to_stored(),
             Value::IpPool(resource) => resource.to_stored(),

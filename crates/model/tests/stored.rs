@@ -65,7 +65,9 @@ fn calicos_resources_are_valid_and_have_their_defaults() {
         let bytes = serde_json::to_vec(&value).unwrap();
         match decode(Key::parse(&key).unwrap(), &bytes).unwrap() {
             Value::BgpConfiguration(resource) => check(&name, &resource),
+            Value::BgpFilter(resource) => check(&name, &resource),
             Value::BgpPeer(resource) => check(&name, &resource),
+            Value::CalicoNodeStatus(resource) => check(&name, &resource),
             Value::ClusterInformation(resource) => check(&name, &resource),
             Value::FelixConfiguration(resource) => check(&name, &resource),
             Value::IpPool(resource) => check(&name, &resource),
@@ -343,7 +345,9 @@ proptest! {
         let bytes = serde_json::to_vec(&value).unwrap();
         match decode(Key::parse(&path).unwrap(), &bytes) {
             Ok(Value::BgpConfiguration(resource)) => judge(*resource),
+            Ok(Value::BgpFilter(resource)) => judge(*resource),
             Ok(Value::BgpPeer(resource)) => judge(*resource),
+            Ok(Value::CalicoNodeStatus(resource)) => judge(*resource),
             Ok(Value::FelixConfiguration(resource)) => judge(*resource),
             Ok(Value::IpPool(resource)) => judge(*resource),
             Ok(Value::Node(resource)) => judge(*resource),

@@ -173,7 +173,9 @@ impl Cluster {
             Value::WorkloadEndpoint(endpoint) => self.endpoint_changed(entry.key, &endpoint),
             Value::ClusterInformation(information) => self.information = Some(*information),
             Value::BgpConfiguration(_)
+            | Value::BgpFilter(_)
             | Value::BgpPeer(_)
+            | Value::CalicoNodeStatus(_)
             | Value::Profile(_)
             | Value::Affinity(_)
             | Value::Handle(_)

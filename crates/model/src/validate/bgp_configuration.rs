@@ -6,7 +6,7 @@ use crate::resources::bgp_configuration::BgpConfigurationSpec;
 use crate::{Metadata, Problems};
 use ipnet::IpNet;
 
-const MAX_PRIORITY: u32 = 2_147_483_646;
+pub(super) const MAX_PRIORITY: u32 = 2_147_483_646;
 
 pub(crate) fn check(spec: &BgpConfigurationSpec, metadata: &Metadata, problems: &mut Problems) {
     match metadata.name.strip_prefix("node.") {
@@ -154,10 +154,11 @@ fn communities(spec: &BgpConfigurationSpec, problems: &mut Problems) {
     }
 }
 
-const COMMUNITY_RULE: &str = "write aa:nn (each to 65535) or aa:nn:mm (each to 4294967295)";
+pub(super) const COMMUNITY_RULE: &str =
+    "write aa:nn (each to 65535) or aa:nn:mm (each to 4294967295)";
 
 // RFC 1997 and RFC 8092.
-fn is_community(text: &str) -> bool {
+pub(super) fn is_community(text: &str) -> bool {
     let parts: Vec<&str> = text.split(':').collect();
     match parts.len() {
         2 => parts.iter().all(|part| part.parse::<u16>().is_ok()),
