@@ -17,6 +17,7 @@
 //! Must not know: syscalls, the datastore, time.
 
 mod encapsulation;
+mod ipip;
 mod masquerade;
 mod mtu;
 mod routes;
@@ -25,6 +26,7 @@ mod vxlan;
 mod workload;
 
 pub use encapsulation::{Encapsulation, Unroutable};
+pub use ipip::DEVICE as IPIP_DEVICE;
 pub use topology::{Facts, Pool, RemoteNode, Settings, Topology, Workload};
 pub use vxlan::{DEVICE as VXLAN_DEVICE, device_mac as vxlan_mac};
 
@@ -64,6 +66,7 @@ pub fn plan(topology: &Topology) -> Plan {
         }
     }
     vxlan::add(topology, &mut state);
+    ipip::add(topology, &mut state);
     Plan {
         owned: owned(topology),
         tables: masquerade::tables(topology),
@@ -79,7 +82,7 @@ fn owned(topology: &Topology) -> Ownership {
         route_protocols: [topology.settings.cluster_route_protocol].into(),
         workload_prefixes: topology.settings.interface_prefixes.clone(),
         external_workload_routes: topology.settings.remove_external_routes,
-        devices: [vxlan::DEVICE.to_owned()].into(),
+        devices: [vxlan::DEVICE, ipip::DEVICE].map(str::to_owned).into(),
     }
 }
 

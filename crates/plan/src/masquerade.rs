@@ -4,7 +4,7 @@
 //! other.
 
 use crate::topology::Topology;
-use crate::vxlan;
+use crate::{ipip, vxlan};
 use ipnet::{IpNet, Ipv4Net};
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
@@ -14,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const ALL_POOLS: &str = "cali40network-ip-pools";
 const MASQUERADED_POOLS: &str = "cali40masq-ipam-pools";
 const VXLAN_NODES: &str = "cali40all-vxlan-net";
+const IPIP_NODES: &str = "cali40all-hosts-net";
+const IP_IN_IP: u8 = 4;
 const UDP: u8 = 17;
 
 /// The tables of the plan.
@@ -25,7 +27,7 @@ pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
         chains: BTreeMap::new(),
     };
     add_masquerade(topology, &mut table);
-    add_vxlan_protection(topology, &mut table);
+    add_tunnel_protection(topology, &mut table);
     vec![table]
 }
 
@@ -54,25 +56,37 @@ fn add_masquerade(topology: &Topology, table: &mut Table) {
     );
 }
 
-fn add_vxlan_protection(topology: &Topology, table: &mut Table) {
-    let nodes = topology.nodes.values().filter_map(|node| node.address);
-    set(table, VXLAN_NODES, false, nodes.map(|address| IpNet::V4(Ipv4Net::from(address))));
+fn add_tunnel_protection(topology: &Topology, table: &mut Table) {
+    let nodes = || {
+        let addresses = topology.nodes.values().filter_map(|node| node.address);
+        addresses.map(|address| IpNet::V4(Ipv4Net::from(address)))
+    };
     base(table, "filter-INPUT", ChainKind::Filter, Hook::Input, 0, "filter-cali-INPUT");
     let mut rules = Vec::new();
+    set(table, VXLAN_NODES, false, nodes());
     if vxlan::in_use(topology) {
-        let to_vxlan_port = || {
-            vec![
-                Match::Protocol(UDP),
-                Match::DestinationPort(topology.settings.vxlan_port),
-                Match::DestinationIsLocal { not: false },
-            ]
-        };
-        let mut from_nodes = to_vxlan_port();
-        from_nodes.push(Match::SourceInSet { set: VXLAN_NODES.to_owned(), not: false });
-        rules.push(rule(from_nodes, Verdict::Accept, "VXLAN from cluster nodes"));
-        rules.push(rule(to_vxlan_port(), Verdict::Drop, "VXLAN from anybody else"));
+        let port = Match::DestinationPort(topology.settings.vxlan_port);
+        rules.extend(only_from(VXLAN_NODES, "VXLAN", &[Match::Protocol(UDP), port]));
+    }
+    // A device by BPF takes its packets before these rules, from the same nodes only; what it
+    // leaves comes here.
+    if ipip::in_use(topology) {
+        set(table, IPIP_NODES, false, nodes());
+        rules.extend(only_from(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
     }
     chain(table, "filter-cali-INPUT", rules);
+}
+
+/// Packets of a tunnel to this node: accepted from the set's addresses, dropped from all others.
+fn only_from(set: &str, tunnel: &str, packets: &[Match]) -> [Rule; 2] {
+    let mut to_node = packets.to_vec();
+    to_node.push(Match::DestinationIsLocal { not: false });
+    let mut from_nodes = to_node.clone();
+    from_nodes.push(Match::SourceInSet { set: set.to_owned(), not: false });
+    [
+        rule(from_nodes, Verdict::Accept, &format!("{tunnel} from cluster nodes")),
+        rule(to_node, Verdict::Drop, &format!("{tunnel} from anybody else")),
+    ]
 }
 
 fn set(table: &mut Table, name: &str, interval: bool, elements: impl Iterator<Item = IpNet>) {
