@@ -16,7 +16,7 @@ const UNITS: [(&str, f64); 8] = [
 
 /// Reads a Go duration such as `90s`, `1h30m` or `1.5s`; `None` for anything else, and for a
 /// negative one.
-pub(crate) fn parse(text: &str) -> Option<Duration> {
+pub fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);
     if rest == "0" {
         return Some(Duration::ZERO);

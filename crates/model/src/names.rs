@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256};
+use std::net::Ipv4Addr;
 
 /// Default start of a workload interface's name on the host.
 pub const INTERFACE_PREFIX: &str = "cali";
@@ -104,6 +105,14 @@ fn derived_mac(digest: &[u8]) -> [u8; 6] {
     mac
 }
 
+/// The BGP identifier of a node where CALICO_ROUTER_ID is `hash`: 4 bytes of SHA-256(node name),
+/// moved below the multicast addresses.
+pub fn router_id(node: &str) -> Ipv4Addr {
+    let digest = Sha256::digest(node);
+    let first = if digest[0] > 223 { digest[0] - 32 } else { digest[0] };
+    Ipv4Addr::new(first, digest[1], digest[2], digest[3])
+}
+
 /// The profile of a Kubernetes namespace.
 pub fn namespace_profile(namespace: &str) -> String {
     format!("kns.{namespace}")
@@ -177,6 +186,14 @@ mod tests {
             proptest::prop_assert!(id.len() <= length_max);
             proptest::prop_assert!(id.starts_with("cali-"));
         }
+    }
+
+    #[test]
+    fn router_ids_are_unicast() {
+        // `printf worker-1 | sha256sum` begins 13029f9e.
+        assert_eq!(router_id("worker-1"), Ipv4Addr::new(19, 2, 159, 158));
+        // That of node-18 begins f5c28be3.
+        assert_eq!(router_id("node-18"), Ipv4Addr::new(213, 194, 139, 227));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! BGPConfiguration: BGP settings for the cluster (`default`) or one node (`node.<name>`).
 
+use crate::config::ProgramClusterRoutes;
 use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 
@@ -97,10 +98,82 @@ pub struct PrefixAdvertisement {
     pub communities: Vec<String>,
 }
 
+/// A community's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum CommunityValue {
+    /// `aa:nn` (RFC 1997).
+    Standard(u32),
+    /// `aa:nn:mm` (RFC 8092).
+    Large([u32; 3]),
+}
+
+impl CommunityValue {
+    /// Reads `aa:nn` or `aa:nn:mm`.
+    pub fn parse(text: &str) -> Option<CommunityValue> {
+        let mut parts = text.split(':');
+        let (first, second, third) = (parts.next()?, parts.next()?, parts.next());
+        let number = |part: &str| part.parse::<u32>().ok().filter(|_| !part.starts_with('+'));
+        let half = |part: &str| number(part).filter(|n| *n <= u32::from(u16::MAX));
+        if parts.next().is_some() {
+            return None;
+        }
+        Some(match third {
+            None => CommunityValue::Standard(half(first)? << 16 | half(second)?),
+            Some(third) => CommunityValue::Large([number(first)?, number(second)?, number(third)?]),
+        })
+    }
+}
+
+impl BgpConfigurationSpec {
+    /// Which cluster routes BGP programs; all where it isn't said.
+    pub fn program_cluster_routes(&self) -> ProgramClusterRoutes {
+        match self.program_cluster_routes.as_deref() {
+            Some("Disabled") => ProgramClusterRoutes::Disabled,
+            Some("EnabledIPIPOnly") => ProgramClusterRoutes::EnabledIpipOnly,
+            Some("EnabledNoEncapOnly") => ProgramClusterRoutes::EnabledNoEncapOnly,
+            _ => ProgramClusterRoutes::Enabled,
+        }
+    }
+}
+
 impl Spec for BgpConfigurationSpec {
     const KIND: Kind = Kind::BgpConfiguration;
 
     fn check(&self, metadata: &Metadata, problems: &mut Problems) {
         validate::bgp_configuration::check(self, metadata, problems);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn communities_are_of_two_or_three_numbers() {
+        for (text, value) in [
+            ("65000:1", Some(CommunityValue::Standard(0xfde8_0001))),
+            ("0:65535", Some(CommunityValue::Standard(65535))),
+            ("4294967295:0:1", Some(CommunityValue::Large([u32::MAX, 0, 1]))),
+            ("65536:1", None),
+            ("1", None),
+            ("1:2:3:4", None),
+            ("1:+2", None),
+            ("4294967296:0:1", None),
+            ("a:b", None),
+        ] {
+            assert_eq!(CommunityValue::parse(text), value, "{text}");
+        }
+    }
+
+    #[test]
+    fn bgp_programs_all_cluster_routes_unless_told_else() {
+        let spec = |word: Option<&str>| BgpConfigurationSpec {
+            program_cluster_routes: word.map(str::to_owned),
+            ..BgpConfigurationSpec::default()
+        };
+        assert_eq!(spec(None).program_cluster_routes(), ProgramClusterRoutes::Enabled);
+        for word in ProgramClusterRoutes::WORDS {
+            assert_eq!(spec(Some(word)).program_cluster_routes().as_str(), *word);
+        }
     }
 }

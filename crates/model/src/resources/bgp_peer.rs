@@ -2,6 +2,7 @@
 
 use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// A BGPPeer resource.
 pub type BgpPeer = Resource<BgpPeerSpec>;
@@ -64,6 +65,23 @@ pub struct BgpPeerSpec {
     /// Auto (default) or Manual (3.30).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reverse_peering: Option<String>,
+}
+
+impl BgpPeerSpec {
+    /// `peerIP` taken apart: the address, and the port where it names one.
+    pub fn peer_address(&self) -> Option<(IpAddr, Option<u16>)> {
+        let text = self.peer_ip.as_str();
+        let with_port = || {
+            let socket: SocketAddr = text.parse().ok()?;
+            (socket.port() > 0).then(|| (socket.ip(), Some(socket.port())))
+        };
+        let bracketed = || {
+            let inner: Ipv6Addr = text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()?;
+            Some((inner.into(), None))
+        };
+        let bare = text.parse().ok().map(|address| (address, None));
+        bare.or_else(with_port).or_else(bracketed)
+    }
 }
 
 impl Spec for BgpPeerSpec {

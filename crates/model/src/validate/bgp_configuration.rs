@@ -2,7 +2,7 @@
 
 use super::fields;
 use crate::config::LogSeverity;
-use crate::resources::bgp_configuration::BgpConfigurationSpec;
+use crate::resources::bgp_configuration::{BgpConfigurationSpec, CommunityValue};
 use crate::{Metadata, Problems};
 use ipnet::IpNet;
 
@@ -128,7 +128,7 @@ fn communities(spec: &BgpConfigurationSpec, problems: &mut Problems) {
     }
     for (i, community) in named.iter().enumerate() {
         let field = format!("spec.communities[{i}].value");
-        if !is_community(&community.value) {
+        if CommunityValue::parse(&community.value).is_none() {
             problems.add(field, &community.value, COMMUNITY_RULE);
         }
         if !uses.iter().any(|one| one.communities.contains(&community.name)) {
@@ -146,7 +146,9 @@ fn communities(spec: &BgpConfigurationSpec, problems: &mut Problems) {
             problems.add(format!("{field}.communities"), count, reason);
         }
         for community in &advertisement.communities {
-            if !is_community(community) && !named.iter().any(|one| one.name == *community) {
+            if CommunityValue::parse(community).is_none()
+                && !named.iter().any(|one| one.name == *community)
+            {
                 let reason = format!("spec.communities names no such; {COMMUNITY_RULE}");
                 problems.add(format!("{field}.communities"), community, reason);
             }
@@ -156,13 +158,3 @@ fn communities(spec: &BgpConfigurationSpec, problems: &mut Problems) {
 
 pub(super) const COMMUNITY_RULE: &str =
     "write aa:nn (each to 65535) or aa:nn:mm (each to 4294967295)";
-
-// RFC 1997 and RFC 8092.
-pub(super) fn is_community(text: &str) -> bool {
-    let parts: Vec<&str> = text.split(':').collect();
-    match parts.len() {
-        2 => parts.iter().all(|part| part.parse::<u16>().is_ok()),
-        3 => parts.iter().all(|part| part.parse::<u32>().is_ok()),
-        _ => false,
-    }
-}

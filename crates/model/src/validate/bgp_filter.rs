@@ -1,8 +1,9 @@
 //! BGPFilter: conditions that can be met, and operations on routes that pass.
 
-use super::bgp_configuration::{COMMUNITY_RULE, MAX_PRIORITY, is_community};
+use super::bgp_configuration::{COMMUNITY_RULE, MAX_PRIORITY};
 use super::fields;
 use crate::Problems;
+use crate::resources::bgp_configuration::CommunityValue;
 use crate::resources::bgp_filter::{
     BgpFilterSpec, FilterOperation, FilterRule, PrefixLength, PrependAsPath, SetPriority,
 };
@@ -129,7 +130,7 @@ fn operations(at: &str, rule: &FilterRule, problems: &mut Problems) {
 }
 
 fn community(field: &str, text: &str, problems: &mut Problems) {
-    if !is_community(text) {
+    if CommunityValue::parse(text).is_none() {
         problems.add(field, text, COMMUNITY_RULE);
     }
 }

@@ -3,7 +3,6 @@
 use super::fields;
 use crate::resources::bgp_peer::BgpPeerSpec;
 use crate::{Metadata, Problems};
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 pub(crate) fn check(spec: &BgpPeerSpec, _metadata: &Metadata, problems: &mut Problems) {
     local_side(spec, problems);
@@ -31,7 +30,7 @@ fn local_side(spec: &BgpPeerSpec, problems: &mut Problems) {
 fn remote_side(spec: &BgpPeerSpec, problems: &mut Problems) {
     let (ip, selector) = (&spec.peer_ip, &spec.peer_selector);
     let workload = &spec.local_workload_selector;
-    let peer = if ip.is_empty() { None } else { peer_address(ip) };
+    let peer = spec.peer_address().map(|(address, _)| address);
     if !ip.is_empty() && peer.is_none() {
         let reason = "write an address, 10.0.0.1:179 or [2001:db8::1]:179";
         problems.add("spec.peerIP", ip, reason);
@@ -93,14 +92,4 @@ fn session(spec: &BgpPeerSpec, problems: &mut Problems) {
             problems.add(format!("spec.filters[{i}]"), filter, fields::NAME_RULE);
         }
     }
-}
-
-// `ip`, `ip:port` or `[v6]:port`.
-fn peer_address(text: &str) -> Option<IpAddr> {
-    let with_port = || text.parse::<SocketAddr>().ok().filter(|s| s.port() > 0).map(|s| s.ip());
-    let bracketed = || {
-        let inner = text.strip_prefix('[')?.strip_suffix(']')?;
-        inner.parse::<Ipv6Addr>().ok().map(IpAddr::from)
-    };
-    text.parse().ok().or_else(with_port).or_else(bracketed)
 }
