@@ -230,7 +230,14 @@ pub(crate) enum Ipam {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
     /// How this node is, and its BGP sessions
-    Status,
+    Status(Status),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// ps, json or yaml
+    #[arg(short, long, default_value = "ps")]
+    pub(crate) output: Format,
 }
 
 #[derive(Debug, Args)]
