@@ -23,15 +23,31 @@ pub use diff::diff;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-/// `ip` or `ip6`.
+/// What a table's chains see: packets of one IP version, or a device's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// IPv4.
     Ip,
     /// IPv6.
     Ip6,
+    /// `netdev`: frames of any protocol, where they enter or leave a device. Such tables have no
+    /// sets here.
+    Netdev,
 }
+
+/// A version of IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the words themselves")]
+pub enum Version {
+    V4,
+    V6,
+}
+
+/// A device's name, of at most 15 bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Device([u8; 16]);
 
 /// A table that is wholly ours: `table ip calico`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,6 +124,18 @@ pub enum Hook {
     Forward,
     Output,
     Postrouting,
+    /// Frames that a device has received; in `netdev` tables.
+    Ingress(Device),
+    /// Frames that a device is about to send; in `netdev` tables.
+    Egress(Device),
+}
+
+/// To whom a frame is addressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "nft's own words")]
+pub enum PacketType {
+    Broadcast,
+    Multicast,
 }
 
 /// A rule: all `matches` must hold, then it counts, then `verdict`.
@@ -142,6 +170,42 @@ pub enum Match {
     Protocol(u8),
     /// `th dport`; needs a preceding [`Match::Protocol`] of TCP, UDP or SCTP.
     DestinationPort(u16),
+    /// `th sport`; needs a preceding [`Match::Protocol`] as [`Match::DestinationPort`] does.
+    SourcePort(u16),
+    /// `meta protocol ip` or `ip6`; in `netdev` tables.
+    Version(Version),
+    /// `ip saddr` or `ip6 saddr`, or `!=`. In a `netdev` table a [`Match::Version`] must precede
+    /// it, this and the following two kinds between them at most.
+    SourceAddress {
+        /// The address compared with.
+        address: IpAddr,
+        /// The source is another address.
+        not: bool,
+    },
+    /// `ip daddr` or `ip6 daddr`, or `!=`.
+    DestinationAddress {
+        /// The address compared with.
+        address: IpAddr,
+        /// The destination is another address.
+        not: bool,
+    },
+    /// `ip length >` or `ip6 length >`: the header's field, which is that of the whole packet in
+    /// IPv4, and of what follows the 40 bytes of header in IPv6.
+    LengthAbove {
+        /// Whose header.
+        version: Version,
+        /// The largest value that doesn't match.
+        bytes: u16,
+    },
+    /// `meta pkttype`.
+    PacketType(PacketType),
+    /// `numgen random mod OF < BELOW`: by chance, `below` of `of` packets.
+    Random {
+        /// Packets that match.
+        below: u32,
+        /// Of as many.
+        of: u32,
+    },
     /// `iifname`, exact, or a prefix where it ends in `*`.
     InputInterface(String),
     /// `oifname`, exact, or a prefix where it ends in `*`.
@@ -174,6 +238,51 @@ pub enum Verdict {
     Masquerade,
     /// Neither: count and go on.
     Continue,
+}
+
+impl Version {
+    /// An address's version.
+    pub fn of(address: IpAddr) -> Version {
+        match address {
+            IpAddr::V4(_) => Version::V4,
+            IpAddr::V6(_) => Version::V6,
+        }
+    }
+}
+
+impl Device {
+    /// A device by name; `None` if no device can have it.
+    pub fn new(name: &str) -> Option<Device> {
+        let mut bytes = [0; 16];
+        bytes.get_mut(..name.len())?.copy_from_slice(name.as_bytes());
+        let legal = name.bytes().all(|byte| byte.is_ascii_graphic() && !b"*\"/\\".contains(&byte));
+        (!name.is_empty() && bytes[15] == 0 && legal).then_some(Device(bytes))
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        let length = self.0.iter().position(|byte| *byte == 0).unwrap_or(self.0.len());
+        std::str::from_utf8(&self.0[..length]).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.name())
+    }
+}
+
+impl Match {
+    /// The IP version whose header it reads, if it compares a field of it.
+    pub fn version(&self) -> Option<Version> {
+        match self {
+            Match::SourceAddress { address, .. } | Match::DestinationAddress { address, .. } => {
+                Some(Version::of(*address))
+            }
+            Match::LengthAbove { version, .. } => Some(*version),
+            _ => None,
+        }
+    }
 }
 
 impl Table {

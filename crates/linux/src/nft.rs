@@ -21,6 +21,7 @@ mod monitor;
 mod numbers;
 mod socket;
 
+pub use dump::Counter;
 pub use monitor::{Heard, NftMonitor};
 
 use crate::netns::NetNs;

@@ -1,6 +1,8 @@
 //! What the kernel or nft would refuse, found before anything is sent.
 
-use super::{BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict};
+use super::{
+    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict, Version,
+};
 use ipnet::IpNet;
 use thiserror::Error;
 
@@ -44,7 +46,8 @@ impl Table {
             valid.map_err(at(format!("set {set_name}")))?;
         }
         for (chain_name, chain) in &self.chains {
-            let valid = name(chain_name).and_then(|()| chain.base.map_or(Ok(()), check_base));
+            let base = |base| check_base(self.family, base);
+            let valid = name(chain_name).and_then(|()| chain.base.map_or(Ok(()), base));
             valid.map_err(at(format!("chain {chain_name}")))?;
             for (index, rule) in chain.rules.iter().enumerate() {
                 let object = format!("chain {chain_name}, rule {}", index + 1);
@@ -57,6 +60,9 @@ impl Table {
     fn check_set(&self, set: &Set) -> Result<(), String> {
         if set.key == SetKey::Foreign {
             return Err("its type is not one of ours".to_owned());
+        }
+        if self.family == Family::Netdev {
+            return Err("a netdev table has no sets here".to_owned());
         }
         for net in &set.elements {
             if !matches!(
@@ -79,6 +85,7 @@ impl Table {
         for (place, condition) in rule.matches.iter().enumerate() {
             let before = place.checked_sub(1).map(|before| &rule.matches[before]);
             check_match(condition, before)?;
+            self.check_version(condition, before)?;
         }
         if let Some(set) = rule.sets().find(|set| !self.sets.contains_key(*set)) {
             return Err(format!("there is no set {set}"));
@@ -109,9 +116,36 @@ impl Table {
     }
 }
 
+impl Table {
+    /// Whether the rule has made sure of the IP version whose header a condition reads.
+    fn check_version(&self, condition: &Match, before: Option<&Match>) -> Result<(), String> {
+        let Some(version) = condition.version() else {
+            let foreign = matches!(condition, Match::Version(_)) && self.family != Family::Netdev;
+            return if foreign {
+                Err("a table of one IP version doesn't ask for it".to_owned())
+            } else {
+                Ok(())
+            };
+        };
+        let known = match self.family {
+            Family::Ip => Some(Version::V4),
+            Family::Ip6 => Some(Version::V6),
+            Family::Netdev => match before {
+                Some(Match::Version(version)) => Some(*version),
+                Some(before) => before.version(),
+                None => None,
+            },
+        };
+        if known == Some(version) {
+            return Ok(());
+        }
+        Err("it reads a header that the packet may not have; put its version before".to_owned())
+    }
+}
+
 fn check_match(condition: &Match, before: Option<&Match>) -> Result<(), String> {
     match condition {
-        Match::DestinationPort(_) => match before {
+        Match::DestinationPort(_) | Match::SourcePort(_) => match before {
             Some(Match::Protocol(protocol)) if WITH_PORTS.contains(protocol) => Ok(()),
             _ => Err("a port must directly follow protocol TCP, UDP or SCTP".to_owned()),
         },
@@ -123,17 +157,27 @@ fn check_match(condition: &Match, before: Option<&Match>) -> Result<(), String> 
             }
             Ok(())
         }
+        Match::Random { below, of } if below >= of => {
+            Err(format!("{below} of {of} packets is not a part of them"))
+        }
         Match::Foreign(what) => Err(format!("it has a part not of ours: {what}")),
         _ => Ok(()),
     }
 }
 
-fn check_base(base: BaseChain) -> Result<(), String> {
+fn check_base(family: Family, base: BaseChain) -> Result<(), String> {
+    let of_device = matches!(base.hook, Hook::Ingress(_) | Hook::Egress(_));
+    if of_device != (family == Family::Netdev) {
+        return Err("chains of netdev tables, and no others, are at ingress or egress".to_owned());
+    }
     match (base.kind, base.hook) {
         (ChainKind::Foreign, _) => Err("its type is not one of ours".to_owned()),
         (ChainKind::Nat, Hook::Forward) => Err("there is no NAT at forward".to_owned()),
         (ChainKind::Nat, _) if base.priority <= CONNTRACK_PRIORITY => {
             Err(format!("NAT needs a priority above {CONNTRACK_PRIORITY}"))
+        }
+        (ChainKind::Nat | ChainKind::Route, _) if of_device => {
+            Err("chains of netdev tables are of type filter".to_owned())
         }
         (ChainKind::Route, hook) if hook != Hook::Output => {
             Err("type route is possible at output only".to_owned())

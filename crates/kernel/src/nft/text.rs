@@ -1,8 +1,12 @@
 //! Tables as `nft -s list table` (1.0.6, stateless: without counter values) prints them.
 
-use super::{BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict};
+use super::{
+    BaseChain, Chain, ChainKind, Family, Hook, Match, PacketType, Rule, Set, SetKey, Table,
+    Verdict, Version,
+};
 use ipnet::IpNet;
 use std::fmt::{self, Display, Formatter};
+use std::net::IpAddr;
 
 /// What `/etc/protocols` calls those that Calico's rules name; others are shown as numbers.
 const PROTOCOLS: [(u8, &str); 12] = [
@@ -28,6 +32,16 @@ impl Display for Family {
         f.write_str(match self {
             Family::Ip => "ip",
             Family::Ip6 => "ip6",
+            Family::Netdev => "netdev",
+        })
+    }
+}
+
+impl Display for Version {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Version::V4 => "ip",
+            Version::V6 => "ip6",
         })
     }
 }
@@ -57,7 +71,7 @@ impl Display for SetText<'_> {
         let (kind, per_line) = match (set.key, family) {
             (SetKey::Address, Family::Ip) => ("ipv4_addr", 2),
             (SetKey::Address, Family::Ip6) => ("ipv6_addr", 1),
-            (SetKey::Foreign, _) => return f.write_str("\t\tforeign\n"),
+            (SetKey::Foreign, _) | (_, Family::Netdev) => return f.write_str("\t\tforeign\n"),
         };
         writeln!(f, "\t\ttype {kind}")?;
         if set.interval {
@@ -102,8 +116,14 @@ impl Display for BaseChain {
             Hook::Forward => "forward",
             Hook::Output => "output",
             Hook::Postrouting => "postrouting",
+            Hook::Ingress(_) => "ingress",
+            Hook::Egress(_) => "egress",
         };
-        write!(f, "type {kind} hook {hook} priority {}; policy accept;", priority(*self))
+        write!(f, "type {kind} hook {hook} ")?;
+        if let Hook::Ingress(device) | Hook::Egress(device) = self.hook {
+            write!(f, "device \"{}\" ", device.name())?;
+        }
+        write!(f, "priority {}; policy accept;", priority(*self))
     }
 }
 
@@ -137,9 +157,12 @@ impl Rule {
     pub fn text(&self, family: Family) -> String {
         let mut words = Vec::new();
         for (place, condition) in self.matches.iter().enumerate() {
+            let next = self.matches.get(place + 1);
             let next_is_port =
-                matches!(self.matches.get(place + 1), Some(Match::DestinationPort(_)));
+                matches!(next, Some(Match::DestinationPort(_) | Match::SourcePort(_)));
             words.push(match condition {
+                // What reads the header says which it is: `ip saddr 10.0.0.1`.
+                Match::Version(_) if next.is_some_and(|next| next.version().is_some()) => continue,
                 // nft folds the protocol into the port that follows: `udp dport 4789`.
                 Match::Protocol(number) if next_is_port => protocol(*number),
                 condition => condition.text(family, place),
@@ -167,6 +190,10 @@ impl Match {
         let in_set = |field: &str, set: &str, not: bool| {
             format!("{family} {field} {}@{set}", if not { "!= " } else { "" })
         };
+        let address = |field: &str, address: &IpAddr, not: bool| {
+            let not = if not { "!= " } else { "" };
+            format!("{} {field} {not}{address}", Version::of(*address))
+        };
         let local = |field: &str, not: bool| {
             format!("fib {field} type {}local", if not { "!= " } else { "" })
         };
@@ -176,6 +203,15 @@ impl Match {
             Match::Protocol(number) => format!("meta l4proto {}", protocol(*number)),
             Match::DestinationPort(port) if place > 0 => format!("dport {port}"),
             Match::DestinationPort(port) => format!("th dport {port}"),
+            Match::SourcePort(port) if place > 0 => format!("sport {port}"),
+            Match::SourcePort(port) => format!("th sport {port}"),
+            Match::Version(version) => format!("meta protocol {version}"),
+            Match::SourceAddress { address: of, not } => address("saddr", of, *not),
+            Match::DestinationAddress { address: of, not } => address("daddr", of, *not),
+            Match::LengthAbove { version, bytes } => format!("{version} length > {bytes}"),
+            Match::PacketType(PacketType::Broadcast) => "meta pkttype broadcast".to_owned(),
+            Match::PacketType(PacketType::Multicast) => "meta pkttype multicast".to_owned(),
+            Match::Random { below, of } => format!("numgen random mod {of} < {below}"),
             Match::InputInterface(name) => format!("iifname \"{name}\""),
             Match::OutputInterface(name) => format!("oifname \"{name}\""),
             Match::SourceIsLocal { not } => local("saddr", *not),

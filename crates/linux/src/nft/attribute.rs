@@ -11,11 +11,12 @@ const PREFIX_BYTES: usize = HEADER_BYTES + 4;
 const NESTED: u16 = 0x8000;
 const TYPE_MASK: u16 = 0x3fff;
 
-/// `AF_INET` or `AF_INET6`.
+/// `AF_INET`, `AF_INET6` or `NFPROTO_NETDEV`.
 pub(super) fn family_number(family: Family) -> u8 {
     match family {
         Family::Ip => 2,
         Family::Ip6 => 10,
+        Family::Netdev => 5,
     }
 }
 
@@ -24,6 +25,7 @@ pub(super) fn family_of(number: u8) -> Option<Family> {
     match number {
         2 => Some(Family::Ip),
         10 => Some(Family::Ip6),
+        5 => Some(Family::Netdev),
         _ => None,
     }
 }

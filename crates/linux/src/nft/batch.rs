@@ -161,8 +161,8 @@ fn create_set(
     let (kind, length) = match (key, family) {
         (SetKey::Address, Family::Ip) => (n::TYPE_IPV4, 4),
         (SetKey::Address, Family::Ip6) => (n::TYPE_IPV6, 16),
-        // Never sent: Nft::apply refuses it before.
-        (SetKey::Foreign, _) => (0, 0),
+        // Never sent: Nft::apply and Table::check refuse them before.
+        (SetKey::Foreign, _) | (_, Family::Netdev) => (0, 0),
     };
     writer.text(a::SET_NAME, name);
     writer.number(a::SET_FLAGS, if interval { n::SET_INTERVAL } else { 0 });
@@ -183,17 +183,23 @@ fn create_chain(writer: &mut Writer, name: &str, base: Option<BaseChain>) {
         // Never sent: Nft::apply refuses it before.
         ChainKind::Foreign => "foreign",
     };
-    let hook = match base.hook {
-        Hook::Prerouting => 0,
-        Hook::Input => 1,
-        Hook::Forward => 2,
-        Hook::Output => 3,
-        Hook::Postrouting => 4,
+    let (hook, device) = match base.hook {
+        Hook::Prerouting => (0, None),
+        Hook::Input => (1, None),
+        Hook::Forward => (2, None),
+        Hook::Output => (3, None),
+        Hook::Postrouting => (4, None),
+        // Numbers of their own (`enum nf_dev_hooks`).
+        Hook::Ingress(device) => (0, Some(device)),
+        Hook::Egress(device) => (1, Some(device)),
     };
     writer.text(a::CHAIN_TYPE, kind);
     writer.nest(a::CHAIN_HOOK, |nest| {
         nest.number(a::HOOK_NUMBER, hook);
         nest.number(a::HOOK_PRIORITY, base.priority.cast_unsigned());
+        if let Some(device) = device {
+            nest.text(a::HOOK_DEVICE, device.name());
+        }
     });
     writer.number(a::CHAIN_POLICY, n::ACCEPT.cast_unsigned());
 }

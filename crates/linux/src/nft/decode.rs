@@ -1,21 +1,40 @@
 //! Expressions read from the kernel as the values that make them; anything else is foreign.
 
 use super::attribute::Attributes;
-use super::encode::address_field;
+use super::encode::{address_field, ether_type, length_field, packet_type, version_of_sets};
 use super::numbers::{self as n, attribute as a};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kernel::nft::{BaseChain, ChainKind, Family, Hook, Match, Rule, SetKey, Verdict};
+use kernel::nft::{
+    BaseChain, ChainKind, Device, Family, Hook, Match, PacketType, Rule, SetKey, Verdict, Version,
+};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the register holds between two expressions.
 enum Loaded {
     Nothing,
-    Address { source: bool },
+    Address {
+        source: bool,
+        version: Version,
+    },
+    Length(Version),
+    Version,
+    PacketType,
     Protocol,
-    Port,
-    Interface { input: bool },
-    Fib { source: bool },
+    Port {
+        source: bool,
+    },
+    /// A random number below this, in network order or not yet.
+    Random {
+        of: u32,
+        ordered: bool,
+    },
+    Interface {
+        input: bool,
+    },
+    Fib {
+        source: bool,
+    },
 }
 
 /// The rule in a `NEWRULE` message.
@@ -64,19 +83,12 @@ impl RuleReader {
         match name {
             "payload" => {
                 register(1)?;
-                let at = (data.number(2)?, data.number(3)?, data.number(4)?);
-                let address = |source| {
-                    let (offset, length) = address_field(self.family, source);
-                    (n::PAYLOAD_NETWORK, offset, length)
-                };
-                let loaded = if at == address(true) {
-                    Loaded::Address { source: true }
-                } else if at == address(false) {
-                    Loaded::Address { source: false }
-                } else if at == (n::PAYLOAD_TRANSPORT, 2, 2) {
-                    Loaded::Port
-                } else {
-                    return None;
+                let field = (data.number(3)?, data.number(4)?);
+                let loaded = match data.number(2)? {
+                    n::PAYLOAD_NETWORK => self.header_field(field)?,
+                    n::PAYLOAD_TRANSPORT if field == (0, 2) => Loaded::Port { source: true },
+                    n::PAYLOAD_TRANSPORT if field == (2, 2) => Loaded::Port { source: false },
+                    _ => return None,
                 };
                 self.load(loaded)
             }
@@ -84,6 +96,8 @@ impl RuleReader {
                 register(1)?;
                 self.load(match data.number(2)? {
                     n::META_L4PROTO => Loaded::Protocol,
+                    n::META_PROTOCOL => Loaded::Version,
+                    n::META_PACKET_TYPE => Loaded::PacketType,
                     n::META_IIFNAME => Loaded::Interface { input: true },
                     n::META_OIFNAME => Loaded::Interface { input: false },
                     _ => return None,
@@ -97,6 +111,23 @@ impl RuleReader {
                     n::FIB_DESTINATION => Loaded::Fib { source: false },
                     _ => return None,
                 })
+            }
+            "numgen" => {
+                register(1)?;
+                let plain = (data.number(3)?, data.number(4).unwrap_or(0)) == (n::RANDOM, 0);
+                plain.then_some(())?;
+                self.load(Loaded::Random { of: data.number(2)?, ordered: false })
+            }
+            "byteorder" => {
+                register(1)?;
+                register(2)?;
+                let how = (data.number(3)?, data.number(4)?, data.number(5)?);
+                (how == (n::TO_NETWORK_ORDER, 4, 4)).then_some(())?;
+                match &mut self.loaded {
+                    Loaded::Random { ordered: ordered @ false, .. } => *ordered = true,
+                    _ => return None,
+                }
+                Some(())
             }
             "cmp" => {
                 register(1)?;
@@ -117,8 +148,8 @@ impl RuleReader {
                 let loaded = std::mem::replace(&mut self.loaded, Loaded::Nothing);
                 self.matches.push(match loaded {
                     _ if is_map => return None,
-                    Loaded::Address { source: true } => Match::SourceInSet { set, not },
-                    Loaded::Address { source: false } => Match::DestinationInSet { set, not },
+                    Loaded::Address { source: true, .. } => Match::SourceInSet { set, not },
+                    Loaded::Address { source: false, .. } => Match::DestinationInSet { set, not },
                     _ => return None,
                 });
                 Some(())
@@ -127,17 +158,58 @@ impl RuleReader {
         }
     }
 
+    /// A field of the IP header of the version that the table or the rule is about.
+    fn header_field(&self, field: (u32, u32)) -> Option<Loaded> {
+        let version = version_of_sets(self.family).or_else(|| match self.matches.last()? {
+            Match::Version(version) => Some(*version),
+            before => before.version(),
+        })?;
+        Some(if field == address_field(version, true) {
+            Loaded::Address { source: true, version }
+        } else if field == address_field(version, false) {
+            Loaded::Address { source: false, version }
+        } else if field == length_field(version) {
+            Loaded::Length(version)
+        } else {
+            return None;
+        })
+    }
+
     fn load(&mut self, loaded: Loaded) -> Option<()> {
         matches!(self.loaded, Loaded::Nothing).then(|| self.loaded = loaded)
     }
 
     fn compared(&mut self, operation: u32, value: &[u8]) -> Option<Match> {
-        let not = match operation {
-            n::COMPARE_EQUAL => false,
-            n::COMPARE_NOT_EQUAL => true,
+        let loaded = std::mem::replace(&mut self.loaded, Loaded::Nothing);
+        let not = match (operation, &loaded) {
+            (n::COMPARE_EQUAL, _) => false,
+            (n::COMPARE_NOT_EQUAL, _) => true,
+            (n::COMPARE_GREATER, Loaded::Length(version)) => {
+                let bytes = u16::from_be_bytes(value.try_into().ok()?);
+                return Some(Match::LengthAbove { version: *version, bytes });
+            }
+            (n::COMPARE_LESS, Loaded::Random { of, ordered: true }) => {
+                let below = u32::from_be_bytes(value.try_into().ok()?);
+                return Some(Match::Random { below, of: *of });
+            }
             _ => return None,
         };
-        match (std::mem::replace(&mut self.loaded, Loaded::Nothing), not) {
+        match (loaded, not) {
+            (Loaded::Address { source, version }, not) => {
+                let address = address(value).filter(|found| Version::of(*found) == version)?;
+                Some(match source {
+                    true => Match::SourceAddress { address, not },
+                    false => Match::DestinationAddress { address, not },
+                })
+            }
+            (Loaded::Version, false) => [Version::V4, Version::V6]
+                .into_iter()
+                .find(|version| value == ether_type(*version).to_be_bytes())
+                .map(Match::Version),
+            (Loaded::PacketType, false) => [PacketType::Broadcast, PacketType::Multicast]
+                .into_iter()
+                .find(|kind| value == [packet_type(*kind)])
+                .map(Match::PacketType),
             (Loaded::Fib { source }, not) => {
                 (value == n::ROUTE_LOCAL.to_ne_bytes()).then_some(())?;
                 Some(match source {
@@ -149,8 +221,12 @@ impl RuleReader {
                 [number] => Some(Match::Protocol(*number)),
                 _ => None,
             },
-            (Loaded::Port, false) => {
-                Some(Match::DestinationPort(u16::from_be_bytes(value.try_into().ok()?)))
+            (Loaded::Port { source }, false) => {
+                let port = u16::from_be_bytes(value.try_into().ok()?);
+                Some(match source {
+                    true => Match::SourcePort(port),
+                    false => Match::DestinationPort(port),
+                })
             }
             (Loaded::Interface { input }, false) => {
                 let name = interface(value)?;
@@ -213,16 +289,29 @@ fn comment(userdata: &[u8]) -> Option<String> {
     }
 }
 
+/// Packets that the counter of a `NEWRULE` message's rule has seen.
+pub(super) fn counted(attributes: Attributes<'_>) -> Option<u64> {
+    let mut expressions = attributes.nested(a::RULE_EXPRESSIONS).map(|(_, item)| Attributes(item));
+    let counter = expressions.find(|found| found.text(a::EXPRESSION_NAME) == Some("counter"))?;
+    let packets = counter.nested(a::EXPRESSION_DATA).get(a::COUNTER_PACKETS)?;
+    packets.try_into().ok().map(u64::from_be_bytes)
+}
+
 /// The base of a `NEWCHAIN` message's chain.
-pub(super) fn base(attributes: Attributes<'_>) -> Option<BaseChain> {
+pub(super) fn base(attributes: Attributes<'_>, family: Family) -> Option<BaseChain> {
     let hook = Attributes(attributes.get(a::CHAIN_HOOK)?);
     let priority = hook.number(a::HOOK_PRIORITY).unwrap_or(0).cast_signed();
-    let (known, hook) = match hook.number(a::HOOK_NUMBER) {
-        Some(0) => (true, Hook::Prerouting),
-        Some(1) => (true, Hook::Input),
-        Some(2) => (true, Hook::Forward),
-        Some(3) => (true, Hook::Output),
-        Some(4) => (true, Hook::Postrouting),
+    // Absent for a chain of several devices, or of none that is there.
+    let device = hook.text(a::HOOK_DEVICE).and_then(Device::new);
+    let (known, hook) = match (family, hook.number(a::HOOK_NUMBER), device) {
+        (Family::Netdev, Some(0), Some(device)) => (true, Hook::Ingress(device)),
+        (Family::Netdev, Some(1), Some(device)) => (true, Hook::Egress(device)),
+        (Family::Netdev, ..) => (false, Hook::Prerouting),
+        (_, Some(0), _) => (true, Hook::Prerouting),
+        (_, Some(1), _) => (true, Hook::Input),
+        (_, Some(2), _) => (true, Hook::Forward),
+        (_, Some(3), _) => (true, Hook::Output),
+        (_, Some(4), _) => (true, Hook::Postrouting),
         _ => (false, Hook::Prerouting),
     };
     let accepts = attributes.number(a::CHAIN_POLICY) == Some(n::ACCEPT.cast_unsigned());
@@ -260,11 +349,14 @@ pub(super) fn item(attributes: Attributes<'_>) -> Option<Item> {
         return None;
     }
     let key = attributes.nested(a::ELEMENT_KEY).get(a::DATA_VALUE)?;
-    let address = match key.len() {
-        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(key).ok()?)),
-        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(key).ok()?)),
-    };
-    Some((address, flags & n::ELEMENT_INTERVAL_END != 0))
+    Some((address(key)?, flags & n::ELEMENT_INTERVAL_END != 0))
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
+    Some(match bytes.len() {
+        4 => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+        _ => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+    })
 }
 
 /// A set's members from the items of its dump; `None` if an interval is not a prefix.

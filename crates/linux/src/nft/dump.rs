@@ -5,7 +5,8 @@ use super::decode;
 use super::numbers::{attribute as a, message};
 use super::socket::NetlinkSocket;
 use super::{Error, Nft};
-use kernel::nft::{Chain, Family, Set, SetKey, Table};
+use kernel::nft::{Chain, Family, Rule, Set, SetKey, Table};
+use nix::errno::Errno;
 use std::collections::BTreeSet;
 
 /// Attempts at a dump that nobody disturbs.
@@ -33,7 +34,7 @@ impl Nft {
         Err(Error::Unsettled { table: format!("{family} {name}") })
     }
 
-    /// Names of all tables of the families `ip` and `ip6`, other owners' too.
+    /// Names of all tables of the families `ip`, `ip6` and `netdev`, other owners' too.
     ///
     /// # Errors
     /// As the kernel says, such as a missing privilege.
@@ -46,6 +47,26 @@ impl Nft {
         Ok(named.collect::<BTreeSet<_>>().into_iter().collect())
     }
 
+    /// How many packets each rule of a table has matched.
+    ///
+    /// # Errors
+    /// As the kernel says; a table that is not there has no rules.
+    pub fn counters(&mut self, family: Family, name: &str) -> Result<Vec<Counter>, Error> {
+        let rules =
+            self.socket.dump(message::GETRULE, Some(family), |writer| writer.text(a::TABLE, name));
+        let rules = match rules {
+            Err(Error::Read { errno: Errno::ENOENT, .. }) => return Ok(Vec::new()),
+            rules => rules?,
+        };
+        let rules = rules.messages().map(|found| found.attributes());
+        let counted = rules.filter(|rule| rule.text(a::TABLE) == Some(name)).filter_map(|rule| {
+            let chain = rule.text(a::RULE_CHAIN)?.to_owned();
+            let packets = decode::counted(rule)?;
+            Some(Counter { chain, rule: decode::rule(rule, family), packets })
+        });
+        Ok(counted.collect())
+    }
+
     /// The ruleset's generation: another number after each transaction of anybody.
     ///
     /// # Errors
@@ -56,6 +77,17 @@ impl Nft {
         let generation = generations.find_map(|found| found.attributes().number(a::GENERATION_ID));
         generation.ok_or(Error::Malformed { what: "the generation" })
     }
+}
+
+/// What a rule's counter says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counter {
+    /// The rule's chain.
+    pub chain: String,
+    /// The rule.
+    pub rule: Rule,
+    /// Packets that all its conditions held for.
+    pub packets: u64,
 }
 
 /// Outer `None`: disturbed. Inner `None`: no such table.
@@ -80,7 +112,7 @@ fn read_once(
     for attributes in chains.messages().map(|found| found.attributes()).filter(|of| in_table(*of)) {
         let chain = attributes.text(a::CHAIN_NAME);
         let chain = chain.ok_or(Error::Malformed { what: "a chain" })?;
-        let value = Chain { base: decode::base(attributes), rules: vec![] };
+        let value = Chain { base: decode::base(attributes, family), rules: vec![] };
         table.chains.insert(chain.to_owned(), value);
     }
     for attributes in rules.messages().map(|found| found.attributes()).filter(|of| in_table(*of)) {

@@ -3,16 +3,33 @@
 use super::attribute::Writer;
 use super::numbers::{self as n, attribute as a};
 use ipnet::IpNet;
-use kernel::nft::{Family, Match, Rule, Verdict};
+use kernel::nft::{Family, Match, PacketType, Rule, Verdict, Version};
 use std::net::IpAddr;
 
 /// Offset and length in bytes of source and destination address in the IP header.
-pub(super) fn address_field(family: Family, source: bool) -> (u32, u32) {
-    match (family, source) {
-        (Family::Ip, true) => (12, 4),
-        (Family::Ip, false) => (16, 4),
-        (Family::Ip6, true) => (8, 16),
-        (Family::Ip6, false) => (24, 16),
+pub(super) fn address_field(version: Version, source: bool) -> (u32, u32) {
+    match (version, source) {
+        (Version::V4, true) => (12, 4),
+        (Version::V4, false) => (16, 4),
+        (Version::V6, true) => (8, 16),
+        (Version::V6, false) => (24, 16),
+    }
+}
+
+/// Offset and length in bytes of the length in the IP header.
+pub(super) fn length_field(version: Version) -> (u32, u32) {
+    match version {
+        Version::V4 => (2, 2),
+        Version::V6 => (4, 2),
+    }
+}
+
+/// The version of a table's sets; tables of devices have none.
+pub(super) fn version_of_sets(family: Family) -> Option<Version> {
+    match family {
+        Family::Ip => Some(Version::V4),
+        Family::Ip6 => Some(Version::V6),
+        Family::Netdev => None,
     }
 }
 
@@ -37,9 +54,16 @@ pub(super) fn rule(writer: &mut Writer, family: Family, rule: &Rule) {
 
 fn encode_match(list: &mut Writer, family: Family, condition: &Match) {
     let address = |list: &mut Writer, source: bool, set: &str, not: bool| {
-        let (offset, length) = address_field(family, source);
-        payload(list, n::PAYLOAD_NETWORK, offset, length);
+        // Table::check refuses a set in a table of a device.
+        let version = version_of_sets(family).unwrap_or(Version::V4);
+        payload(list, n::PAYLOAD_NETWORK, address_field(version, source));
         lookup(list, set, not);
+    };
+    let exact = |list: &mut Writer, source: bool, address: &IpAddr, not: bool| {
+        let field = address_field(Version::of(*address), source);
+        payload(list, n::PAYLOAD_NETWORK, field);
+        let operation = if not { n::COMPARE_NOT_EQUAL } else { n::COMPARE_EQUAL };
+        compare(list, operation, &address_bytes(*address));
     };
     match condition {
         Match::SourceInSet { set, not } => address(list, true, set, *not),
@@ -49,9 +73,28 @@ fn encode_match(list: &mut Writer, family: Family, condition: &Match) {
             compare(list, n::COMPARE_EQUAL, &[*number]);
         }
         Match::DestinationPort(port) => {
-            payload(list, n::PAYLOAD_TRANSPORT, 2, 2);
+            payload(list, n::PAYLOAD_TRANSPORT, (2, 2));
             compare(list, n::COMPARE_EQUAL, &port.to_be_bytes());
         }
+        Match::SourcePort(port) => {
+            payload(list, n::PAYLOAD_TRANSPORT, (0, 2));
+            compare(list, n::COMPARE_EQUAL, &port.to_be_bytes());
+        }
+        Match::Version(version) => {
+            meta(list, n::META_PROTOCOL);
+            compare(list, n::COMPARE_EQUAL, &ether_type(*version).to_be_bytes());
+        }
+        Match::SourceAddress { address, not } => exact(list, true, address, *not),
+        Match::DestinationAddress { address, not } => exact(list, false, address, *not),
+        Match::LengthAbove { version, bytes } => {
+            payload(list, n::PAYLOAD_NETWORK, length_field(*version));
+            compare(list, n::COMPARE_GREATER, &bytes.to_be_bytes());
+        }
+        Match::PacketType(kind) => {
+            meta(list, n::META_PACKET_TYPE);
+            compare(list, n::COMPARE_EQUAL, &[packet_type(*kind)]);
+        }
+        Match::Random { below, of } => random(list, *below, *of),
         Match::InputInterface(name) => interface(list, n::META_IIFNAME, name),
         Match::OutputInterface(name) => interface(list, n::META_OIFNAME, name),
         Match::SourceIsLocal { not } => local(list, n::FIB_SOURCE, *not),
@@ -61,6 +104,38 @@ fn encode_match(list: &mut Writer, family: Family, condition: &Match) {
     }
 }
 
+pub(super) fn ether_type(version: Version) -> u16 {
+    match version {
+        Version::V4 => n::ETHER_IPV4,
+        Version::V6 => n::ETHER_IPV6,
+    }
+}
+
+pub(super) fn packet_type(kind: PacketType) -> u8 {
+    match kind {
+        PacketType::Broadcast => n::PACKET_BROADCAST,
+        PacketType::Multicast => n::PACKET_MULTICAST,
+    }
+}
+
+/// A number below `of`, put into network order, as comparisons are by bytes.
+fn random(list: &mut Writer, below: u32, of: u32) {
+    expression(list, "numgen", |data| {
+        data.number(1, n::REGISTER);
+        data.number(2, of);
+        data.number(3, n::RANDOM);
+        data.number(4, 0);
+    });
+    expression(list, "byteorder", |data| {
+        data.number(1, n::REGISTER);
+        data.number(2, n::REGISTER);
+        data.number(3, n::TO_NETWORK_ORDER);
+        data.number(4, 4);
+        data.number(5, 4);
+    });
+    compare(list, n::COMPARE_LESS, &below.to_be_bytes());
+}
+
 fn expression(list: &mut Writer, name: &str, data: impl FnOnce(&mut Writer)) {
     list.nest(a::LIST_ITEM, |item| {
         item.text(a::EXPRESSION_NAME, name);
@@ -68,7 +143,7 @@ fn expression(list: &mut Writer, name: &str, data: impl FnOnce(&mut Writer)) {
     });
 }
 
-fn payload(list: &mut Writer, base: u32, offset: u32, length: u32) {
+fn payload(list: &mut Writer, base: u32, (offset, length): (u32, u32)) {
     expression(list, "payload", |data| {
         data.number(1, n::REGISTER);
         data.number(2, base);

@@ -54,6 +54,7 @@ pub(super) mod attribute {
     pub(crate) const CHAIN_TYPE: u16 = 7;
     pub(crate) const HOOK_NUMBER: u16 = 1;
     pub(crate) const HOOK_PRIORITY: u16 = 2;
+    pub(crate) const HOOK_DEVICE: u16 = 3;
     pub(crate) const RULE_CHAIN: u16 = 2;
     pub(crate) const RULE_EXPRESSIONS: u16 = 4;
     pub(crate) const RULE_USERDATA: u16 = 7;
@@ -75,6 +76,7 @@ pub(super) mod attribute {
     pub(crate) const VERDICT_CHAIN: u16 = 2;
     pub(crate) const EXPRESSION_NAME: u16 = 1;
     pub(crate) const EXPRESSION_DATA: u16 = 2;
+    pub(crate) const COUNTER_PACKETS: u16 = 2;
     pub(crate) const GENERATION_ID: u16 = 1;
     pub(crate) const GENERATION_PROCESS: u16 = 3;
 }
@@ -94,8 +96,22 @@ pub(super) const PAYLOAD_TRANSPORT: u32 = 2;
 pub(super) const META_IIFNAME: u32 = 6;
 pub(super) const META_OIFNAME: u32 = 7;
 pub(super) const META_L4PROTO: u32 = 16;
+pub(super) const META_PROTOCOL: u32 = 1;
+pub(super) const META_PACKET_TYPE: u32 = 19;
 pub(super) const COMPARE_EQUAL: u32 = 0;
 pub(super) const COMPARE_NOT_EQUAL: u32 = 1;
+pub(super) const COMPARE_LESS: u32 = 2;
+pub(super) const COMPARE_GREATER: u32 = 4;
+/// `NFT_BYTEORDER_HTON`.
+pub(super) const TO_NETWORK_ORDER: u32 = 1;
+/// `NFT_NG_RANDOM`.
+pub(super) const RANDOM: u32 = 1;
+/// `ETH_P_IP` and `ETH_P_IPV6`.
+pub(super) const ETHER_IPV4: u16 = 0x0800;
+pub(super) const ETHER_IPV6: u16 = 0x86dd;
+/// `PACKET_BROADCAST` and `PACKET_MULTICAST`.
+pub(super) const PACKET_BROADCAST: u8 = 1;
+pub(super) const PACKET_MULTICAST: u8 = 2;
 pub(super) const LOOKUP_INVERTED: u32 = 1;
 pub(super) const FIB_RESULT_TYPE: u32 = 3;
 pub(super) const FIB_SOURCE: u32 = 1;

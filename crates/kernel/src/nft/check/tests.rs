@@ -1,5 +1,6 @@
 use crate::nft::{
-    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+    BaseChain, Chain, ChainKind, Device, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+    Version,
 };
 
 fn table(rule: Rule) -> Table {
@@ -24,6 +25,10 @@ fn problem(table: &Table) -> String {
 fn rules() {
     let set = |set: &str| Match::SourceInSet { set: set.to_owned(), not: false };
     let input = |name: &str| Match::InputInterface(name.to_owned());
+    let source = |address: &str| {
+        let address = address.parse().expect("an address");
+        Match::SourceAddress { address, not: true }
+    };
     let cases = [
         (rule(vec![set("red")], Verdict::Drop, "fine"), "none"),
         (rule(vec![set("blue")], Verdict::Drop, ""), "there is no set blue"),
@@ -35,6 +40,13 @@ fn rules() {
         (rule(vec![Match::DestinationPort(1)], Verdict::Drop, ""), "must directly follow"),
         (rule(vec![Match::Protocol(17), Match::DestinationPort(1)], Verdict::Drop, ""), "none"),
         (rule(vec![Match::Protocol(1), Match::DestinationPort(1)], Verdict::Drop, ""), "TCP"),
+        (rule(vec![Match::Protocol(6), Match::SourcePort(1)], Verdict::Drop, ""), "none"),
+        (rule(vec![Match::SourcePort(1)], Verdict::Drop, ""), "must directly follow"),
+        (rule(vec![source("10.0.0.1")], Verdict::Drop, ""), "none"),
+        (rule(vec![source("fd00::1")], Verdict::Drop, ""), "the packet may not have"),
+        (rule(vec![Match::Version(Version::V4)], Verdict::Drop, ""), "doesn't ask for it"),
+        (rule(vec![Match::Random { below: 1, of: 2 }], Verdict::Drop, ""), "none"),
+        (rule(vec![Match::Random { below: 2, of: 2 }], Verdict::Drop, ""), "not a part"),
         (rule(vec![input("cali*")], Verdict::Drop, ""), "none"),
         (rule(vec![input("*")], Verdict::Drop, ""), "cannot be that of an interface"),
         (rule(vec![input("sixteen-letters-")], Verdict::Drop, ""), "cannot be that of"),
@@ -91,4 +103,43 @@ fn sets_and_names() {
     }
     assert!(Table::new(Family::Ip, "a".repeat(255)).check().is_ok());
     assert!(Table::new(Family::Ip, "a".repeat(256)).check().is_err());
+}
+
+#[test]
+fn devices() {
+    let device = Device::new("eth0").expect("a name");
+    for (name, fine) in [("a", true), ("fifteen-letters", true), ("sixteen-letters-", false)] {
+        assert_eq!(Device::new(name).is_some_and(|device| device.name() == name), fine, "{name}");
+    }
+    assert_eq!([Device::new(""), Device::new("a b"), Device::new("a/b")], [None; 3]);
+    let base = |kind, hook| BaseChain { kind, hook, priority: 0 };
+    let cases = [
+        (Family::Netdev, base(ChainKind::Filter, Hook::Ingress(device)), "none"),
+        (Family::Netdev, base(ChainKind::Filter, Hook::Egress(device)), "none"),
+        (Family::Netdev, base(ChainKind::Filter, Hook::Input), "at ingress or egress"),
+        (Family::Ip, base(ChainKind::Filter, Hook::Ingress(device)), "at ingress or egress"),
+        (Family::Netdev, base(ChainKind::Nat, Hook::Egress(device)), "of type filter"),
+    ];
+    for (family, base, expected) in cases {
+        let mut table = Table::new(family, "calico");
+        table.chains.insert("a".into(), Chain { base: Some(base), rules: vec![] });
+        assert!(problem(&table).contains(expected), "{base:?}");
+    }
+    let length = |version| Match::LengthAbove { version, bytes: 1400 };
+    let asked = |version| vec![Match::Version(Version::V4), length(version)];
+    let cases = [
+        (asked(Version::V4), "none"),
+        (asked(Version::V6), "the packet may not have"),
+        (vec![length(Version::V4)], "the packet may not have"),
+    ];
+    for (matches, expected) in cases {
+        let mut table = Table::new(Family::Netdev, "calico");
+        let rules = vec![rule(matches, Verdict::Drop, "")];
+        table.chains.insert("a".into(), Chain { base: None, rules });
+        assert!(problem(&table).contains(expected), "{expected}");
+    }
+    let mut table = Table::new(Family::Netdev, "calico");
+    let set = Set { key: SetKey::Address, elements: [].into(), interval: false };
+    table.sets.insert("red".into(), set);
+    assert!(problem(&table).contains("no sets"));
 }

@@ -1,5 +1,6 @@
 use crate::nft::{
-    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+    BaseChain, Chain, ChainKind, Device, Family, Hook, Match, PacketType, Rule, Set, SetKey, Table,
+    Verdict, Version,
 };
 use expect_test::expect;
 
@@ -97,4 +98,59 @@ fn priorities() {
         let base = BaseChain { kind: ChainKind::Filter, hook, priority };
         assert!(base.to_string().contains(&format!("priority {expected};")), "{base}");
     }
+}
+
+#[test]
+fn a_table_of_a_device() {
+    let mut table = Table::new(Family::Netdev, "lab");
+    let device = Device::new("p1-worker-1").expect("a name");
+    let base = |hook, priority| Some(BaseChain { kind: ChainKind::Filter, hook, priority });
+    let source = |text: &str| {
+        let address = text.parse().expect("an address");
+        Match::SourceAddress { address, not: true }
+    };
+    let address = "fd00::1".parse().expect("an address");
+    let destination = Match::DestinationAddress { address, not: false };
+    let (v4, v6) = (Version::V4, Version::V6);
+    let rules = vec![
+        rule(vec![Match::PacketType(PacketType::Multicast)], Verdict::Accept, ""),
+        rule(vec![Match::PacketType(PacketType::Broadcast)], Verdict::Accept, ""),
+        rule(
+            vec![Match::Version(v4), source("10.0.0.1"), source("10.0.0.2")],
+            Verdict::Drop,
+            "strange source",
+        ),
+        rule(vec![Match::Version(v6), destination], Verdict::Drop, ""),
+        rule(vec![Match::Version(v6)], Verdict::Drop, ""),
+    ];
+    table.chains.insert("in".into(), Chain { base: base(Hook::Ingress(device), 0), rules });
+    let above = |version, bytes| Match::LengthAbove { version, bytes };
+    let rules = vec![
+        rule(vec![Match::Version(v4), above(v4, 1400)], Verdict::Drop, ""),
+        rule(vec![Match::Version(v6), above(v6, 1360)], Verdict::Drop, ""),
+        rule(vec![Match::Protocol(6), Match::SourcePort(179)], Verdict::Drop, ""),
+        rule(vec![Match::Random { below: 500, of: 10_000 }], Verdict::Drop, ""),
+    ];
+    table.chains.insert("out".into(), Chain { base: base(Hook::Egress(device), -5), rules });
+    table.check().expect("valid");
+    expect![[r#"
+        table netdev lab {
+        	chain in {
+        		type filter hook ingress device "p1-worker-1" priority filter; policy accept;
+        		meta pkttype multicast counter accept
+        		meta pkttype broadcast counter accept
+        		ip saddr != 10.0.0.1 ip saddr != 10.0.0.2 counter drop comment "strange source"
+        		ip6 daddr fd00::1 counter drop
+        		meta protocol ip6 counter drop
+        	}
+
+        	chain out {
+        		type filter hook egress device "p1-worker-1" priority filter - 5; policy accept;
+        		ip length > 1400 counter drop
+        		ip6 length > 1360 counter drop
+        		tcp sport 179 counter drop
+        		numgen random mod 10000 < 500 counter drop
+        	}
+        }"#]]
+    .assert_eq(&table.to_string());
 }
