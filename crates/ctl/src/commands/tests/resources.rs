@@ -38,6 +38,43 @@ async fn many_documents_are_created_replaced_and_deleted() {
     }
 }
 
+const FILTER_AND_STATUS: &str = "
+apiVersion: projectcalico.org/v3
+kind: BGPFilter
+metadata: {name: lan}
+spec:
+  exportV4: [{cidr: 10.0.0.0/8, matchOperator: In, action: Accept}, {action: Reject}]
+  importV6: [{action: Reject}]
+---
+apiVersion: projectcalico.org/v3
+kind: CalicoNodeStatus
+metadata: {name: asked}
+spec: {node: worker-1, classes: [Agent, BGP], updatePeriodSeconds: 10}
+";
+
+#[tokio::test]
+async fn filters_and_node_statuses_are_shown() {
+    let cluster = Cluster::start().await;
+    let file = cluster.file("bgp.yaml", FILTER_AND_STATUS);
+    cluster.prints(&format!("apply -f {file}")).await;
+    let mut shown = String::new();
+    for line in ["get bgpfilters", "get nodestatus", "get caliconodestatuses -o wide"] {
+        shown += &cluster.prints(line).await;
+    }
+    expect![[r#"
+        NAME   NUMEXPORTV4   NUMIMPORTV4   NUMEXPORTV6   NUMIMPORTV6
+        lan    2             0             0             1
+
+        NAME    NODE
+        asked   worker-1
+
+        NAME    NODE       CLASSES
+        asked   worker-1   Agent,BGP
+
+    "#]]
+    .assert_eq(&shown);
+}
+
 #[tokio::test]
 async fn resources_are_shown_in_every_format() {
     let cluster = Cluster::start().await;
