@@ -3,7 +3,9 @@
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use bgp::status::SpeakerStatus;
 use node::status::NodeStatus;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -18,6 +20,7 @@ pub(crate) struct Heartbeats {
     start: Instant,
     inbox_ms: AtomicU64,
     kernel_ms: AtomicU64,
+    bgp_ms: AtomicU64,
 }
 
 /// A part of the agent that shows it is alive.
@@ -27,12 +30,24 @@ pub(crate) enum Part {
     Inbox,
     /// The thread that talks to the kernel.
     Kernel,
+    /// The thread that talks BGP.
+    Bgp,
+}
+
+/// What `/bgp` answers, for the probes of BIRD that manifests have.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct BgpHealth {
+    /// The thread that talks BGP is at work.
+    pub(crate) live: bool,
+    /// What the speaker says; absent where none runs, or not yet.
+    pub(crate) speaker: Option<SpeakerStatus>,
 }
 
 impl Heartbeats {
     pub(crate) fn new() -> Arc<Heartbeats> {
-        let (inbox_ms, kernel_ms) = (AtomicU64::new(0), AtomicU64::new(0));
-        Arc::new(Heartbeats { start: Instant::now(), inbox_ms, kernel_ms })
+        let never = || AtomicU64::new(0);
+        let (inbox_ms, kernel_ms, bgp_ms) = (never(), never(), never());
+        Arc::new(Heartbeats { start: Instant::now(), inbox_ms, kernel_ms, bgp_ms })
     }
 
     /// The part is at work now.
@@ -45,19 +60,22 @@ impl Heartbeats {
         match part {
             Part::Inbox => &self.inbox_ms,
             Part::Kernel => &self.kernel_ms,
+            Part::Bgp => &self.bgp_ms,
         }
     }
 
+    /// Of the parts that Felix's liveness is about.
     fn silent(&self) -> Option<Part> {
-        let now = self.start.elapsed();
-        [Part::Inbox, Part::Kernel].into_iter().find(|part| {
-            let beat = Duration::from_millis(self.of(*part).load(Ordering::Relaxed));
-            now.saturating_sub(beat) > SILENCE_MAX
-        })
+        [Part::Inbox, Part::Kernel].into_iter().find(|part| self.is_silent(*part))
+    }
+
+    fn is_silent(&self, part: Part) -> bool {
+        let beat = Duration::from_millis(self.of(part).load(Ordering::Relaxed));
+        self.start.elapsed().saturating_sub(beat) > SILENCE_MAX
     }
 }
 
-/// Serves `/liveness` and `/readiness` at `address` (`host:port`) for ever.
+/// Serves `/liveness`, `/readiness` and `/bgp` at `address` (`host:port`) for ever.
 ///
 /// # Errors
 /// The address cannot be listened at.
@@ -67,6 +85,12 @@ pub(crate) async fn serve(
     heartbeats: Arc<Heartbeats>,
 ) -> std::io::Result<()> {
     let listener = tokio::net::TcpListener::bind(&address).await?;
+    let (of_bgp, bgp_beats) = (status.clone(), heartbeats.clone());
+    let bgp = move || {
+        let speaker = of_bgp.borrow().bgp.clone();
+        let health = BgpHealth { live: !bgp_beats.is_silent(Part::Bgp), speaker };
+        async move { serde_json::to_string(&health).unwrap_or_default() }
+    };
     let readiness = move || {
         let status = status.borrow().clone();
         async move { readiness(&status) }
@@ -75,8 +99,10 @@ pub(crate) async fn serve(
         let silent = heartbeats.silent();
         async move { liveness(silent) }
     };
-    let router =
-        Router::new().route("/readiness", get(readiness)).route("/liveness", get(liveness));
+    let router = Router::new()
+        .route("/readiness", get(readiness))
+        .route("/liveness", get(liveness))
+        .route("/bgp", get(bgp));
     axum::serve(listener, router).await
 }
 

@@ -11,6 +11,7 @@
 //! Must not know: what to program (that is `plan`) or how (`linux`).
 
 mod autodetect;
+pub mod bgp;
 mod endpoint_status;
 mod health;
 mod kernel_thread;
@@ -44,6 +45,8 @@ calico-node: the node agent, or with flags a probe of it
   (no flag), -felix        run the agent
   -felix-live              is the agent alive?        -bird-live    is BGP alive?
   -felix-ready             does the kernel follow?    -bird-ready   are sessions established?
+  -bird6-live, -bird6-ready                           the same for IPv6
+  -threshold-time 30s      how long after the start -bird-ready waits for all sessions
   -v                       the version
 
 Newer manifests' `health --felix-live --felix-ready` is understood as well.
@@ -56,7 +59,7 @@ Probes ask http://FELIX_HEALTHHOST:FELIX_HEALTHPORT, so the agent needs FELIX_HE
 #[derive(Debug, PartialEq, Eq)]
 enum Wanted {
     Run,
-    Probe(Vec<Probe>),
+    Probe(Vec<Probe>, Duration),
     Version,
     Help,
 }
@@ -74,10 +77,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Wanted::Probe(probes)) => {
+        Ok(Wanted::Probe(probes, threshold)) => {
             let resolved = settings::resolve(&settings::environment());
-            let backend = resolved.get(&model::config::NETWORKING_BACKEND);
-            probe::run(&probes, &settings::health_address(&resolved), backend.as_str())
+            let asking = probe::Asking {
+                health: settings::health_address(&resolved),
+                backend: resolved.get(&model::config::NETWORKING_BACKEND).as_str(),
+                nodename_file: resolved.get(&model::config::NODENAME_FILE).into(),
+                threshold,
+            };
+            probe::run(&probes, &asking)
         }
         Ok(Wanted::Version) => {
             println!("{}", model::VERSION);
@@ -97,30 +105,37 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 /// Older manifests write `-felix-live`, newer ones `health --felix-live`; both mean the same.
 fn parse(arguments: &[String]) -> Result<Wanted, String> {
     let (mut probes, mut wanted) = (Vec::new(), Wanted::Run);
-    let (mut values, mut asks) = (0, false);
-    for argument in arguments {
-        if values > 0 {
-            values -= 1;
-            continue;
-        }
-        match argument.trim_start_matches('-') {
+    let (mut threshold, mut asks) = (probe::THRESHOLD_DEFAULT, false);
+    let mut arguments = arguments.iter();
+    while let Some(argument) = arguments.next() {
+        let (flag, value) = match argument.split_once('=') {
+            Some((flag, value)) => (flag, Some(value)),
+            None => (argument.as_str(), None),
+        };
+        match flag.trim_start_matches('-') {
             "felix-live" => probes.push(Probe::FelixLive),
             "felix-ready" => probes.push(Probe::FelixReady),
-            "bird-live" | "bird6-live" => probes.push(Probe::BirdLive),
-            "bird-ready" | "bird6-ready" => probes.push(Probe::BirdReady),
-            "threshold-time" => values = 1,
+            "bird-live" => probes.push(Probe::BirdLive(4)),
+            "bird6-live" => probes.push(Probe::BirdLive(6)),
+            "bird-ready" => probes.push(Probe::BirdReady(4)),
+            "bird6-ready" => probes.push(Probe::BirdReady(6)),
+            "threshold-time" => {
+                let value = value.or_else(|| arguments.next().map(String::as_str));
+                threshold = value.and_then(model::duration::parse).ok_or_else(|| {
+                    format!("{argument} needs a duration: --threshold-time=30s, say")
+                })?;
+            }
             "v" | "version" => wanted = Wanted::Version,
             "h" | "help" => wanted = Wanted::Help,
             "health" => asks = true,
             "felix" | "run" => {}
-            _ if argument.starts_with("--threshold-time=") => {}
             _ => return Err(format!("unknown argument {argument}")),
         }
     }
     if asks && probes.is_empty() && wanted == Wanted::Run {
         return Err("health needs to be told of what: --felix-ready, say".to_owned());
     }
-    Ok(if probes.is_empty() { wanted } else { Wanted::Probe(probes) })
+    Ok(if probes.is_empty() { wanted } else { Wanted::Probe(probes, threshold) })
 }
 
 fn start() -> Result<()> {
@@ -187,19 +202,28 @@ mod tests {
     #[test]
     fn both_spellings_of_probes_are_understood() {
         use Probe::{BirdLive, BirdReady, FelixLive, FelixReady};
+        let probe = |probes: &[Probe]| Wanted::Probe(probes.to_vec(), probe::THRESHOLD_DEFAULT);
+        let minute = Wanted::Probe(vec![BirdReady(6)], Duration::from_secs(60));
         for (line, wanted) in [
             ("", Wanted::Run),
             ("-felix", Wanted::Run),
-            ("-felix-live -bird-live", Wanted::Probe(vec![FelixLive, BirdLive])),
-            ("-bird-ready -felix-ready", Wanted::Probe(vec![BirdReady, FelixReady])),
-            ("health --felix-ready --threshold-time 30s", Wanted::Probe(vec![FelixReady])),
+            ("-felix-live -bird-live", probe(&[FelixLive, BirdLive(4)])),
+            ("-bird-ready -felix-ready", probe(&[BirdReady(4), FelixReady])),
+            ("-bird6-live", probe(&[BirdLive(6)])),
+            ("health --felix-ready --threshold-time 30s", probe(&[FelixReady])),
+            ("health --bird6-ready --threshold-time=1m", minute),
             ("-v", Wanted::Version),
             ("--help", Wanted::Help),
         ] {
             let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
             assert_eq!(parse(&arguments), Ok(wanted), "{line}");
         }
-        for (argument, said) in [("-banana", "-banana"), ("health", "--felix-ready")] {
+        for (argument, said) in [
+            ("-banana", "-banana"),
+            ("health", "--felix-ready"),
+            ("--threshold-time", "a duration"),
+            ("--threshold-time=soon", "a duration"),
+        ] {
             let message = parse(&[argument.to_owned()]).expect_err(argument);
             assert!(message.contains(said), "{message}");
         }

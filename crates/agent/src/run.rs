@@ -7,6 +7,7 @@
 //!  worker ───┘                               └─▶ status, mtu file
 //! ```
 
+use crate::bgp;
 use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
 use crate::kernel_thread;
@@ -35,6 +36,9 @@ const MTU_FILE: &str = "/var/lib/calico/mtu";
 /// What the agent watches.
 fn queries() -> Vec<Query> {
     let kinds = [
+        Kind::BgpConfiguration,
+        Kind::BgpFilter,
+        Kind::BgpPeer,
         Kind::ClusterInformation,
         Kind::FelixConfiguration,
         Kind::IpPool,
@@ -56,6 +60,7 @@ pub(crate) async fn run(
     serve_health(settings, shown, &heartbeats);
     let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone())
         .context("the kernel's netlink sockets cannot be opened: calico-node must run as root")?;
+    let bgp = bgp::start(inbox.clone(), heartbeats.clone())?;
     let path = Path::new(node::api::SOCKET);
     let listener = socket::listen(path)
         .with_context(|| format!("the agent cannot listen at {}", path.display()))?;
@@ -67,6 +72,7 @@ pub(crate) async fn run(
         node: Node::new(&settings.node, environment),
         waiting: Waiting::default(),
         kernel,
+        bgp,
         jobs,
         status,
         heartbeats,
@@ -98,6 +104,7 @@ struct Agent {
     node: Node,
     waiting: Waiting,
     kernel: kernel_thread::Handle,
+    bgp: bgp::Handle,
     jobs: mpsc::Sender<Job>,
     status: watch::Sender<NodeStatus>,
     heartbeats: Arc<Heartbeats>,
@@ -168,7 +175,7 @@ impl Agent {
                     );
                 }
             }
-            Effect::ConfigureBgp(_) => {}
+            Effect::ConfigureBgp(configuration) => self.bgp.configure(configuration),
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
             Effect::WriteEndpoint { id, endpoint } => {

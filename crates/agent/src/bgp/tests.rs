@@ -1,0 +1,1 @@
+//! Two speakers, and what others do to one.
