@@ -7,6 +7,7 @@
 //!  monitor      what others change, as notices
 //!  nft          nf_tables: read, and apply in one transaction
 //!  sysctl       /proc/sys
+//!  tcp          BGP's socket options: MD5 signatures, TTL
 //!  process      starting processes in namespaces
 //!  file         files replaced as a whole
 //! ```
@@ -29,5 +30,6 @@ pub mod nft;
 pub mod process;
 pub mod rtnetlink;
 pub mod sysctl;
+pub mod tcp;
 
 pub use error::Error;
