@@ -136,9 +136,11 @@ fn priority(base: BaseChain) -> String {
         ("security", 50, None),
         ("srcnat", 100, Some(Hook::Postrouting)),
     ];
+    let of_device = matches!(base.hook, Hook::Ingress(_) | Hook::Egress(_));
     for (name, value, only) in named {
         let offset = base.priority.saturating_sub(value);
         if only.is_some_and(|hook| hook != base.hook)
+            || (of_device && name != "filter")
             || !(-NAMED_PRIORITY_REACH..=NAMED_PRIORITY_REACH).contains(&offset)
         {
             continue;

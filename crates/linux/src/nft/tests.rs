@@ -8,10 +8,11 @@ mod random;
 use super::{Error, Heard, Nft, NftMonitor};
 use ipnet::IpNet;
 use kernel::nft::{
-    BaseChain, Chain, ChainKind, Change, Edit, Family, Hook, Match, Rule, Set, SetKey, Table,
-    Verdict, diff,
+    BaseChain, Chain, ChainKind, Change, Device, Edit, Family, Hook, Match, PacketType, Rule, Set,
+    SetKey, Table, Verdict, Version, diff,
 };
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 fn nets(nets: &[&str]) -> BTreeSet<IpNet> {
     nets.iter().map(|net| net.parse().expect("a prefix")).collect()
