@@ -7,6 +7,7 @@
 //!  monitor      what others change, as notices
 //!  nft          nf_tables: read, and apply in one transaction
 //!  sysctl       /proc/sys
+//!  connections  TCP connections ended
 //!  tcp          BGP's socket options: MD5 signatures, TTL
 //!  process      starting processes in namespaces
 //!  file         files replaced as a whole
@@ -22,6 +23,7 @@
 //! Must not know: Calico's resources, what is desired and why.
 
 pub mod apply;
+pub mod connections;
 mod error;
 pub mod file;
 pub mod monitor;

@@ -16,11 +16,13 @@ mod exchange;
 mod link;
 mod neighbor;
 mod route;
+mod segments;
 
 pub use address::AddressEntry;
 pub use link::{LinkEntry, LinkSettings, Peer, Veth};
 pub use neighbor::NeighborEntry;
 pub use route::Path;
+pub use segments::SEGMENTS_MAX;
 
 pub(crate) use exchange::{Request, messages, open_socket};
 pub(crate) use link::name_of;
