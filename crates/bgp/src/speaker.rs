@@ -3,10 +3,21 @@
 //! Output to peers is pulled, so that a slow reader costs nothing: [`Output::Ready`] says that a
 //! connection has something to send, [`Speaker::write`] yields it while the socket takes it.
 
+mod configure;
+mod running;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
 use crate::configuration::Configuration;
-use crate::status::SpeakerStatus;
+use crate::rib::{PeerSlot, Rib};
+use crate::session::Session;
+use crate::status::{PeerStatus, SpeakerStatus};
 use ipnet::IpNet;
+use running::Step;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -109,49 +120,135 @@ pub struct LearnedRoute {
 
 /// The speaker. Times are since an origin of the driver's choice, and never go back.
 #[derive(Debug)]
-pub struct Speaker {}
+pub struct Speaker {
+    unix_origin: u64,
+    now: Duration,
+    not_listening: Option<String>,
+    running: Option<Running>,
+}
+
+/// Last words kept for connections that are being closed; the oldest go first. Each is a message or
+/// two.
+pub const CLOSING_MAX: usize = 1024;
+
+/// A configured speaker.
+#[derive(Debug)]
+struct Running {
+    configuration: Configuration,
+    rib: Rib,
+    peers: BTreeMap<Serial, Neighbor>,
+    /// Whose a connection is.
+    connections: BTreeMap<ConnectionId, Serial>,
+    /// Connections of which [`Output::Ready`] was said and that haven't been emptied since.
+    ready: BTreeSet<ConnectionId>,
+    /// Last words of connections that are being closed; at most [`CLOSING_MAX`].
+    closing: VecDeque<(ConnectionId, Vec<u8>)>,
+    /// Each session's next timer.
+    deadlines: BTreeSet<(Duration, Serial)>,
+    next_serial: Serial,
+    /// Until when peers are waited for after this process's start; `None`: not any more.
+    restarting_until: Option<Duration>,
+}
+
+/// Numbers peers as they come; never used again. The upper half of their attempts' ids.
+type Serial = u32;
+
+/// A peer, its session and its place in the table.
+#[derive(Debug)]
+struct Neighbor {
+    name: String,
+    session: Session,
+    slot: PeerSlot,
+    /// As it stands in `deadlines`.
+    deadline: Option<Duration>,
+}
 
 impl Speaker {
     /// A speaker that does nothing until configured. `unix_origin` is the driver's origin in
     /// seconds since the Unix epoch, for `since` of [`SpeakerStatus`].
-    pub fn new(_unix_origin: u64) -> Speaker {
-        Speaker {}
+    pub fn new(unix_origin: u64) -> Speaker {
+        Speaker { unix_origin, now: Duration::ZERO, not_listening: None, running: None }
     }
 
-    /// Takes one input.
-    pub fn on(&mut self, _now: Duration, _input: Input) -> Vec<Output> {
-        vec![]
+    /// Takes one input. Inputs about connections that are closed already change nothing.
+    pub fn on(&mut self, now: Duration, input: Input) -> Vec<Output> {
+        self.now = self.now.max(now);
+        let mut step = Step::default();
+        match input {
+            Input::Listening(result) => {
+                let not_listening = result.err();
+                step.status_changed = not_listening != self.not_listening;
+                self.not_listening = not_listening;
+            }
+            Input::Configure(configuration) => match &mut self.running {
+                Some(running) => running.configure(self.now, *configuration, &mut step),
+                None => self.running = Some(Running::start(self.now, *configuration, &mut step)),
+            },
+            other => {
+                if let Some(running) = &mut self.running {
+                    running.on(self.now, other, &mut step);
+                }
+            }
+        }
+        if let Some(running) = &mut self.running {
+            running.settle(self.now, &mut step);
+        }
+        step.outputs()
     }
 
     /// When [`Input::Tick`] is due.
     pub fn deadline(&self) -> Option<Duration> {
-        None
+        let running = self.running.as_ref()?;
+        let session = running.deadlines.first().map(|(at, _)| *at);
+        [session, running.restarting_until].into_iter().flatten().min()
     }
 
-    /// Whole messages for a connection, until about `bytes_max` bytes; nothing when there is none.
-    pub fn write(
-        &mut self,
-        _now: Duration,
-        _connection: ConnectionId,
-        _bytes_max: usize,
-    ) -> Vec<u8> {
-        vec![]
+    /// Whole messages for a connection, until about `bytes_max` bytes; nothing when there is none,
+    /// and only then is [`Output::Ready`] said of it again.
+    pub fn write(&mut self, now: Duration, connection: ConnectionId, bytes_max: usize) -> Vec<u8> {
+        self.now = self.now.max(now);
+        let Some(running) = &mut self.running else { return vec![] };
+        running.write(connection, bytes_max)
     }
 
     /// The changes of best routes since the last call, at most `changes_max`; empty when none is
     /// left.
-    pub fn take_routes(&mut self, _changes_max: usize) -> Vec<RouteChange> {
-        vec![]
+    pub fn take_routes(&mut self, changes_max: usize) -> Vec<RouteChange> {
+        let running = self.running.as_mut();
+        running.map(|running| running.rib.take_routes(changes_max)).unwrap_or_default()
     }
 
     /// Whether routes of before this process started may be removed: every peer that could be
     /// expected has told all of its routes, or has had the time to (RFC 4724, 4.1).
     pub fn in_sync(&self) -> bool {
-        false
+        self.running.as_ref().is_some_and(|running| running.restarting_until.is_none())
     }
 
-    /// What it says of itself.
+    /// What it says of itself. Numbers of prefixes and of seconds left are those of now; their
+    /// changes alone are no [`Output::StatusChanged`], so whoever shows them asks when it shows.
     pub fn status(&self) -> Option<SpeakerStatus> {
-        None
+        let running = self.running.as_ref()?;
+        let mut peers: Vec<&Neighbor> = running.peers.values().collect();
+        peers.sort_by_key(|neighbor| (neighbor.session.peer().kind as u8, &neighbor.name));
+        let status = |neighbor: &Neighbor| {
+            let (state, since) = neighbor.session.state();
+            let peer = neighbor.session.peer();
+            PeerStatus {
+                name: neighbor.name.clone(),
+                kind: peer.kind,
+                address: peer.address,
+                port: peer.port,
+                state,
+                since: self.unix_origin.saturating_add(since.as_secs()),
+                reason: neighbor.session.reason(self.now),
+                prefixes: running.rib.prefixes(neighbor.slot),
+            }
+        };
+        Some(SpeakerStatus {
+            router_id: running.configuration.router_id,
+            restarting: running.restarting_until.is_some(),
+            not_listening: self.not_listening.clone(),
+            peers: peers.into_iter().map(status).collect(),
+        })
     }
 }

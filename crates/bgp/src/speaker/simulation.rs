@@ -1,0 +1,1 @@
+//! A network of speakers in memory.
