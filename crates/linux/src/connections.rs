@@ -137,13 +137,14 @@ mod tests {
                 };
                 let (ends, kept) = (connect(&bgp), connect(&other));
                 end_connections(179).expect("ended");
-                let error = |mut side: TcpStream| side.read(&mut [0]).expect_err("an error").kind();
-                for side in ends {
+                let error =
+                    |mut side: &TcpStream| side.read(&mut [0]).expect_err("an error").kind();
+                for side in &ends {
                     let kind = error(side);
                     let aborted = [ErrorKind::ConnectionAborted, ErrorKind::ConnectionReset];
                     assert!(aborted.contains(&kind), "{kind}");
                 }
-                assert_eq!(kept.map(error), [ErrorKind::WouldBlock; 2]);
+                assert_eq!(kept.each_ref().map(error), [ErrorKind::WouldBlock; 2]);
                 // Who listens goes on listening.
                 connect(&bgp);
             }
