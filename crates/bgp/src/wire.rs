@@ -4,9 +4,14 @@
 //! UPDATE is dealt with as RFC 7606 says: what must reset the session is a [`Notification`], what
 //! must not is already applied to the [`Update`] (treat-as-withdraw, attribute discard).
 
+mod as_path;
+mod attributes;
 mod header;
 mod notification;
+mod open;
 mod pack;
+mod prefix;
+mod update;
 
 pub use header::frame;
 pub use notification::Cease;
@@ -99,7 +104,9 @@ pub struct Update {
     /// No longer reachable, of both families. Holds what a malformed UPDATE announced, too
     /// (RFC 7606, "treat-as-withdraw").
     pub withdrawn: Vec<IpNet>,
-    /// Reachable, by next hop: at most one item of each family.
+    /// Reachable, by next hop: at most two items, of the classic field (IPv4) and of
+    /// MP_REACH_NLRI. A prefix that is withdrawn in the same message counts as announced
+    /// (RFC 4271, 4.3): take `withdrawn` first.
     pub announced: Vec<Announced>,
     /// Of all announced prefixes; `None` where there are none.
     pub attributes: Option<Attributes>,
@@ -141,7 +148,8 @@ pub struct Attributes {
     pub originator_id: Option<Ipv4Addr>,
     /// CLUSTER_LIST (RFC 4456).
     pub cluster_list: Vec<Ipv4Addr>,
-    /// Unknown optional transitive attributes: flags, type and value, to be passed on.
+    /// Optional transitive attributes to be passed on, by type: flags, type and value. Those
+    /// nobody here knows, with the Partial flag set, and extended communities (RFC 4360).
     pub unknown: Vec<(u8, u8, Vec<u8>)>,
 }
 
@@ -192,16 +200,77 @@ pub struct Agreed {
 impl Message {
     /// Reads one message, all of it and nothing more (see [`frame`]).
     ///
+    /// Of an UPDATE, families that were not agreed on are the caller's to leave out.
+    ///
     /// # Errors
     /// The NOTIFICATION to end the session with (RFC 4271, 6; RFC 7606).
     pub fn decode(frame: &[u8], agreed: Agreed) -> Result<Message, Notification> {
-        let _ = (frame, agreed);
-        Err(Notification::cease(Cease::OutOfResources))
+        if header::frame(frame)? != Some(frame.len()) {
+            let length = u16::try_from(frame.len()).unwrap_or(u16::MAX);
+            return Err(Notification::new(1, 2, &length.to_be_bytes()));
+        }
+        let (header, body) = frame.split_at(HEADER_BYTES);
+        Ok(match (header[HEADER_BYTES - 1], body) {
+            (header::OPEN, body) => Message::Open(open::decode(body)?),
+            (header::UPDATE, body) => Message::Update(update::decode(body, agreed)?),
+            (header::NOTIFICATION, [code, subcode, data @ ..]) => {
+                Message::Notification(Notification::new(*code, *subcode, data))
+            }
+            (header::ROUTE_REFRESH, [afi_high, afi_low, _reserved, safi]) => {
+                Message::RouteRefresh(open::family(*afi_high, *afi_low, *safi))
+            }
+            _ => Message::Keepalive,
+        })
     }
 
-    /// Appends it to `out`. An UPDATE may become several messages, as RFC 7606, 5.1 wants each
-    /// to hold one thing only; where attributes leave no room for a prefix, it is left out.
+    /// Appends it to `out`.
+    ///
+    /// An OPEN's capabilities that don't fit are left out, as is ROUTE-REFRESH for `None`. An
+    /// UPDATE becomes as many messages as it takes, as each is to hold one thing only
+    /// (RFC 7606, 5.1); where attributes leave no room for a prefix, that is left out.
     pub fn encode(&self, agreed: Agreed, out: &mut Vec<u8>) {
-        let _ = (agreed, out);
+        match self {
+            Message::Open(open) => open::encode(open, out),
+            Message::Update(update) => update.encode(agreed, out),
+            Message::Notification(notification) => {
+                let start = header::start(header::NOTIFICATION, out);
+                out.extend_from_slice(&[notification.code, notification.subcode]);
+                let data = &notification.data;
+                out.extend_from_slice(&data[..data.len().min(notification::DATA_BYTES_MAX)]);
+                header::finish(start, out);
+            }
+            Message::Keepalive => {
+                let start = header::start(header::KEEPALIVE, out);
+                header::finish(start, out);
+            }
+            Message::RouteRefresh(None) => {}
+            Message::RouteRefresh(Some(family)) => {
+                let start = header::start(header::ROUTE_REFRESH, out);
+                out.extend_from_slice(&[0, open::afi(*family), 0, 1]);
+                header::finish(start, out);
+            }
+        }
+    }
+}
+
+impl Update {
+    fn encode(&self, agreed: Agreed, out: &mut Vec<u8>) {
+        let mut rest = self.withdrawn.as_slice();
+        while !rest.is_empty() {
+            rest = &rest[encode_withdrawal(rest, out)..];
+        }
+        let attributes = self.attributes.clone().unwrap_or_default();
+        for Announced { next_hop, prefixes } in &self.announced {
+            let mut rest = prefixes.as_slice();
+            while !rest.is_empty() {
+                match encode_announcement(&attributes, *next_hop, rest, agreed, out) {
+                    0 => break,
+                    taken => rest = &rest[taken..],
+                }
+            }
+        }
+        if let Some(family) = self.end_of_rib {
+            encode_end_of_rib(family, out);
+        }
     }
 }
