@@ -186,7 +186,8 @@ fn cluster() -> impl Strategy<Value = Owned> {
                     0 => spec["peerSelector"] = json!("rack == 'b'"),
                     1 => spec["peerSelector"] = json!("all()"),
                     _ => {
-                        spec["peerIP"] = json!(format!("10.0.0.{}", 7 + remote));
+                        let port = if manual { ":179" } else { "" };
+                        spec["peerIP"] = json!(format!("10.0.0.{}{port}", 7 + remote));
                         spec["asNumber"] = json!(number);
                     }
                 }
@@ -229,6 +230,18 @@ proptest! {
         expected.peers.retain(|_, peer| !addresses.contains(&peer.address));
         after.peers.retain(|_, peer| !addresses.contains(&peer.address));
         prop_assert_eq!(after, expected);
+    }
+
+    #[test]
+    fn no_two_sessions_go_to_one_place(cluster in cluster()) {
+        let configuration = cluster.configuration();
+        let own = &cluster.nodes["n0"].spec;
+        let mut places = BTreeSet::new();
+        for peer in configuration.peers.values() {
+            prop_assert!(places.insert((peer.address, peer.port)), "{:?}", peer);
+            prop_assert_ne!(Some(peer.address), own.ipv4().map(|net| net.addr().into()));
+            prop_assert_ne!(Some(peer.address), own.ipv6().map(|net| net.addr().into()));
+        }
     }
 
     // Both ends of each session in the mesh have it, as the same ASes, and exactly one connects.

@@ -3,7 +3,9 @@
 use super::Cluster;
 use super::identity::{Identity, addresses_of, as_of, cluster_id_of};
 use super::settings::{Settings, restart_time};
-use crate::configuration::{HOLD_TIME_DEFAULT, NextHop, PORT_DEFAULT, Peer, PeerKind};
+use crate::configuration::{
+    HOLD_TIME_DEFAULT, NextHop, PORT_DEFAULT, Peer, PeerKind, RESTART_TIME_DEFAULT,
+};
 use model::{BgpPeer, BgpPeerSpec, Node, Selector};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -33,8 +35,8 @@ struct Peers<'a> {
     cluster: &'a Cluster<'a>,
     own: &'a Identity,
     problems: &'a mut Vec<String>,
-    /// By address and stated port: of two for the same place the first stays.
-    chosen: BTreeMap<(IpAddr, Option<u16>), Peer>,
+    /// By address and port, with their names: of two for the same place the first stays.
+    chosen: BTreeMap<(IpAddr, u16), (String, Peer)>,
 }
 
 /// All peers of this node, by name.
@@ -53,11 +55,7 @@ pub(super) fn peers(
         peers.backwards(resource);
     }
     peers.mesh();
-    let named = peers.chosen.into_iter().map(|((address, port), peer)| {
-        let port = port.filter(|_| peer.kind != PeerKind::NodeMesh);
-        (name(peer.kind, address, port), peer)
-    });
-    named.collect()
+    peers.chosen.into_values().collect()
 }
 
 /// As Calico names BIRD's protocols: `Global_10_30_0_1_port_1179`.
@@ -96,12 +94,13 @@ impl<'a> Peers<'a> {
         let restart = global.and_then(|spec| spec.node_mesh_max_restart_time.as_deref());
         let what = "BGPConfiguration(default): nodeMeshMaxRestartTime";
         let restart_time = restart_time(what, restart, self.problems);
-        for (name, node) in self.cluster.nodes {
-            if name == self.cluster.node || cluster_id_of(node).is_some() {
+        for node in self.cluster.nodes.values() {
+            let is_own = node.metadata.name == self.cluster.node;
+            if is_own || cluster_id_of(node).is_some() {
                 continue;
             }
             for remote in self.as_remotes(node) {
-                let mut from = self.chosen.range((remote.address, None)..);
+                let mut from = self.chosen.range((remote.address, 0)..);
                 let told = from.next().is_some_and(|((next, _), _)| *next == remote.address);
                 let Some(own) = self.own.address(remote.address.is_ipv6()) else { continue };
                 if told || own == remote.address {
@@ -114,7 +113,8 @@ impl<'a> Peers<'a> {
                     restart_time,
                     ..self.plain(&remote)
                 };
-                self.chosen.insert((remote.address, remote.port), peer);
+                let name = name(PeerKind::NodeMesh, remote.address, None);
+                self.chosen.insert((remote.address, peer.port), (name, peer));
             }
         }
     }
@@ -176,6 +176,7 @@ impl<'a> Peers<'a> {
         self.choose(resource, PeerKind::NodePeer, self.own.autonomous_system, &remotes);
     }
 
+    /// Takes what a BGPPeer gives, unless the place is taken or this node's own.
     fn choose(&mut self, resource: &BgpPeer, kind: PeerKind, local_as: u32, remotes: &[Remote]) {
         let own_addresses = [self.own.address(false), self.own.address(true)];
         let mut remotes =
@@ -220,7 +221,8 @@ impl<'a> Peers<'a> {
                 export: settings.export.clone(),
                 ..self.plain(remote)
             };
-            self.chosen.entry((remote.address, remote.port)).or_insert(peer);
+            let name = name(kind, remote.address, remote.port);
+            self.chosen.entry((remote.address, peer.port)).or_insert((name, peer));
         }
     }
 
@@ -236,7 +238,7 @@ impl<'a> Peers<'a> {
             passive: false,
             hold_time: HOLD_TIME_DEFAULT,
             keepalive_time: None,
-            restart_time: crate::configuration::RESTART_TIME_DEFAULT,
+            restart_time: RESTART_TIME_DEFAULT,
             next_hop: NextHop::Auto,
             reflector_client: false,
             cluster_id: self.own.cluster_id,
