@@ -101,6 +101,9 @@ fn cases_come_to_what_is_expected() {
         let folder = Path::new(&folder);
         assert!(folder.join("why.txt").exists(), "{folder:?} does not say why it is there");
         let (configuration, problems) = case.answer();
+        let text = serde_json::to_string(&configuration).unwrap();
+        let again: Option<Configuration> = serde_json::from_str(&text).unwrap();
+        assert_eq!(again, configuration, "{folder:?}");
         let answer = json!({"configuration": configuration, "problems": problems});
         let answer = serde_json::to_string_pretty(&answer).unwrap() + "\n";
         let file = folder.join("expect.json");
