@@ -4,6 +4,7 @@ use crate::figure::Figure;
 use crate::inside::{self, Inside};
 use crate::machine::Machine;
 use crate::report::Report;
+use crate::scenario::bgp_feed::{self, FEEDS};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
 use crate::scenario::{binary, cni, lab_up, memory, mode_change, throughput};
@@ -67,6 +68,12 @@ pub enum Command {
         /// Seconds of each run
         #[arg(long, default_value_t = THROUGHPUT.seconds)]
         seconds: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A BGP speaker fed by many peers, beside BIRD 2
+    BgpFeed {
         /// How to report, and in which lab to measure
         #[command(flatten)]
         options: Options,
@@ -135,6 +142,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Throughput { runs, seconds, options } => {
             (options, vec![throughput_scenario(Plan { runs, seconds })])
         }
+        Command::BgpFeed { options } => (options, vec![feed_scenario()]),
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
     measure(&options, &scenarios)
@@ -146,6 +154,7 @@ fn all() -> Vec<Scenario> {
     scenarios.push(mode_change_scenario(MODE_CHANGES));
     scenarios.push(memory_scenario(MEMORY_PODS));
     scenarios.push(throughput_scenario(THROUGHPUT));
+    scenarios.push(feed_scenario());
     scenarios
 }
 
@@ -168,6 +177,10 @@ fn mode_change_scenario(runs: u32) -> Scenario {
 
 fn memory_scenario(pods: u32) -> Scenario {
     ("agent-memory".into(), Box::new(move |lab| memory::measure(lab, pods)))
+}
+
+fn feed_scenario() -> Scenario {
+    ("bgp-feed".into(), Box::new(|lab| bgp_feed::measure(lab, &FEEDS)))
 }
 
 fn throughput_scenario(plan: Plan) -> Scenario {

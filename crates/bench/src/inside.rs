@@ -3,6 +3,7 @@
 //! Hidden commands, started by the scenarios through `calico lab exec`.
 
 pub(crate) mod agent;
+pub(crate) mod feed;
 pub(crate) mod plugin;
 pub(crate) mod pods;
 pub(crate) mod routes;
@@ -10,6 +11,7 @@ pub(crate) mod routes;
 use anyhow::{Context, Result};
 use clap::Subcommand;
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 /// Measures inside a node.
 #[derive(Debug, Subcommand)]
@@ -29,6 +31,23 @@ pub enum Inside {
         #[arg(long)]
         pods: u32,
     },
+    /// Feed a BGP speaker from many peers; its time and memory.
+    Feed {
+        /// Whose speaker.
+        #[arg(long)]
+        speaker: feed::Speaker,
+        /// How many peers.
+        #[arg(long)]
+        peers: u32,
+        /// How many prefixes of each.
+        #[arg(long)]
+        prefixes: u32,
+    },
+    /// Run our BGP speaker alone, for ever.
+    Speaker {
+        /// Its configuration, as JSON.
+        file: PathBuf,
+    },
     /// Print the device that all addresses are routed by, whenever it changes.
     Routes {
         /// Addresses of pods on other nodes.
@@ -45,6 +64,10 @@ pub(crate) fn run(command: Inside) -> Result<()> {
     let answer = match command {
         Inside::Cni { plugin, pods } => serde_json::to_string(&pods::measure(plugin, pods)?),
         Inside::Memory { pods } => serde_json::to_string(&agent::measure_memory(pods)?),
+        Inside::Feed { speaker, peers, prefixes } => {
+            serde_json::to_string(&feed::measure(speaker, peers, prefixes)?)
+        }
+        Inside::Speaker { file } => return feed::run_ours(&file),
         Inside::Routes { addresses } => return routes::follow(&addresses),
     };
     println!("{}", answer.context("encoding the answer")?);
