@@ -11,8 +11,7 @@
 mod peer;
 mod speaker;
 
-pub use speaker::Speaker;
-pub(crate) use speaker::run_ours;
+pub(crate) use speaker::{Speaker, run_ours};
 
 use anyhow::{Context, Result};
 use ipnet::{IpNet, Ipv4Net};
