@@ -103,7 +103,7 @@ pub(crate) fn down(name: &str) -> Result<()> {
     Ok(())
 }
 
-/// Every lab: its name, state, number of nodes and of pods.
+/// Every lab: its name, state, number of nodes and of pods, faults.
 ///
 /// # Errors
 /// The directory of labs cannot be read.
@@ -114,12 +114,12 @@ pub(crate) fn list() -> Result<String> {
             Ok(status) => {
                 let counts = [status.nodes.len(), status.pods.len()].map(|n| n.to_string());
                 let [nodes, pods] = counts;
-                vec![name, status.state.as_str().to_owned(), nodes, pods]
+                vec![name, status.state.as_str().to_owned(), nodes, pods, status.faults.join(",")]
             }
             Err(_) => vec![name, "dead (`calico lab down` removes it)".to_owned()],
         }
     });
-    Ok(crate::status::table(&["LAB", "STATE", "NODES", "PODS"], rows))
+    Ok(crate::status::table(&["LAB", "STATE", "NODES", "PODS", "FAULTS"], rows))
 }
 
 /// Asks a lab for something.

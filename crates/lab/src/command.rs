@@ -1,5 +1,9 @@
 //! The command line of `calico lab`.
 
+mod conditions;
+
+pub use conditions::{AgentCommand, FaultCommand, FaultSetting};
+
 use crate::client::{self, ask, exec};
 use crate::protocol::{LabRequest, NewNode, PodRequest};
 use crate::status::LabStatus;
@@ -58,6 +62,12 @@ pub enum Command {
     /// Add, remove and restart nodes.
     #[command(subcommand)]
     Node(NodeCommand),
+    /// Make things go wrong between the nodes, as a cloud does.
+    #[command(subcommand)]
+    Fault(FaultCommand),
+    /// Stop and start calico-node on a node.
+    #[command(subcommand)]
+    Agent(AgentCommand),
     /// Capture packets with tcpdump; writes a capture file if standard output isn't a terminal.
     Capture {
         /// Which lab.
@@ -198,6 +208,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::Pod(command) => pod(command)?,
         Command::Node(command) => node(command)?,
+        Command::Fault(command) => conditions::fault(command)?,
+        Command::Agent(command) => conditions::agent(command)?,
     }
     Ok(ExitCode::SUCCESS)
 }

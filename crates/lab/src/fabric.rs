@@ -18,6 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 
+use crate::faults::Port;
 use crate::topology::Topology;
 
 /// Metric of the routes to and by the gateway, as DHCP clients of clouds give them.
@@ -39,8 +40,8 @@ struct State {
     bridges: BTreeMap<String, (String, u32)>,
     /// Cables made so far; numbers their names.
     cables: u32,
-    /// The ports that each machine is plugged into.
-    ports: BTreeMap<String, Vec<String>>,
+    /// The fabric's ends of all cables.
+    ports: Vec<Port>,
 }
 
 /// One end of a cable, and how it is set up.
@@ -55,6 +56,12 @@ pub(crate) struct Plug<'a> {
     pub(crate) addresses: Vec<IpNet>,
     /// Default gateways.
     pub(crate) gateways: Vec<IpAddr>,
+}
+
+impl Plug<'_> {
+    fn mac(&self) -> Option<Mac> {
+        self.addresses.first().map(|address| mac_of(address.addr()))
+    }
 }
 
 impl Fabric {
@@ -87,8 +94,7 @@ impl Fabric {
     pub(crate) fn plug(&self, machine: &NetNs, plug: &Plug<'_>) -> Result<()> {
         let (port, bridge, mtu) = self.next_cable(plug)?;
         let mut netlink = Rtnetlink::open()?;
-        let mac = plug.addresses.first().map(|address| mac_of(address.addr()));
-        let peer = Peer { name: plug.interface, mac, namespace: Some(machine) };
+        let peer = Peer { name: plug.interface, mac: plug.mac(), namespace: Some(machine) };
         netlink.create_veth(&Veth { name: &port, mac: None, mtu, peer })?;
         netlink.set_link(&port, &LinkSettings { master: Some(&bridge), ..UP })?;
         let mut inside = Rtnetlink::open_in(machine)?;
@@ -112,13 +118,18 @@ impl Fabric {
     pub(crate) fn unplug(&self, machine: &str) -> Result<()> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut netlink = Rtnetlink::open()?;
-        for port in state.ports.remove(machine).unwrap_or_default() {
-            match netlink.delete_link(&port) {
+        for port in state.ports.extract_if(.., |port| port.machine == machine) {
+            match netlink.delete_link(&port.name) {
                 Err(error) if !error.is_absent() => return Err(error.into()),
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// The fabric's ends of all cables.
+    pub(crate) fn ports(&self) -> Vec<Port> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).ports.clone()
     }
 
     /// The next cable: name of its port in the fabric, and the network's bridge and MTU.
@@ -130,11 +141,17 @@ impl Fabric {
             .cloned()
             .with_context(|| format!("no network {:?} in the fabric", plug.network))?;
         state.cables += 1;
-        let mut port = format!("p{}-{}", state.cables, plug.machine);
+        let mut name = format!("p{}-{}", state.cables, plug.machine);
         // Interface names have at most 15 bytes; machines' names are ASCII.
-        port.truncate(15);
-        state.ports.entry(plug.machine.into()).or_default().push(port.clone());
-        Ok((port, bridge, mtu))
+        name.truncate(15);
+        state.ports.push(Port {
+            name: name.clone(),
+            machine: plug.machine.into(),
+            interface: plug.interface.into(),
+            addresses: plug.addresses.clone(),
+            mac: plug.mac(),
+        });
+        Ok((name, bridge, mtu))
     }
 }
 

@@ -28,6 +28,7 @@ mod client;
 mod command;
 mod directory;
 mod fabric;
+mod faults;
 mod http;
 mod machine;
 mod namespaces;
@@ -37,7 +38,10 @@ mod status;
 mod supervisor;
 mod topology;
 
-pub use command::{Command, Lab, NodeCommand, Output, PodCommand, UpArguments, run};
+pub use command::{
+    AgentCommand, Command, FaultCommand, FaultSetting, Lab, NodeCommand, Output, PodCommand,
+    UpArguments, run,
+};
 pub use status::{LabState, LabStatus, NodeStatus, PodStatus};
 pub use topology::{
     Backend, Datastore, DatastoreKind, EXAMPLE, Encapsulation, Node, Outside, Pod, Pool,

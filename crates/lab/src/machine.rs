@@ -98,6 +98,7 @@ pub(crate) fn node() -> Result<()> {
             programs.supervise(name, program);
             answer(())
         }
+        NodeRequest::Stop { name } => answer(programs.stop(&name)?),
         NodeRequest::Hosts { text } => answer(root::write_file(Path::new("/etc/hosts"), &text)?),
         NodeRequest::PodAdd { pod } => answer(pods.add(&pod)?),
         NodeRequest::PodRemove { name } => answer(pods.remove(&name)?),

@@ -3,6 +3,7 @@
 //! The same two functions serve the user's command line (to the lab's first process) and that
 //! process (to its nodes): [`call`] and [`serve`].
 
+use crate::faults::Setting;
 use crate::topology::PortMapping;
 use anyhow::{Context, Result, anyhow};
 use serde::de::DeserializeOwned;
@@ -35,6 +36,16 @@ pub(crate) enum LabRequest {
     NodeRemove { name: String, keep_resource: bool },
     /// Answer: nothing.
     NodeRestart { name: String },
+    /// Answer: nothing.
+    FaultSet { settings: Vec<Setting> },
+    /// End those of these names, or all without a name. Answer: nothing.
+    FaultClear { names: Vec<String> },
+    /// Answer: a list of [`FaultStatus`].
+    FaultList,
+    /// Stop a node's calico-node for good. Answer: nothing.
+    AgentStop { name: String },
+    /// Answer: nothing.
+    AgentStart { name: String },
 }
 
 /// What may be asked of a node, by the lab's first process only.
@@ -45,6 +56,8 @@ pub(crate) enum NodeRequest {
     Run { program: Program, input: String },
     /// Keep a program running. Answer: nothing.
     Supervise { name: String, program: Program },
+    /// End a program that is kept running; wait for its end. Answer: nothing.
+    Stop { name: String },
     /// Write /etc/hosts. Answer: nothing.
     Hosts { text: String },
     /// Make a pod's sandbox and connect it. Answer: [`PodStatus`].
@@ -124,6 +137,15 @@ pub(crate) struct ProgramStatus {
     pub(crate) name: String,
     pub(crate) running: bool,
     pub(crate) restarts: u32,
+}
+
+/// A fault of the cloud.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FaultStatus {
+    pub(crate) name: String,
+    pub(crate) value: String,
+    /// Frames.
+    pub(crate) dropped: u64,
 }
 
 /// Where to find the namespaces of something a command may be run in.

@@ -15,6 +15,9 @@ pub struct LabStatus {
     /// Why it isn't ready, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// What is wrong with the network between its nodes: `block=ipip`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
     /// Its nodes, in the topology's order.
     pub nodes: Vec<NodeStatus>,
     /// Its pods.
@@ -82,7 +85,11 @@ impl LabStatus {
     pub fn to_text(&self) -> String {
         let reason = self.reason.as_deref().map(|reason| format!(": {reason}"));
         let mut text =
-            format!("lab {}: {}{}\n\n", self.name, self.state.as_str(), reason.unwrap_or_default());
+            format!("lab {}: {}{}\n", self.name, self.state.as_str(), reason.unwrap_or_default());
+        if !self.faults.is_empty() {
+            text += &format!("faults: {}\n", self.faults.join(", "));
+        }
+        text.push('\n');
         let nodes = self.nodes.iter().map(|node| {
             let state = match (&node.reason, node.running, node.ready) {
                 (_, false, _) => "off".to_owned(),

@@ -5,6 +5,7 @@
 //! of a network namespace its devices go: nothing needs cleaning up but the lab's directory.
 
 mod calico;
+mod faults;
 mod machines;
 mod nodes;
 mod pods;
@@ -13,6 +14,7 @@ mod readiness;
 
 use crate::directory::LabDirectory;
 use crate::fabric::Fabric;
+use crate::faults::Fault;
 use crate::machine::{bind, make_private, mount_new};
 use crate::protocol::{LabRequest, Location, Reporter, answer, serve};
 use crate::status::{LabState, LabStatus};
@@ -21,6 +23,7 @@ use anyhow::{Context, Result, anyhow};
 use machines::Machines;
 use nix::sys::prctl::set_name;
 use progress::Progress;
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
@@ -38,6 +41,10 @@ struct Lab {
     machines: Machines,
     /// What there should be; changed by requests.
     topology: Mutex<Topology>,
+    /// What is wrong with the fabric.
+    faults: Mutex<BTreeSet<Fault>>,
+    /// Nodes whose calico-node the user has stopped.
+    stopped_agents: Mutex<BTreeSet<String>>,
     progress: Progress,
     /// Held by whoever changes what there is, one after the other.
     changing: Mutex<()>,
@@ -71,6 +78,8 @@ pub(crate) fn lab_init(name: &str) -> Result<()> {
         fabric: Fabric::new(),
         machines: Machines::new(directory.filesystem()),
         topology: Mutex::new(topology),
+        faults: Mutex::default(),
+        stopped_agents: Mutex::default(),
         progress: Progress::new(),
         changing: Mutex::default(),
     });
@@ -152,6 +161,11 @@ impl Lab {
                 answer(self.node_remove(&name, keep_resource)?)
             }
             LabRequest::NodeRestart { name } => answer(self.node_restart(&name)?),
+            LabRequest::FaultSet { settings } => answer(self.fault_set(settings)?),
+            LabRequest::FaultClear { names } => answer(self.fault_clear(&names)?),
+            LabRequest::FaultList => answer(self.fault_statuses()?),
+            LabRequest::AgentStop { name } => answer(self.agent_stop(&name)?),
+            LabRequest::AgentStart { name } => answer(self.agent_start(&name)?),
         }
     }
 
@@ -173,7 +187,8 @@ impl Lab {
         let topology = self.topology().clone();
         let nodes = topology.nodes.iter().map(|node| self.node_status(&topology, node)).collect();
         let pods = self.pod_statuses(&topology);
-        LabStatus { name: self.name.clone(), state, reason, nodes, pods }
+        let faults = self.faults().iter().map(Fault::to_string).collect();
+        LabStatus { name: self.name.clone(), state, reason, faults, nodes, pods }
     }
 
     /// Finds a node, pod, the router or the outside host.

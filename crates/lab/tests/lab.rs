@@ -1,6 +1,7 @@
 //! The lab by itself, on the real kernel: namespaces, commands in them, pods by Debian's reference
 //! plugins, and that nothing is left however it ends. Needs root.
 
+mod faults;
 mod rig;
 
 use rig::{Machine, Rig};

@@ -2,7 +2,9 @@
 
 use super::PATH;
 use crate::protocol::{Finished, Program, ProgramStatus};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,8 @@ const BACK_OFF_FIRST: Duration = Duration::from_millis(100);
 const BACK_OFF_LONGEST: Duration = Duration::from_secs(5);
 /// A program that ran for this long starts over with the first wait.
 const STEADY_AFTER: Duration = Duration::from_secs(10);
+/// How long a program may take to end once it is asked to.
+const END_WAIT: Duration = Duration::from_secs(10);
 /// Bytes of a log that [`log_tail`] looks at.
 const LOG_TAIL_BYTES: u64 = 4 << 10;
 /// Lines that it returns.
@@ -25,25 +29,66 @@ const LOG_TAIL_LINES: usize = 8;
 /// The programs kept running on a machine.
 #[derive(Default)]
 pub(super) struct Programs {
-    statuses: Arc<Mutex<Vec<ProgramStatus>>>,
+    entries: Arc<Mutex<Entries>>,
+}
+
+#[derive(Default)]
+struct Entries {
+    /// Those to be kept running, each once.
+    programs: Vec<Entry>,
+    /// Numbers entries, so that a stopped one's thread doesn't take a later one for its own.
+    next: u64,
+}
+
+struct Entry {
+    number: u64,
+    status: ProgramStatus,
+    /// Its process, while there is one.
+    pid: Option<Pid>,
 }
 
 impl Programs {
-    /// Keeps a program running for as long as the machine exists. Asked twice, does it once.
+    /// Keeps a program running until it is stopped. Asked twice, does it once.
     pub(super) fn supervise(&self, name: String, program: Program) {
-        let mut statuses = lock(&self.statuses);
-        if statuses.iter().any(|status| status.name == name) {
+        let mut entries = lock(&self.entries);
+        if entries.programs.iter().any(|entry| entry.status.name == name) {
             return;
         }
-        statuses.push(ProgramStatus { name: name.clone(), running: false, restarts: 0 });
-        drop(statuses);
-        let supervised = Supervised { name, program, statuses: Arc::clone(&self.statuses) };
+        let number = entries.next;
+        entries.next += 1;
+        let status = ProgramStatus { name: name.clone(), running: false, restarts: 0 };
+        entries.programs.push(Entry { number, status, pid: None });
+        drop(entries);
+        let supervised = Supervised { name, number, program, entries: Arc::clone(&self.entries) };
         std::thread::spawn(move || supervised.keep_running());
+    }
+
+    /// Keeps a program running no longer; returns once it has ended.
+    ///
+    /// # Errors
+    /// There is no such program, or it doesn't end.
+    pub(super) fn stop(&self, name: &str) -> Result<()> {
+        let mut entries = lock(&self.entries);
+        let place = entries.programs.iter().position(|entry| entry.status.name == name);
+        let entry = entries.programs.remove(place.with_context(|| format!("{name} doesn't run"))?);
+        drop(entries);
+        let Some(pid) = entry.pid else { return Ok(()) };
+        let deadline = Instant::now() + END_WAIT;
+        // Asked once; ESRCH when its thread has taken its exit status.
+        let _ = kill(pid, Signal::SIGTERM);
+        while kill(pid, None).is_ok() {
+            if Instant::now() > deadline {
+                let _ = kill(pid, Signal::SIGKILL);
+                bail!("{name} had to be killed: it did not end within {END_WAIT:?}");
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
     }
 
     /// How each of them is.
     pub(super) fn statuses(&self) -> Vec<ProgramStatus> {
-        lock(&self.statuses).clone()
+        lock(&self.entries).programs.iter().map(|entry| entry.status.clone()).collect()
     }
 }
 
@@ -55,8 +100,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// One program that is kept running.
 struct Supervised {
     name: String,
+    number: u64,
     program: Program,
-    statuses: Arc<Mutex<Vec<ProgramStatus>>>,
+    entries: Arc<Mutex<Entries>>,
 }
 
 impl Supervised {
@@ -65,20 +111,21 @@ impl Supervised {
         let mut back_off = BACK_OFF_FIRST;
         loop {
             let started = Instant::now();
-            match self.start() {
+            let Some(child) = self.start_unless_stopped() else { return };
+            match child {
                 Ok(mut child) => {
-                    self.update(|status| status.running = true);
                     let line = match child.wait() {
-                        Ok(status) => format!("{name} ended: {status}; starting it again"),
+                        Ok(status) => format!("{name} ended: {status}"),
                         Err(error) => format!("waiting for {name}: {error}"),
                     };
                     log_line(name, &line);
                 }
                 Err(error) => log_line(name, &format!("{error:#}")),
             }
-            self.update(|status| {
-                status.running = false;
-                status.restarts += 1;
+            self.update(|entry| {
+                entry.pid = None;
+                entry.status.running = false;
+                entry.status.restarts += 1;
             });
             if started.elapsed() >= STEADY_AFTER {
                 back_off = BACK_OFF_FIRST;
@@ -86,6 +133,19 @@ impl Supervised {
             std::thread::sleep(back_off);
             back_off = (back_off * 2).min(BACK_OFF_LONGEST);
         }
+    }
+
+    /// `None` once it is stopped; under the lock, so that whoever stops it knows its process.
+    fn start_unless_stopped(&self) -> Option<Result<Child>> {
+        let mut entries = lock(&self.entries);
+        let mut programs = entries.programs.iter_mut();
+        let entry = programs.find(|entry| entry.number == self.number)?;
+        let child = self.start();
+        if let Ok(child) = &child {
+            entry.pid = Some(Pid::from_raw(child.id().cast_signed()));
+            entry.status.running = true;
+        }
+        Some(child)
     }
 
     fn start(&self) -> Result<Child> {
@@ -96,8 +156,9 @@ impl Supervised {
         command.spawn().with_context(|| format!("starting {:?}", self.program.command.join(" ")))
     }
 
-    fn update(&self, change: impl Fn(&mut ProgramStatus)) {
-        lock(&self.statuses).iter_mut().filter(|status| status.name == self.name).for_each(change);
+    fn update(&self, change: impl Fn(&mut Entry)) {
+        let mut entries = lock(&self.entries);
+        entries.programs.iter_mut().filter(|entry| entry.number == self.number).for_each(change);
     }
 }
 

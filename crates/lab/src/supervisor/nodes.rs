@@ -2,6 +2,7 @@
 
 use super::{Lab, calico};
 use crate::fabric::Plug;
+use crate::faults::Fault;
 use crate::protocol::{NewNode, NodeReport, NodeRequest, Program};
 use crate::status::NodeStatus;
 use crate::topology::{Node, Topology, Uplink, check_name, duplicate, gateway};
@@ -90,6 +91,7 @@ impl Lab {
             }
             self.fabric.plug(&network, &plug)?;
         }
+        self.apply_faults()?;
         // New namespaces may inherit the machine's setting; on a node it is calico-node's task.
         crate::fabric::set_forwarding(&network, false)?;
         // Waits for the machine to be able to answer.
@@ -112,8 +114,11 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts calico-node on a node, to be kept running.
+    /// Starts calico-node on a node, to be kept running, unless the user has stopped it there.
     pub(super) fn start_agent(&self, node: &Node) -> Result<()> {
+        if self.stopped_agents().contains(&node.name) {
+            return Ok(());
+        }
         let program = calico::agent_program(&self.topology(), node);
         self.supervise(&node.name, calico::AGENT, program)
     }
@@ -144,7 +149,11 @@ impl Lab {
         let report: Result<NodeReport> = self.machines.ask(&node.name, &NodeRequest::Report);
         let programs = report.map(|report| report.programs).unwrap_or_default();
         let probe = calico::readiness_probe(topology, node);
-        let ready = if running {
+        let stopped = self.stopped_agents().contains(&node.name);
+        let ready = if running && stopped {
+            let name = &node.name;
+            Err(anyhow::anyhow!("calico-node is stopped; `calico lab agent start {name}`"))
+        } else if running {
             self.machines.run(&node.name, probe, String::new()).map(drop)
         } else {
             Err(anyhow::anyhow!("switched off; `calico lab node restart {}`", node.name))
@@ -186,6 +195,9 @@ impl Lab {
         topology.nodes.retain(|node| node.name != name);
         topology.pods.retain(|pod| pod.node != name);
         *self.topology() = topology;
+        self.stopped_agents().remove(name);
+        self.faults().remove(&Fault::Partition(name.to_owned()));
+        self.apply_faults()?;
         self.write_hosts()?;
         if let (false, Some(datastore)) = (keep_resource, datastore) {
             let program = Program::new(&["calicoctl", "delete", "node", name]);

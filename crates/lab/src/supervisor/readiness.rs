@@ -38,6 +38,9 @@ impl Lab {
     }
 
     pub(super) fn await_agent(&self, node: &Node) -> Result<()> {
+        if self.stopped_agents().contains(&node.name) {
+            return Ok(());
+        }
         let probe = calico::readiness_probe(&self.topology(), node);
         let ask = || self.machines.run(&node.name, probe.clone(), String::new()).map(drop);
         until(AGENT_WAIT, ask).map_err(|error| {
@@ -59,7 +62,7 @@ impl Lab {
         let topology = self.topology().clone();
         let blocks = self.blocks(&topology)?;
         for node in &topology.nodes {
-            if !self.machines.is_running(&node.name) {
+            if !self.machines.is_running(&node.name) || self.stopped_agents().contains(&node.name) {
                 continue;
             }
             let network = self.machines.network(&node.name)?;

@@ -1,0 +1,115 @@
+//! `calico lab fault` and `calico lab agent`: what a user makes go wrong.
+
+use super::Lab;
+use crate::client::ask;
+use crate::faults::Setting;
+use crate::protocol::{FaultStatus, LabRequest};
+use crate::status::table;
+use anyhow::Result;
+use clap::Subcommand;
+
+/// `calico lab fault`.
+#[derive(Debug, Subcommand)]
+pub enum FaultCommand {
+    /// Bring faults about, in addition to those there are.
+    #[command(after_help = FAULTS)]
+    Set {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Faults, as NAME=VALUE.
+        #[arg(required = true, value_delimiter = ',', value_name = "NAME=VALUE")]
+        faults: Vec<FaultSetting>,
+    },
+    /// Show the faults, with the frames that each has dropped.
+    List {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+    },
+    /// End faults.
+    Clear {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Names, such as `block` or `block=bgp`; all faults if absent.
+        #[arg(value_delimiter = ',', value_name = "NAME[=VALUE]")]
+        faults: Vec<String>,
+    },
+}
+
+const FAULTS: &str = "\
+Faults act at each node's port of the network between the machines:
+  src-dst-check=on|off      drop what is not from or to the node's own address
+  block=ipip|vxlan|bgp      drop such packets, as a security group does; bgp also resets sessions
+  partition=NODE            drop everything from and to a node
+  mtu=BYTES                 drop larger packets
+  loss=SHARE%               drop so many of the frames to each node, by chance
+`block` and `partition` may be given several times.";
+
+/// One fault as written: `block=ipip`.
+#[derive(Clone, Debug)]
+pub struct FaultSetting(Setting);
+
+impl std::str::FromStr for FaultSetting {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<FaultSetting, String> {
+        text.parse().map(FaultSetting)
+    }
+}
+
+/// `calico lab agent`.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Stop calico-node on a node and keep it stopped, also when the node restarts.
+    Stop {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// The node.
+        node: String,
+    },
+    /// Start calico-node again; returns when it is ready.
+    Start {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// The node.
+        node: String,
+    },
+}
+
+pub(super) fn fault(command: FaultCommand) -> Result<()> {
+    match command {
+        FaultCommand::Set { lab, faults } => {
+            let settings = faults.into_iter().map(|FaultSetting(setting)| setting).collect();
+            ask::<()>(&lab.name, &LabRequest::FaultSet { settings })
+        }
+        FaultCommand::Clear { lab, faults } => {
+            ask::<()>(&lab.name, &LabRequest::FaultClear { names: faults })
+        }
+        FaultCommand::List { lab } => {
+            let faults: Vec<FaultStatus> = ask(&lab.name, &LabRequest::FaultList)?;
+            let rows = faults
+                .into_iter()
+                .map(|fault| vec![fault.name, fault.value, fault.dropped.to_string()]);
+            print!("{}", table(&["FAULT", "VALUE", "DROPPED"], rows));
+            Ok(())
+        }
+    }
+}
+
+pub(super) fn agent(command: AgentCommand) -> Result<()> {
+    match command {
+        AgentCommand::Stop { lab, node } => {
+            ask::<()>(&lab.name, &LabRequest::AgentStop { name: node.clone() })?;
+            println!("calico-node on {node} is stopped");
+        }
+        AgentCommand::Start { lab, node } => {
+            ask::<()>(&lab.name, &LabRequest::AgentStart { name: node.clone() })?;
+            println!("calico-node on {node} is ready");
+        }
+    }
+    Ok(())
+}
