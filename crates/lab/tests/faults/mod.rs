@@ -29,7 +29,7 @@ fn dropped(rig: &Rig, fault: &str) -> u64 {
 
 #[test]
 fn faults_are_set_listed_and_cleared() {
-    let rig = Rig::up("t-faults");
+    let rig = Rig::up("t-list");
     assert_eq!(list(&rig), []);
     rig.run(&["fault", "set", "block=ipip,loss=50%", "block=bgp"]);
     rig.run(&["fault", "set", "loss=0.5%"]);
@@ -40,11 +40,11 @@ fn faults_are_set_listed_and_cleared() {
     let labs = rig.run(&["list"]).output;
     assert!(labs.contains("block=ipip,block=bgp,loss=0.5%"), "{labs}");
     for (words, wanted) in [
-        (&["fault", "set", "partition=nowhere"][..], "no node \"nowhere\" in lab t-faults"),
+        (&["fault", "set", "partition=nowhere"][..], "no node \"nowhere\" in lab t-list"),
         (&["fault", "set", "mtu=12"], "mtu wants 68–65535 bytes"),
         (
             &["fault", "clear", "mtu"],
-            "no fault \"mtu\" is set in lab t-faults; there is block=ipip",
+            "no fault \"mtu\" is set in lab t-list; there is block=ipip",
         ),
     ] {
         let refused = rig.command(words).output().expect("it starts");
