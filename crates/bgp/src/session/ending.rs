@@ -33,7 +33,6 @@ impl Session {
             return;
         }
         let soon = collision
-            || told.is_hard_reset()
             || is(told, Cease::AdministrativeReset)
             || is(told, Cease::OtherConfigurationChange);
         self.ended(now, format!("the peer has ended it: {told}"), !soon);
@@ -157,9 +156,9 @@ impl Session {
             return;
         }
         let until = now + restart::restart_time(agreement);
-        let kept = families.clone();
-        self.stale = (!families.is_empty()).then(|| Stale { families, lost_until: until, until });
-        self.actions.push(Action::Down(kept));
+        self.actions.push(Action::Down(families.clone()));
+        let stale = Stale { families, lost_until: until, until };
+        self.stale = Some(stale).filter(|stale| !stale.families.is_empty());
     }
 
     fn take_connection(&mut self, id: ConnectionId) -> Option<Connection> {

@@ -95,8 +95,7 @@ pub fn agree(
     let duplicate = !external && theirs.router_id == own_id;
     if theirs.router_id.is_unspecified() || duplicate {
         let what = if duplicate { ", which is this node's own" } else { "" };
-        let reason =
-            format!("OPEN Message Error: Bad BGP Identifier {}{what}", theirs.router_id);
+        let reason = format!("OPEN Message Error: Bad BGP Identifier {}{what}", theirs.router_id);
         return Err((Notification::bad_bgp_identifier(theirs.router_id), reason));
     }
     if matches!(theirs.hold_time, 1 | 2) {

@@ -64,7 +64,7 @@ impl Running {
         remote: SocketAddr,
         step: &mut Step,
     ) {
-        if connection % 2 == 0 || self.connections.contains_key(&connection) {
+        if connection.is_multiple_of(2) || self.connections.contains_key(&connection) {
             return;
         }
         match self.whose(local, remote) {
@@ -218,15 +218,13 @@ impl Running {
         if self.holds_back() {
             return;
         }
-        for serial in self.peers.keys().copied().collect::<Vec<_>>() {
-            let Some(neighbor) = self.peers.get_mut(&serial) else { continue };
-            if !self.rib.has_output(neighbor.slot) {
-                continue;
-            }
-            if let Some(connection) = neighbor.session.output_due(now) {
-                self.ready(connection, step);
-                self.schedule(serial);
-            }
+        let rib = &self.rib;
+        let with_output = self.peers.iter_mut().filter(|(_, peer)| rib.has_output(peer.slot));
+        let due = with_output
+            .filter_map(|(serial, neighbor)| Some((*serial, neighbor.session.output_due(now)?)));
+        for (serial, connection) in due.collect::<Vec<_>>() {
+            self.ready(connection, step);
+            self.schedule(serial);
         }
     }
 
@@ -256,7 +254,9 @@ impl Running {
             self.ready.remove(&connection);
         }
         // What the peer takes shows that it lives: the timer for sending has changed.
-        serial.into_iter().for_each(|serial| self.schedule(serial));
+        if let Some(serial) = serial {
+            self.schedule(serial);
+        }
         bytes
     }
 }
