@@ -12,8 +12,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::AbortHandle;
 
-/// How long an attempt may take: the kernel has sent three SYNs by then.
-pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long an attempt may take: the kernel has sent three SYNs by then. Less than the session waits,
+/// so that the reason is the socket's.
+pub(super) const CONNECT_TIME_MAX: Duration = Duration::from_millis(3500);
 
 /// Where to, and how; from [`bgp::Output::Connect`].
 pub(super) struct Attempt {

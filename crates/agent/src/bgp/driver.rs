@@ -35,15 +35,9 @@ const CLOSE_TIME_MAX: Duration = Duration::from_secs(1);
 /// What happens to sockets.
 pub(super) enum Happening {
     /// An attempt has ended.
-    Attempted {
-        connection: ConnectionId,
-        result: Result<TcpStream, String>,
-    },
+    Attempted { connection: ConnectionId, result: Result<TcpStream, String> },
     /// Somebody has connected.
-    Accepted {
-        stream: TcpStream,
-        remote: SocketAddr,
-    },
+    Accepted { stream: TcpStream, remote: SocketAddr },
     /// A read will yield something: bytes, the end, or an error.
     Readable(ConnectionId),
     /// A socket that was full isn't any more.

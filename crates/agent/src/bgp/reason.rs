@@ -43,9 +43,9 @@ pub(super) fn listen(error: &Error, at: SocketAddr) -> String {
             "this node hasn't got the address {address} that BGP is to listen on \
              (BGPConfiguration's bindMode NodeIP)"
         ),
-        ErrorKind::PermissionDenied => format!(
-            "TCP port {port} may not be listened on: calico-node must run as root"
-        ),
+        ErrorKind::PermissionDenied => {
+            format!("TCP port {port} may not be listened on: calico-node must run as root")
+        }
         _ => format!("TCP port {port} cannot be listened on: {}", words(error)),
     }
 }
@@ -86,11 +86,25 @@ mod tests {
             E::ENOBUFS,
         ];
         let lines = errors.map(|errno| connect(&of(errno), remote)).join("\n");
-        expect![[r#""#]].assert_eq(&lines);
+        expect![[r#"
+            Socket: Connection refused: nothing listens on port 179 there
+            Socket: No route to host: does that node run, and does the network between know its address?
+            Socket: Network is unreachable: this node has no route to that address
+            Socket: Connection timed out: is TCP port 179 blocked by a firewall or security group?
+            Socket: Cannot assign requested address: this node hasn't got the address that sessions are opened from
+            Socket: Operation not permitted: a firewall of this node's forbids it
+            Socket: No buffer space available"#]].assert_eq(&lines);
         let errors = [E::EADDRINUSE, E::EADDRNOTAVAIL, E::EACCES, E::ENOBUFS];
         let lines = errors.map(|errno| listen(&of(errno), remote)).join("\n");
-        expect![[r#""#]].assert_eq(&lines);
+        expect![[r#"
+            TCP port 179 is taken by another program: is BIRD still running on this node?
+            this node hasn't got the address 10.0.3.142 that BGP is to listen on (BGPConfiguration's bindMode NodeIP)
+            TCP port 179 may not be listened on: calico-node must run as root
+            TCP port 179 cannot be listened on: No buffer space available"#]].assert_eq(&lines);
         let lines = [closed(None), closed(Some(&of(E::ECONNRESET)))].join("\n");
-        expect![[r#""#]].assert_eq(&lines);
+        expect![[r#"
+            Socket: Connection closed
+            Socket: Connection reset by peer"#]]
+        .assert_eq(&lines);
     }
 }

@@ -11,6 +11,8 @@ const CHANGES_MAX: usize = 1024;
 const ROUTES_GATHER: Duration = Duration::from_millis(10);
 /// The status is told at most so often.
 const STATUS_INTERVAL: Duration = Duration::from_millis(50);
+/// How long after changes of routes the status is told for its numbers of prefixes alone.
+const PREFIXES_AFTER: Duration = Duration::from_secs(1);
 
 /// What is to be told, and when.
 #[derive(Debug, Default)]
@@ -32,7 +34,8 @@ impl Report {
     pub(super) fn status_changed(&mut self) {
         let earliest = self.status_told.map(|told| told + STATUS_INTERVAL);
         let now = Instant::now();
-        self.status.get_or_insert(earliest.map_or(now, |earliest| earliest.max(now)));
+        let due = earliest.map_or(now, |earliest| earliest.max(now));
+        self.status = Some(self.status.map_or(due, |status| status.min(due)));
     }
 
     /// The speaker may have come into sync without a change of routes.
@@ -58,14 +61,16 @@ impl Report {
             return None;
         }
         let changes = speaker.take_routes(CHANGES_MAX);
-        // Sync with changes left would have the core remove routes that are still to be told.
-        let is_last = changes.len() < CHANGES_MAX;
+        // Sync with changes left would have the core remove routes that are still to be told; and
+        // only an empty answer says that none is left.
+        let is_last = changes.is_empty();
         self.routes = (!is_last).then_some(now);
         let in_sync = speaker.in_sync() && (is_last || self.in_sync);
         if changes.is_empty() && in_sync == self.in_sync {
             return None;
         }
         self.in_sync = in_sync;
+        self.status.get_or_insert(now + PREFIXES_AFTER);
         Some(Event::BgpRoutes { changes, in_sync })
     }
 }

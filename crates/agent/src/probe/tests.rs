@@ -67,8 +67,7 @@ fn all_peers_while_starting_one_peer_later() {
         let health = BgpHealth { live: true, speaker };
         for (threshold, expected) in [(STARTING, starting), (LATER, later)] {
             let result = probed(Probe::BirdReady(4), &health, threshold);
-            let expected =
-                if expected.is_empty() { Ok(()) } else { Err(expected.to_owned()) };
+            let expected = if expected.is_empty() { Ok(()) } else { Err(expected.to_owned()) };
             assert_eq!(result, expected, "{peers:?}, within {threshold:?}");
         }
     }
@@ -103,10 +102,11 @@ fn without_bgp_the_flag_is_wrong() {
         nodename_file: PathBuf::new(),
         threshold: THRESHOLD_DEFAULT,
     };
-    let errors = [Probe::BirdLive(4), Probe::BirdReady(6)].map(|probe| {
-        asking.ask(probe).expect_err("no BGP")
-    });
-    expect![[r#""#]].assert_eq(&errors.join("\n"));
+    let errors = [Probe::BirdLive(4), Probe::BirdReady(6)]
+        .map(|probe| asking.ask(probe).expect_err("no BGP"));
+    expect![[r#"
+        bird/confd is not live: this node runs no BGP (CALICO_NETWORKING_BACKEND=vxlan): remove -bird-live from the probe
+        BIRD6 is not ready: this node runs no BGP (CALICO_NETWORKING_BACKEND=vxlan): remove -bird6-ready from the probe"#]].assert_eq(&errors.join("\n"));
 }
 
 #[test]
