@@ -86,22 +86,25 @@ impl Audience {
         }
     }
 
-    /// Takes some that are due, at most `count`; none only if none is due.
+    /// Takes those that are due, at most `count`.
     pub(super) fn take(&mut self, count: usize) -> Vec<u32> {
         let mut taken: Vec<u32> = vec![];
-        while taken.is_empty() && self.due_count > 0 {
-            taken.extend(self.due.iter_from(self.cursor).take(count));
-            if taken.len() < count {
-                self.cursor = 0;
-                self.caught_up = true;
-            } else if let Some(last) = taken.last() {
-                self.cursor = *last + 1;
+        while taken.len() < count && self.due_count > 0 {
+            let room = count - taken.len();
+            let found: Vec<u32> = self.due.iter_from(self.cursor).take(room).collect();
+            for index in &found {
+                self.due.remove(*index);
             }
+            self.due_count -= found.len() as u32;
+            match found.last() {
+                Some(last) if found.len() == room => self.cursor = *last + 1,
+                _ => {
+                    self.cursor = 0;
+                    self.caught_up = true;
+                }
+            }
+            taken.extend(found);
         }
-        for index in &taken {
-            self.due.remove(*index);
-        }
-        self.due_count -= taken.len() as u32;
         self.caught_up |= self.due_count == 0;
         taken
     }

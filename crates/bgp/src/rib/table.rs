@@ -415,3 +415,15 @@ impl<P: Prefix> Table<P> {
         (self.entries.iter().flatten().count(), self.index.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_of_an_entry() {
+        assert_eq!(size_of::<Path>(), 8);
+        assert_eq!(size_of::<Option<Entry<Ipv4Net>>>(), 32);
+        assert_eq!(size_of::<Option<Entry<Ipv6Net>>>(), 48);
+    }
+}
