@@ -182,7 +182,9 @@ impl Agent {
                 self.job(Job::WriteEndpoint { id, endpoint }).await;
             }
             Effect::Remove { id, delete } => self.job(Job::Remove { id, delete }).await,
-            Effect::TunnelAddress { pools } => self.job(Job::TunnelAddress { pools }).await,
+            Effect::TunnelAddress { tunnel, pools } => {
+                self.job(Job::TunnelAddress { tunnel, pools }).await;
+            },
         }
     }
 

@@ -42,6 +42,7 @@ pub(crate) enum Job {
     /// Removals that CNI DEL left while no agent ran, or that failed.
     EmptySpool,
     TunnelAddress {
+        tunnel: Tunnel,
         pools: Option<Vec<Pool>>,
     },
 }
@@ -95,16 +96,16 @@ impl Worker {
                     }
                 }
             }
-            Job::TunnelAddress { pools } => {
+            Job::TunnelAddress { tunnel, pools } => {
                 let worker = self.clone();
                 let wanted = pools.is_some();
-                let result = self.tunnel_address(pools).await;
+                let result = self.tunnel_address(tunnel, pools).await;
                 tokio::spawn(async move {
                     if let Err(why) = &result {
-                        tracing::warn!("the address of vxlan.calico: {why}");
+                        tracing::warn!("the address of this node's {tunnel:?} tunnel: {why}");
                         tokio::time::sleep(TUNNEL_PAUSE).await;
                     }
-                    worker.tell(Event::TunnelAddress { wanted, result }).await;
+                    worker.tell(Event::TunnelAddress { tunnel, wanted, result }).await;
                 });
             }
         }
@@ -190,10 +191,14 @@ impl Worker {
         Ok(())
     }
 
-    async fn ensure_tunnel_address(&self, pools: Vec<Pool>) -> Result<Option<IpAddr>, ipam::Error> {
+    async fn ensure_tunnel_address(
+        &self,
+        tunnel: Tunnel,
+        pools: Vec<Pool>,
+    ) -> Result<Option<IpAddr>, ipam::Error> {
         let operation = EnsureTunnelAddress {
             host: self.node.clone(),
-            tunnel: Tunnel::Vxlan,
+            tunnel,
             pools,
             config: self.config().await?,
             now: Timestamp::now(),
@@ -280,32 +285,44 @@ impl Worker {
         Err(Error::Conflict(key))
     }
 
-    /// Gives this node an address on `vxlan.calico`, or takes it away, in IPAM and on the Node
-    /// resource.
-    async fn tunnel_address(&self, pools: Option<Vec<Pool>>) -> Result<(), String> {
+    /// Gives this node an address on a tunnel, or takes it away, in IPAM and on the Node resource.
+    async fn tunnel_address(
+        &self,
+        tunnel: Tunnel,
+        pools: Option<Vec<Pool>>,
+    ) -> Result<(), String> {
         match pools {
             Some(pools) => {
-                let address = self.ensure_tunnel_address(pools).await;
+                let address = self.ensure_tunnel_address(tunnel, pools).await;
                 let address = address.map_err(|why| why.to_string())?;
-                self.set_tunnel_address(address).await.map_err(|why| why.to_string())
+                self.set_tunnel_address(tunnel, address).await.map_err(|why| why.to_string())
             }
             None => {
-                self.set_tunnel_address(None).await.map_err(|why| why.to_string())?;
-                self.release([Tunnel::Vxlan.handle(&self.node)]).await
+                self.set_tunnel_address(tunnel, None).await.map_err(|why| why.to_string())?;
+                self.release([tunnel.handle(&self.node)]).await
             }
         }
     }
 
-    async fn set_tunnel_address(&self, address: Option<IpAddr>) -> Result<(), Error> {
+    async fn set_tunnel_address(
+        &self,
+        tunnel: Tunnel,
+        address: Option<IpAddr>,
+    ) -> Result<(), Error> {
         let address = address.map(|address| address.to_string());
         let key = Key::cluster(Kind::Node, &self.node);
         for _ in 0..ATTEMPTS_MAX {
             let stored = typed::get::<NodeSpec>(&*self.datastore, None, &self.node).await?;
             let Some(mut node) = stored else { return Err(Error::NotFound(key)) };
-            if node.spec.ipv4_vxlan_tunnel_addr == address {
+            let held = match tunnel {
+                // A node without BGP has no part for it; such a node has no address either.
+                Tunnel::Ipip => &mut node.spec.bgp.get_or_insert_default().ipv4_ipip_tunnel_addr,
+                _ => &mut node.spec.ipv4_vxlan_tunnel_addr,
+            };
+            if *held == address {
                 return Ok(());
             }
-            node.spec.ipv4_vxlan_tunnel_addr = address.clone();
+            held.clone_from(&address);
             match typed::update(&*self.datastore, node).await {
                 Err(Error::Conflict(_)) => {}
                 other => return other.map(|_| ()),

@@ -48,7 +48,9 @@ pub fn container_interface(prefix: &str, container_id: &str) -> String {
 }
 
 /// A tunnel device that has an address of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum Tunnel {
     Ipip,

@@ -7,14 +7,16 @@ use model::{
     Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
     WorkloadEndpoint,
 };
-use plan::{Pool, RemoteNode, Topology, Workload};
+use plan::{Learned, Pool, RemoteNode, Topology, Workload};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use crate::api::WorkloadId;
 use crate::endpoint_status::{self, EndpointStatus, EndpointStatuses};
 use crate::settings;
-use model::config::Resolved;
+use crate::speaker;
+use model::config::{self, Resolved};
+use model::names::Tunnel;
 
 /// What is known of the cluster. The topology is kept up to date with every event.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub(crate) struct Cluster {
     felix: BTreeMap<String, FelixConfiguration>,
     own_blocks: BTreeMap<IpNet, Entry>,
     borrowed: BTreeMap<IpNet, Vec<(IpAddr, String)>>,
+    speaker: speaker::Resources,
+    router_id: Option<String>,
+    /// Something has changed that the speaker's configuration is made of.
+    speaker_concerned: bool,
     endpoints: BTreeMap<Key, Endpoint>,
     information: Option<ClusterInformation>,
     unreadable: BTreeMap<Key, String>,
@@ -70,6 +76,9 @@ impl Cluster {
             felix: BTreeMap::new(),
             own_blocks: BTreeMap::new(),
             borrowed: BTreeMap::new(),
+            speaker: speaker::Resources::default(),
+            router_id: None,
+            speaker_concerned: true,
             endpoints: BTreeMap::new(),
             information: None,
             unreadable: BTreeMap::new(),
@@ -113,9 +122,33 @@ impl Cluster {
         &self.topology.node
     }
 
-    /// Whether the Node resource carries a VXLAN tunnel address.
-    pub(crate) fn has_tunnel_address(&self) -> bool {
-        self.topology.vxlan_address.is_some()
+    /// The tunnel's address on the Node resource.
+    pub(crate) fn tunnel_address(&self, tunnel: Tunnel) -> Option<Ipv4Addr> {
+        match tunnel {
+            Tunnel::Ipip => self.topology.ipip_address,
+            Tunnel::Vxlan => self.topology.vxlan_address,
+            Tunnel::VxlanV6 | Tunnel::Wireguard | Tunnel::WireguardV6 => None,
+        }
+    }
+
+    /// What only the BGP speaker needs.
+    pub(crate) fn speaker_resources(&self) -> &speaker::Resources {
+        &self.speaker
+    }
+
+    /// CALICO_ROUTER_ID.
+    pub(crate) fn router_id(&self) -> Option<&str> {
+        self.router_id.as_deref()
+    }
+
+    /// Whether anything has changed since the last call that the speaker's configuration is made of.
+    pub(crate) fn take_speaker_concerned(&mut self) -> bool {
+        std::mem::take(&mut self.speaker_concerned)
+    }
+
+    /// What BGP has learned.
+    pub(crate) fn set_learned(&mut self, learned: Learned) {
+        self.topology.learned = learned;
     }
 
     /// `bird`, `vxlan` or `none`.
@@ -159,6 +192,8 @@ impl Cluster {
     }
 
     fn take(&mut self, entry: Entry, value: Value) {
+        self.speaker.take(&value);
+        self.speaker_concerned = true;
         match value {
             Value::IpPool(pool) => {
                 self.pools.insert(pool.metadata.name.clone(), *pool);
@@ -172,8 +207,8 @@ impl Cluster {
             Value::Block(block) => self.block_changed(entry, &block),
             Value::WorkloadEndpoint(endpoint) => self.endpoint_changed(entry.key, &endpoint),
             Value::ClusterInformation(information) => self.information = Some(*information),
-            Value::BgpConfiguration(_)
-            | Value::BgpFilter(_)
+            Value::BgpConfiguration(_) => self.configure(),
+            Value::BgpFilter(_)
             | Value::BgpPeer(_)
             | Value::CalicoNodeStatus(_)
             | Value::Profile(_)
@@ -186,6 +221,8 @@ impl Cluster {
     /// Takes note that an object is gone.
     pub(crate) fn deleted(&mut self, key: &Key) {
         self.unreadable.remove(key);
+        self.speaker.forget(key);
+        self.speaker_concerned = true;
         match key {
             Key::Block(block) => self.block_deleted(*block),
             Key::Resource { kind: Kind::IpPool, name, .. } => {
@@ -203,6 +240,7 @@ impl Cluster {
                 self.felix.remove(name);
                 self.configure();
             }
+            Key::Resource { kind: Kind::BgpConfiguration, .. } => self.configure(),
             Key::Resource { kind: Kind::WorkloadEndpoint, .. } => {
                 if !self.untold.contains(key) {
                     self.endpoints.remove(key);
@@ -219,6 +257,7 @@ impl Cluster {
         if *name == self.topology.node {
             self.topology.address = spec.ipv4();
             self.topology.vxlan_address = spec.vxlan_ipv4();
+            self.topology.ipip_address = spec.ipip_ipv4();
             self.labels = node.metadata.labels.clone();
             return;
         }
@@ -349,15 +388,19 @@ impl Cluster {
             workload.addresses.extend(endpoint.addresses.iter().copied());
         }
         self.topology.workloads = workloads;
+        self.speaker_concerned = true;
     }
 
     fn configure(&mut self) {
         let felix: Vec<FelixConfiguration> = self.felix.values().cloned().collect();
         let environment = self.environment.iter().cloned();
         let resolved = Resolved::new(environment, &felix, &self.topology.node, &self.labels);
-        self.topology.settings = settings::plan(&resolved, &self.topology.facts);
+        let by_bgp = self.speaker.program_cluster_routes(&self.topology.node);
+        self.topology.settings = settings::plan(&resolved, by_bgp, &self.topology.facts);
+        self.router_id = resolved.get(&config::ROUTER_ID);
+        self.speaker_concerned = true;
         self.setting_warnings = settings::warnings(&resolved);
-        self.endpoint_status_prefix = resolved.get(&model::config::ENDPOINT_STATUS_PATH_PREFIX);
+        self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
 }
 

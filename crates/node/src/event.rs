@@ -3,6 +3,7 @@
 use crate::api::{DeleteWorkload, Reply, Request};
 use crate::endpoint_status::EndpointStatuses;
 use ipam::Pool;
+use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -48,6 +49,8 @@ pub enum Event {
     },
     /// An [`Effect::TunnelAddress`] is done.
     TunnelAddress {
+        /// Of which tunnel.
+        tunnel: Tunnel,
         /// Whether an address was wanted.
         wanted: bool,
         /// Why it failed.
@@ -127,9 +130,11 @@ pub enum Effect {
         /// Whose.
         delete: DeleteWorkload,
     },
-    /// Give (`Some`: from these pools) or release (`None`) this node's VXLAN tunnel address, in the
+    /// Give (`Some`: from these pools) or release (`None`) this node's address on a tunnel, in the
     /// datastore; answer with [`Event::TunnelAddress`].
     TunnelAddress {
+        /// Of which tunnel.
+        tunnel: Tunnel,
         /// Pools to take it from.
         pools: Option<Vec<Pool>>,
     },

@@ -18,6 +18,7 @@ mod cluster;
 pub mod endpoint_status;
 pub mod event;
 mod settings;
+mod speaker;
 pub mod status;
 mod tunnel;
 mod workload;
@@ -35,7 +36,8 @@ pub struct Node {
     name: String,
     cluster: Cluster,
     requests: workload::Requests,
-    tunnel: tunnel::Tunnel,
+    tunnels: tunnel::Tunnels,
+    speaker: speaker::Speaker,
     in_sync: bool,
     unreachable: Option<String>,
     /// What the last plan was made of.
@@ -53,7 +55,8 @@ impl Node {
             name: name.to_owned(),
             cluster: Cluster::new(name, environment),
             requests: workload::Requests::default(),
-            tunnel: tunnel::Tunnel::default(),
+            tunnels: tunnel::Tunnels::default(),
+            speaker: speaker::Speaker::default(),
             in_sync: false,
             unreachable: None,
             planned: None,
@@ -80,11 +83,18 @@ impl Node {
                 self.requests.on_written(id, written, &mut self.cluster)
             }
             Event::Applied { generation, failures } => self.on_applied(generation, failures),
-            Event::TunnelAddress { wanted, result } => {
-                self.tunnel.on_result(wanted, result);
+            Event::TunnelAddress { tunnel, wanted, result } => {
+                self.tunnels.on_result(tunnel, wanted, result);
                 vec![]
             }
-            Event::BgpRoutes { .. } | Event::BgpStatus(_) => vec![],
+            Event::BgpRoutes { changes, in_sync } => {
+                self.speaker.learn(changes, in_sync, &mut self.cluster);
+                vec![]
+            }
+            Event::BgpStatus(status) => {
+                self.speaker.set_status(status);
+                vec![]
+            }
             Event::Idle => self.settle(),
         }
     }
@@ -94,7 +104,7 @@ impl Node {
         let mut status = NodeStatus {
             node: self.name.clone(),
             backend: self.cluster.backend_name().to_owned(),
-            bgp: None,
+            bgp: self.speaker.status(),
             in_sync: self.in_sync && self.requests.applied_generation() > 0,
             not_ready: vec![],
             warnings: self.cluster.warnings(),
@@ -110,8 +120,9 @@ impl Node {
             status.warnings.push(format!("{reason}; what was known stays in force"));
         }
         status.not_ready.extend(self.failures.values().cloned());
-        status.not_ready.extend(self.tunnel.problem());
-        status.warnings.extend(self.tunnel.missing(&self.cluster));
+        status.not_ready.extend(self.tunnels.problems());
+        status.warnings.extend(self.tunnels.missing(&self.cluster));
+        status.warnings.extend(self.speaker.problems().iter().cloned());
         let plan = self.last_plan.iter();
         status.warnings.extend(plan.flat_map(|p| p.unroutable.iter().map(ToString::to_string)));
         status
@@ -195,7 +206,8 @@ impl Node {
             return vec![];
         }
         let mut effects = self.requests.start_waiting(&mut self.cluster);
-        effects.extend(self.tunnel.settle(&self.cluster));
+        effects.extend(self.tunnels.settle(&self.cluster));
+        effects.extend(self.speaker.settle(&mut self.cluster));
         effects.extend(self.plan());
         effects.extend(self.requests.settled(self.generation));
         effects

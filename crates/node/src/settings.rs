@@ -1,13 +1,14 @@
 //! From configuration parameters to what a plan needs.
 
-use model::config::{self, Resolved, Warning};
+use model::config::{self, ProgramClusterRoutes, Resolved, Warning};
 use plan::{Facts, Settings};
 
 /// `deviceRouteProtocol`'s default, which leaves cluster routes at proto 80.
 const ROUTE_PROTOCOL_DEFAULT: u8 = kernel::PROTOCOL_BOOT;
 
 /// The settings of a plan; `mtuIfacePattern` is matched against the devices there are.
-pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
+/// `by_bgp` is BGPConfiguration's `programClusterRoutes`.
+pub(crate) fn plan(resolved: &Resolved, by_bgp: ProgramClusterRoutes, facts: &Facts) -> Settings {
     let pattern = resolved.get(&config::MTU_IFACE_PATTERN);
     let uplinks = facts.links.keys().filter(|device| pattern.is_match(device));
     let prefixes = resolved.get(&config::INTERFACE_PREFIX);
@@ -15,10 +16,9 @@ pub(crate) fn plan(resolved: &Resolved, facts: &Facts) -> Settings {
     Settings {
         backend: resolved.get(&config::NETWORKING_BACKEND),
         program_cluster_routes: resolved.get(&config::PROGRAM_CLUSTER_ROUTES),
-        // BGPConfiguration and ipipEnabled, ipipMTU are read by `bgp` and with the tunnel's address.
-        bgp_program_cluster_routes: model::config::ProgramClusterRoutes::Enabled,
-        ipip_enabled: None,
-        ipip_mtu: 0,
+        bgp_program_cluster_routes: by_bgp,
+        ipip_enabled: resolved.get(&config::IPIP_ENABLED),
+        ipip_mtu: resolved.get(&config::IPIP_MTU),
         vxlan_enabled: resolved.get(&config::VXLAN_ENABLED),
         vxlan_vni: resolved.get(&config::VXLAN_VNI),
         vxlan_port: resolved.get(&config::VXLAN_PORT),

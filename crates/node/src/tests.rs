@@ -4,6 +4,7 @@ use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, Request, Wor
 use crate::event::ApplyFailure;
 use crate::*;
 use kernel::{Link, LinkKind};
+use model::names::Tunnel;
 use model::{
     Block, DatastoreEvent, EncapsulationMode, Entry, IpPool, IpPoolSpec, Key, Kind, NodeBgpSpec,
     NodeSpec, Revision, WorkloadEndpoint,
@@ -443,18 +444,22 @@ fn the_tunnel_address_is_wanted_while_a_pool_uses_vxlan() {
     node.on(in_sync());
     let wanted = |effects: &[Effect]| {
         effects.iter().find_map(|effect| match effect {
-            Effect::TunnelAddress { pools } => Some(pools.is_some()),
+            Effect::TunnelAddress { tunnel: Tunnel::Vxlan, pools } => Some(pools.is_some()),
             _ => None,
         })
     };
     assert_eq!(wanted(&node.on(Event::Idle)), Some(true));
     assert_eq!(wanted(&node.on(Event::Idle)), None, "one at a time");
     node.on(a_node("worker-1", "10.30.0.206/24", "192.168.226.64"));
-    node.on(Event::TunnelAddress { wanted: true, result: Ok(()) });
+    node.on(Event::TunnelAddress { tunnel: Tunnel::Vxlan, wanted: true, result: Ok(()) });
     assert_eq!(wanted(&node.on(Event::Idle)), None);
     node.on(pool(EncapsulationMode::Never));
     assert_eq!(wanted(&node.on(Event::Idle)), Some(false));
-    node.on(Event::TunnelAddress { wanted: false, result: Err("etcd is down".to_owned()) });
+    node.on(Event::TunnelAddress {
+        tunnel: Tunnel::Vxlan,
+        wanted: false,
+        result: Err("etcd is down".to_owned()),
+    });
     assert!(node.status().not_ready.iter().any(|line| line.contains("etcd is down")));
     assert_eq!(wanted(&node.on(Event::Idle)), Some(false), "tried again");
 }
@@ -483,7 +488,7 @@ fn a_disabled_pool_keeps_the_tunnel_of_its_pods() {
     let wanted = |effects: &[Effect]| {
         effects.iter().any(|effect| matches!(effect, Effect::TunnelAddress { .. }))
     };
-    node.on(Event::TunnelAddress { wanted: true, result: Ok(()) });
+    node.on(Event::TunnelAddress { tunnel: Tunnel::Vxlan, wanted: true, result: Ok(()) });
     let with = |vxlan_mode, disabled| {
         let cidr = "192.168.0.0/16".to_owned();
         let spec = IpPoolSpec { cidr, vxlan_mode, disabled, ..<_>::default() };

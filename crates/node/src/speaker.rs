@@ -1,0 +1,151 @@
+//! What this node's BGP speaker should do, and what it has said last.
+
+use crate::cluster::Cluster;
+use crate::event::Effect;
+use bgp::Configuration;
+use bgp::intent::{self, configuration};
+use bgp::speaker::RouteChange;
+use bgp::status::SpeakerStatus;
+use model::config::{NetworkingBackend, ProgramClusterRoutes};
+use model::{BgpConfiguration, BgpFilter, BgpPeer, Key, Kind, Node, Value};
+use plan::Learned;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// The resources that only the speaker needs, by name.
+#[derive(Debug, Default)]
+pub(crate) struct Resources {
+    nodes: BTreeMap<String, Node>,
+    configurations: BTreeMap<String, BgpConfiguration>,
+    peers: BTreeMap<String, BgpPeer>,
+    filters: BTreeMap<String, BgpFilter>,
+}
+
+impl Resources {
+    /// Takes an object as it is now, if it is one of these.
+    pub(crate) fn take(&mut self, value: &Value) {
+        match value {
+            Value::Node(node) => {
+                self.nodes.insert(node.metadata.name.clone(), (**node).clone());
+            }
+            Value::BgpConfiguration(one) => {
+                self.configurations.insert(one.metadata.name.clone(), (**one).clone());
+            }
+            Value::BgpPeer(peer) => {
+                self.peers.insert(peer.metadata.name.clone(), (**peer).clone());
+            }
+            Value::BgpFilter(filter) => {
+                self.filters.insert(filter.metadata.name.clone(), (**filter).clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes note that an object is gone.
+    pub(crate) fn forget(&mut self, key: &Key) {
+        let Key::Resource { kind, name, .. } = key else { return };
+        match kind {
+            Kind::Node => drop(self.nodes.remove(name)),
+            Kind::BgpConfiguration => drop(self.configurations.remove(name)),
+            Kind::BgpPeer => drop(self.peers.remove(name)),
+            Kind::BgpFilter => drop(self.filters.remove(name)),
+            _ => {}
+        }
+    }
+
+    /// BGPConfiguration's `programClusterRoutes`, the node's own before the cluster's.
+    pub(crate) fn program_cluster_routes(&self, node: &str) -> ProgramClusterRoutes {
+        let said = |name: &str| {
+            let spec = &self.configurations.get(name)?.spec;
+            spec.program_cluster_routes.as_ref().map(|_| spec.program_cluster_routes())
+        };
+        let own = said(&format!("node.{node}")).or_else(|| said("default"));
+        own.unwrap_or(ProgramClusterRoutes::Enabled)
+    }
+}
+
+/// The speaker as the core knows it.
+#[derive(Debug, Default)]
+pub(crate) struct Speaker {
+    told: Option<Configuration>,
+    status: Option<Box<SpeakerStatus>>,
+    problems: Vec<String>,
+}
+
+impl Speaker {
+    /// Tells the speaker what to do, where that has changed.
+    pub(crate) fn settle(&mut self, cluster: &mut Cluster) -> Option<Effect> {
+        if !cluster.take_speaker_concerned() {
+            return None;
+        }
+        let (wanted, problems) = wanted(cluster);
+        self.problems = problems;
+        if wanted == self.told {
+            return None;
+        }
+        self.told.clone_from(&wanted);
+        if wanted.is_none() {
+            // Who runs no speaker is told nothing any more.
+            self.status = None;
+            cluster.set_learned(Learned::default());
+        }
+        Some(Effect::ConfigureBgp(wanted.map(Box::new)))
+    }
+
+    /// What the speaker says of itself. Nothing where none is wanted: that is an echo.
+    pub(crate) fn set_status(&mut self, status: Box<SpeakerStatus>) {
+        self.status = Some(status).filter(|_| self.told.is_some());
+    }
+
+    /// The speaker's best routes have changed.
+    pub(crate) fn learn(&self, changes: Vec<RouteChange>, in_sync: bool, cluster: &mut Cluster) {
+        if self.told.is_none() {
+            return;
+        }
+        let mut learned = cluster.topology().learned.clone();
+        learned.in_sync = in_sync;
+        if !changes.is_empty() {
+            // The topology's own must go first, or all routes would be copied.
+            cluster.set_learned(Learned::default());
+            let routes = Arc::make_mut(&mut learned.routes);
+            for RouteChange { prefix, best } in changes {
+                match best {
+                    Some(best) => drop(routes.insert(prefix, best.next_hops)),
+                    None => drop(routes.remove(&prefix)),
+                }
+            }
+        }
+        cluster.set_learned(learned);
+    }
+
+    /// What it has said of itself last.
+    pub(crate) fn status(&self) -> Option<SpeakerStatus> {
+        self.status.as_deref().cloned()
+    }
+
+    /// What is wrong with resources that are the speaker's.
+    pub(crate) fn problems(&self) -> &[String] {
+        &self.problems
+    }
+}
+
+fn wanted(cluster: &Cluster) -> (Option<Configuration>, Vec<String>) {
+    let topology = cluster.topology();
+    if topology.settings.backend != NetworkingBackend::Bird {
+        return (None, Vec::new());
+    }
+    let resources = cluster.speaker_resources();
+    let own_blocks = topology.blocks.iter().filter(|(_, node)| **node == topology.node);
+    let addresses = topology.workloads.values().flat_map(|workload| &workload.addresses);
+    configuration(&intent::Cluster {
+        node: &topology.node,
+        router_id: cluster.router_id(),
+        nodes: &resources.nodes,
+        configurations: &resources.configurations,
+        peers: &resources.peers,
+        filters: &resources.filters,
+        pools: cluster.pools(),
+        blocks: own_blocks.map(|(block, _)| *block).collect(),
+        workloads: addresses.map(|net| net.addr()).collect(),
+    })
+}
