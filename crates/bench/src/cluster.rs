@@ -15,6 +15,16 @@ const DOWN_LIMIT: Duration = Duration::from_secs(60);
 /// How long a short command may take.
 pub(crate) const SHORT: Duration = Duration::from_secs(30);
 
+/// What the checks of the main job were made for.
+const VXLAN: &str = "
+backend: vxlan
+resources:
+- apiVersion: projectcalico.org/v3
+  kind: FelixConfiguration
+  metadata: {name: default}
+  spec: {programClusterRoutes: Enabled}
+";
+
 /// A running lab; taken down when dropped.
 pub(crate) struct Cluster {
     name: String,
@@ -37,6 +47,20 @@ impl Cluster {
         let words: Vec<&str> = ["up"].iter().chain(arguments).copied().collect();
         let finished = run(cluster.command(&words), UP_LIMIT)?;
         Ok((cluster, finished.took))
+    }
+
+    /// The same without BGP: pools of VXLAN, and routes by Felix in every mode.
+    ///
+    /// # Errors
+    /// As [`Cluster::up`].
+    pub(crate) fn vxlan(name: &str, arguments: &[&str]) -> Result<(Cluster, Duration)> {
+        let file = std::env::temp_dir().join(format!("{name}-{}.yaml", std::process::id()));
+        std::fs::write(&file, VXLAN).with_context(|| format!("writing {}", file.display()))?;
+        let path = file.to_str().context("a directory for temporary files in UTF-8")?;
+        let up = Cluster::up(name, &[&["--topology", path], arguments].concat());
+        // Read by then; that it stays is no failure of a measurement.
+        let _ = std::fs::remove_file(&file);
+        up
     }
 
     /// Takes it down; how long that took.

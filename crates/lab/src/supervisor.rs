@@ -145,6 +145,9 @@ impl Lab {
         self.write_hosts()?;
         self.progress.step(&format!("{} pods are connected", topology.pods.len()));
         self.await_routes()?;
+        for node in &topology.nodes {
+            self.await_ready(node)?;
+        }
         self.progress.step("every node has the routes to all others' pods");
         Ok(())
     }

@@ -35,8 +35,9 @@ pub struct Topology {
     pub pod_cidr: IpNet,
     /// Prefix length of that pool's blocks; Calico's default (26) if absent.
     pub block_size: Option<u8>,
-    /// How that pool's traffic crosses between nodes.
-    pub encapsulation: Encapsulation,
+    /// How that pool's traffic crosses between nodes; if absent, IP-in-IP by backend `bird` and
+    /// VXLAN by the others.
+    pub encapsulation: Option<Encapsulation>,
     /// Pools applied instead of the one above.
     pub pools: Vec<Pool>,
     /// Resources applied with calicoctl before the first node starts.
@@ -147,9 +148,9 @@ pub enum DatastoreKind {
 #[serde(rename_all = "lowercase")]
 pub enum Backend {
     /// From the datastore; no BGP.
-    #[default]
     Vxlan,
     /// By BGP.
+    #[default]
     Bird,
     /// Not at all.
     None,
@@ -166,7 +167,7 @@ impl Backend {
     }
 }
 
-/// Modes of a pool, in Calico's words.
+/// Modes of a pool, in Calico's words; what isn't given is `Never`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Encapsulation {
@@ -217,6 +218,17 @@ impl Topology {
     /// The node with a name.
     pub fn node(&self, name: &str) -> Option<&Node> {
         self.nodes.iter().find(|node| node.name == name)
+    }
+
+    /// The modes of the pool that the nodes create by themselves.
+    pub fn default_pool_modes(&self) -> Encapsulation {
+        let (always, never) = ("Always".to_owned(), never());
+        self.encapsulation.clone().unwrap_or(match self.backend {
+            Backend::Bird => Encapsulation { ipip_mode: always, vxlan_mode: never },
+            Backend::Vxlan | Backend::None => {
+                Encapsulation { ipip_mode: never, vxlan_mode: always }
+            }
+        })
     }
 
     /// The subnet with a name.

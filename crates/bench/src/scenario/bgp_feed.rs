@@ -29,7 +29,7 @@ pub(crate) const FEEDS: [Feed; 2] =
 /// # Errors
 /// The lab doesn't become ready, or a speaker doesn't tell everything in time.
 pub(crate) fn measure(lab: &str, feeds: &[Feed]) -> Result<Vec<Figure>> {
-    let (cluster, _) = Cluster::up(lab, &[])?;
+    let (cluster, _) = Cluster::vxlan(lab, &[])?;
     let mut figures = Vec::new();
     for feed in feeds {
         let (mut ours, mut bird) = (Vec::new(), Vec::new());

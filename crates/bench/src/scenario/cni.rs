@@ -42,7 +42,7 @@ type Part = fn(&Call) -> f64;
 /// # Errors
 /// The lab doesn't become ready, or a plugin fails.
 pub(crate) fn measure(lab: &str, datastore: Datastore, pods: u32) -> Result<Vec<Figure>> {
-    let (cluster, _) = Cluster::up(lab, &["--datastore", datastore.as_str()])?;
+    let (cluster, _) = Cluster::vxlan(lab, &["--datastore", datastore.as_str()])?;
     let ours = calls(&cluster, Kind::Calico, pods)?;
     let floor = calls(&cluster, Kind::Bridge, pods)?;
     let figures = figures(datastore, &ours, &floor);

@@ -12,7 +12,7 @@ use anyhow::Result;
 pub(crate) fn measure(lab: &str, runs: u32) -> Result<Vec<Figure>> {
     let (mut ups, mut downs) = (Vec::new(), Vec::new());
     for _ in 0..runs {
-        let (cluster, up) = Cluster::up(lab, &[])?;
+        let (cluster, up) = Cluster::vxlan(lab, &[])?;
         ups.push(up.as_secs_f64());
         downs.push(cluster.down()?.as_secs_f64());
     }

@@ -16,7 +16,7 @@ const PER_POD: Duration = Duration::from_secs(3);
 /// # Errors
 /// The lab doesn't become ready, or a pod cannot be connected.
 pub(crate) fn measure(lab: &str, pods: u32) -> Result<Vec<Figure>> {
-    let (cluster, _) = Cluster::up(lab, &[])?;
+    let (cluster, _) = Cluster::vxlan(lab, &[])?;
     let limit = PER_POD * pods + Duration::from_secs(30);
     let words = ["memory", "--pods", &pods.to_string()];
     let memories: Memories = cluster.inside(NODE, &words, limit)?;

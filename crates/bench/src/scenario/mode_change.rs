@@ -18,7 +18,7 @@ const PING_INTERVAL_MS: u32 = 5;
 /// # Errors
 /// The lab doesn't become ready, or a node doesn't follow a change.
 pub(crate) fn measure(lab: &str, runs: u32) -> Result<Vec<Figure>> {
-    let (cluster, _) = Cluster::up(lab, &[])?;
+    let (cluster, _) = Cluster::vxlan(lab, &[])?;
     let target = address_of(&cluster.status()?, "pod-2")?;
     let mut watch = RouteWatch::start(&cluster)?;
     watch.await_mode(Mode::Vxlan)?;

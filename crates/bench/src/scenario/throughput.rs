@@ -39,7 +39,7 @@ pub(crate) struct Plan {
 /// # Errors
 /// The lab doesn't become ready, or iperf3 fails.
 pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
-    let (cluster, _) = Cluster::up(lab, &[])?;
+    let (cluster, _) = Cluster::vxlan(lab, &[])?;
     let mut watch = RouteWatch::start(&cluster)?;
     let status = cluster.status()?;
     let server = address_of(&status, PODS[1])?;

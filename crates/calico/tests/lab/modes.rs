@@ -53,7 +53,7 @@ fn direct(lab: &Lab) {
 
 #[test]
 fn vxlan_then_direct_then_back() {
-    let lab = Lab::up("modes", &[]);
+    let lab = Lab::vxlan("modes", &[]);
     vxlan_always(&lab);
     a_gibibyte_arrives_intact(&lab, "pod-1", "pod-3");
     let addresses = support::PODS.map(|pod| lab.address(pod));
@@ -77,7 +77,7 @@ fn vxlan_then_direct_then_back() {
 
 #[test]
 fn on_etcd_as_on_the_embedded_datastore() {
-    let lab = Lab::up("etcd", &["--datastore", "etcd"]);
+    let lab = Lab::vxlan("etcd", &["--datastore", "etcd"]);
     vxlan_always(&lab);
     direct(&lab);
     lab.patch_pool("\"vxlanMode\":\"Always\"");
@@ -86,7 +86,7 @@ fn on_etcd_as_on_the_embedded_datastore() {
 
 #[test]
 fn the_wire_shows_node_addresses_and_strangers_are_dropped() {
-    let lab = Lab::up("wire", &[]);
+    let lab = Lab::vxlan("wire", &[]);
     lab.all_pods_reach_each_other();
     let capture = lab
         .at("worker-1", "timeout 5 tcpdump -i ens5 -nn -l -c1 udp port 4789 2>/dev/null")
@@ -119,7 +119,7 @@ fn the_wire_shows_node_addresses_and_strangers_are_dropped() {
 
 #[test]
 fn what_leaves_the_pools_has_the_nodes_address() {
-    let lab = Lab::up("nat", &[]);
+    let lab = Lab::vxlan("nat", &[]);
     lab.all_pods_reach_each_other();
     let sources = |place: &str, filter: &str, from: &str, to: &str| {
         let line = format!("timeout 5 tcpdump -i any -nn -l -c1 'icmp and {filter}' 2>/dev/null");
@@ -141,14 +141,12 @@ fn what_leaves_the_pools_has_the_nodes_address() {
 
 #[test]
 fn two_pools_and_blocks_of_256() {
-    let lab = Lab::of(
-        "pools",
-        "
+    let pools = "
 pools:
 - {name: first, cidr: 192.168.0.0/20, blockSize: 24, vxlanMode: Always}
 - {name: second, cidr: 172.20.0.0/20, blockSize: 26, vxlanMode: Always}
-",
-    );
+";
+    let lab = Lab::of("pools", &format!("{}{pools}", support::VXLAN), &[]);
     lab.all_pods_reach_each_other();
     let blocks = lab.run("master", "calicoctl ipam show --show-blocks");
     assert!(blocks.contains("/24"), "{blocks}");

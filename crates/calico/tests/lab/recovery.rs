@@ -39,7 +39,7 @@ fn rewritten(changes: &str) -> Vec<&str> {
 
 #[test]
 fn a_killed_agent_loses_no_packet_and_rewrites_nothing() {
-    let lab = Lab::up("kill", &[]);
+    let lab = Lab::vxlan("kill", &[]);
     lab.all_pods_reach_each_other();
     let before = lab.routes("worker-1");
     let ping = lab
@@ -60,7 +60,7 @@ fn a_killed_agent_loses_no_packet_and_rewrites_nothing() {
 
 #[test]
 fn what_others_delete_comes_back_and_what_is_others_stays() {
-    let lab = Lab::up("repair", &[]);
+    let lab = Lab::vxlan("repair", &[]);
     lab.all_pods_reach_each_other();
     let block = block_of(&lab, "worker-2");
     for _ in 0..5 {
@@ -82,7 +82,7 @@ fn what_others_delete_comes_back_and_what_is_others_stays() {
 
 #[test]
 fn the_datastore_may_go_away_and_come_back() {
-    let lab = Lab::up("datastore", &[]);
+    let lab = Lab::vxlan("datastore", &[]);
     lab.all_pods_reach_each_other();
     let before = lab.routes("worker-1");
     let stop = "pkill -STOP -f '[d]atastore --listen'";
@@ -110,7 +110,7 @@ fn the_datastore_may_go_away_and_come_back() {
 
 #[test]
 fn nodes_come_and_go() {
-    let lab = Lab::up("nodes", &[]);
+    let lab = Lab::vxlan("nodes", &[]);
     lab.all_pods_reach_each_other();
     let block = block_of(&lab, "worker-2");
     let run = |arguments: &[&str]| {
@@ -131,7 +131,7 @@ fn nodes_come_and_go() {
 
 #[test]
 fn a_pod_deleted_while_the_agent_is_down_is_cleaned_up_later() {
-    let lab = Lab::up("spool", &[]);
+    let lab = Lab::vxlan("spool", &[]);
     lab.all_pods_reach_each_other();
     let address = lab.address("pod-1");
     let in_use = |lab: &Lab| {

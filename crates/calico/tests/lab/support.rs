@@ -11,6 +11,16 @@ pub(crate) const WORKER_2: &str = "10.30.0.56";
 /// The pods of the default topology.
 pub(crate) const PODS: [&str; 3] = ["pod-1", "pod-2", "pod-3"];
 
+/// Backend `vxlan`, and routes by Felix also without a tunnel.
+pub(crate) const VXLAN: &str = "
+backend: vxlan
+resources:
+- apiVersion: projectcalico.org/v3
+  kind: FelixConfiguration
+  metadata: {name: default}
+  spec: {programClusterRoutes: Enabled}
+";
+
 /// A running lab; it is taken down when dropped, whatever the test came to.
 pub(crate) struct Lab {
     name: String,
@@ -38,11 +48,18 @@ impl Lab {
         lab
     }
 
-    /// A lab of a topology written in YAML.
-    pub(crate) fn of(test: &str, topology: &str) -> Lab {
+    /// A lab of VXLAN without BGP, where Felix routes to other nodes in every mode; with more
+    /// arguments for `lab up`.
+    pub(crate) fn vxlan(test: &str, arguments: &[&str]) -> Lab {
+        Lab::of(test, VXLAN, arguments)
+    }
+
+    /// A lab of a topology written in YAML, with more arguments for `lab up`.
+    pub(crate) fn of(test: &str, topology: &str, arguments: &[&str]) -> Lab {
         let file = std::env::temp_dir().join(format!("{}.yaml", name(test)));
         std::fs::write(&file, topology).expect("the topology is written");
-        let lab = Lab::up(test, &["--topology", file.to_str().expect("a path")]);
+        let topology = ["--topology", file.to_str().expect("a path")];
+        let lab = Lab::up(test, &[&topology, arguments].concat());
         std::fs::remove_file(&file).expect("the topology is removed");
         lab
     }

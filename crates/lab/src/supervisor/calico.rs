@@ -54,7 +54,7 @@ pub(super) fn datastore_program(topology: &Topology) -> Program {
 
 /// calico-node, with the environment a manifest would give it.
 pub(super) fn agent_program(topology: &Topology, node: &Node) -> Program {
-    let modes = &topology.encapsulation;
+    let modes = topology.default_pool_modes();
     let mut environment = BTreeMap::new();
     let mut set = |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
     set("NODENAME", &node.name);
@@ -82,10 +82,16 @@ pub(super) fn agent_program(topology: &Topology, node: &Node) -> Program {
     Program { command: vec![AGENT.into()], environment }
 }
 
-/// `calico-node -felix-ready` (and `-bird-ready` where there is BGP), as a manifest's probe has it.
-pub(super) fn readiness_probe(topology: &Topology, node: &Node) -> Program {
+/// `calico-node -felix-ready`.
+pub(super) fn felix_probe(topology: &Topology, node: &Node) -> Program {
     let mut program = agent_program(topology, node);
     program.command.push("-felix-ready".into());
+    program
+}
+
+/// The same with `-bird-ready` where there is BGP, as a manifest's probe has it.
+pub(super) fn readiness_probe(topology: &Topology, node: &Node) -> Program {
+    let mut program = felix_probe(topology, node);
     if topology.backend == crate::topology::Backend::Bird {
         program.command.push("-bird-ready".into());
     }

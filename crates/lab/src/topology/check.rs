@@ -78,7 +78,7 @@ impl Topology {
 
     /// What the nodes would refuse one by one, and only after a while.
     fn check_pools(&self) -> Result<(), TopologyError> {
-        let default = &self.encapsulation;
+        let default = self.default_pool_modes();
         let mut pools: Vec<_> = self
             .pools
             .iter()

@@ -31,7 +31,7 @@ pub(super) fn all_nodes() -> String {
 
 impl Default for Encapsulation {
     fn default() -> Encapsulation {
-        Encapsulation { ipip_mode: never(), vxlan_mode: "Always".into() }
+        Encapsulation { ipip_mode: never(), vxlan_mode: never() }
     }
 }
 
@@ -44,16 +44,6 @@ impl Default for Outside {
 /// A prefix known to be valid when this was written.
 fn prefix(address: [u8; 4], length: u8) -> IpNet {
     IpNet::new(IpAddr::from(address), length).expect("a constant length of at most 32")
-}
-
-/// Felix programs routes to other nodes' blocks, as there is no BGP.
-fn cluster_routes_by_felix() -> serde_json::Value {
-    serde_json::json!({
-        "apiVersion": "projectcalico.org/v3",
-        "kind": "FelixConfiguration",
-        "metadata": {"name": "default"},
-        "spec": {"programClusterRoutes": "Enabled"},
-    })
 }
 
 impl Default for Topology {
@@ -91,9 +81,9 @@ impl Default for Topology {
             backend: Backend::default(),
             pod_cidr: prefix([192, 168, 0, 0], 16),
             block_size: None,
-            encapsulation: Encapsulation::default(),
+            encapsulation: None,
             pools: Vec::new(),
-            resources: vec![cluster_routes_by_felix()],
+            resources: Vec::new(),
             env: BTreeMap::new(),
             cni_config: None,
         }

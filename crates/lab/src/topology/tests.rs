@@ -49,6 +49,19 @@ fn the_example_says_what_it_says() {
 }
 
 #[test]
+fn the_default_pool_is_what_the_backend_routes() {
+    let modes = |text: &str| {
+        let modes = Topology::parse("lab.yaml", text).unwrap().default_pool_modes();
+        (modes.ipip_mode, modes.vxlan_mode)
+    };
+    let pair = |ipip: &str, vxlan: &str| (ipip.to_owned(), vxlan.to_owned());
+    assert_eq!(modes("env: {}"), pair("Always", "Never"));
+    assert_eq!(modes("backend: vxlan"), pair("Never", "Always"));
+    assert_eq!(modes("encapsulation: {vxlanMode: CrossSubnet}"), pair("Never", "CrossSubnet"));
+    assert_eq!(modes("backend: vxlan\nencapsulation: {}"), pair("Never", "Never"));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let node = |fields: &str| format!("nodes: [{{name: a, uplinks: [{{{fields}}}]}}]\npods: []");
     let cases = [
@@ -72,7 +85,7 @@ fn what_is_wrong_is_named() {
         ("outside: {address: 10.30.1.9/24}".to_owned(), "overlaps"),
         ("blockSize: 99".to_owned(), "podCidr: blockSize 99 is not in 20–32"),
         ("podCidr: 10.0.0.1/16".to_owned(), "write 10.0.0.0/16"),
-        ("encapsulation: {ipipMode: Always}".to_owned(), "one encapsulation"),
+        ("encapsulation: {ipipMode: Always, vxlanMode: Always}".to_owned(), "one encapsulation"),
         ("encapsulation: {vxlanMode: Perhaps}".to_owned(), "CrossSubnet or Never"),
         ("pools: [{name: p, cidr: 10.0.0.0/28, blockSize: 24}]".to_owned(), "not in 28–32"),
     ];

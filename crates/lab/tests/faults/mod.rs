@@ -42,10 +42,7 @@ fn faults_are_set_listed_and_cleared() {
     for (words, wanted) in [
         (&["fault", "set", "partition=nowhere"][..], "no node \"nowhere\" in lab t-list"),
         (&["fault", "set", "mtu=12"], "mtu wants 68–65535 bytes"),
-        (
-            &["fault", "clear", "mtu"],
-            "no fault \"mtu\" is set in lab t-list; there is block=ipip",
-        ),
+        (&["fault", "clear", "mtu"], "no fault \"mtu\" is set in lab t-list; there is block=ipip"),
     ] {
         let refused = rig.command(words).output().expect("it starts");
         let message = String::from_utf8_lossy(&refused.stderr).into_owned();
@@ -197,12 +194,14 @@ fn bgp_sessions_are_reset_and_new_ones_hear_nothing() {
         rig::until("both ends hear of it", || session.try_wait().expect("a status").is_some());
         session.wait().expect("its end");
     }
-    let _listener = start("worker-2", &["TCP-LISTEN:179,reuseaddr,fork", "PIPE"]);
+    let mut listener = start("worker-2", &["TCP-LISTEN:179,reuseaddr,fork", "PIPE"]);
     rig::until("socat listens", || sees("worker-2", "ss -ltn | grep -q ':179 '"));
     let connect = ["timeout", "1", "socat", "-u", "OPEN:/dev/null", "TCP:worker-2:179"];
     assert_eq!(rig.exec("worker-1", &connect, "").code, Some(124), "silence, not a refusal");
     rig.run(&["fault", "clear"]);
     assert_eq!(rig.exec("worker-1", &connect, "").code, Some(0));
+    listener.kill().expect("it runs");
+    listener.wait().expect("its end");
 }
 
 #[test]
