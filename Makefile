@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 NAMES := calicoctl calico-node calico-ipam
 export CALICO_GIT_COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: build demo test bench fmt lint install setup setup-test
+.PHONY: build demo test test-guest bench fmt lint install setup setup-test
 
 build: ## the one static binary, at target/release/calico
 	cargo build --release --locked -p calico
@@ -16,6 +16,9 @@ demo: setup build ## four nodes, the modes, reachability, a recovery; checked st
 
 test: setup-test build ## every test; needs root, for namespaces
 	scripts/test
+
+test-guest: setup-test build ## what needs a kernel with ipip and ip_vs, in an emulated machine
+	tests/guest/run
 
 bench: setup-test build ## all figures, into docs/benchmarks.md
 	scripts/bench
