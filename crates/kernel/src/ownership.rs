@@ -9,12 +9,17 @@ use ipnet::IpNet;
 const PROTOCOL_KERNEL: u8 = 2;
 
 impl Ownership {
-    /// Whether a route is ours.
+    /// Whether a route is ours to remove.
     pub fn owns_route(&self, key: &RouteKey, route: &Route) -> bool {
         if key.table != TABLE_MAIN || matches!(route.target, RouteTarget::Other(_)) {
             return false;
         }
-        self.route_protocols.contains(&route.protocol) || self.owns_workload_route(route)
+        let by_protocol = self.route_protocols.contains(&route.protocol) && !self.keeps(route);
+        by_protocol || self.owns_workload_route(route)
+    }
+
+    fn keeps(&self, route: &Route) -> bool {
+        route.device().is_some() && self.kept_protocols.contains(&route.protocol)
     }
 
     fn owns_workload_route(&self, route: &Route) -> bool {

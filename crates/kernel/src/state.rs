@@ -174,6 +174,9 @@ impl State {
 pub struct Ownership {
     /// Routes of these protocols in the main table, on whatever device.
     pub route_protocols: BTreeSet<u8>,
+    /// Those of them whose routes, but for blackholes, stay for now although they aren't desired:
+    /// who wants them may not have said so yet (BGP's graceful restart). They are replaced at will.
+    pub kept_protocols: BTreeSet<u8>,
     /// Devices with one of these name prefixes (`cali`): their unicast routes with `proto` 3 or 80
     /// are ours.
     pub workload_prefixes: BTreeSet<String>,

@@ -107,6 +107,7 @@ pub struct Facts {
 pub(crate) struct Path {
     pub(crate) device: String,
     pub(crate) gateway: Option<IpAddr>,
+    pub(crate) prefix_len: u8,
 }
 
 impl Facts {
@@ -146,10 +147,13 @@ impl Facts {
             self.routes.iter().filter(|(key, _)| key.destination.contains(&address)).max_by_key(
                 |(key, _)| (key.destination.prefix_len(), std::cmp::Reverse(key.metric)),
             );
-        match &best?.1.target {
-            RouteTarget::Via { device, gateway, .. } => {
-                Some(Path { device: device.clone(), gateway: *gateway })
-            }
+        let (key, route) = best?;
+        match &route.target {
+            RouteTarget::Via { device, gateway, .. } => Some(Path {
+                device: device.clone(),
+                gateway: *gateway,
+                prefix_len: key.destination.prefix_len(),
+            }),
             RouteTarget::Blackhole | RouteTarget::Other(_) => None,
         }
     }

@@ -21,7 +21,8 @@ pub(crate) fn in_use(topology: &Topology) -> bool {
     let by_pool = || {
         topology.pools.iter().any(|pool| {
             use Encapsulation::{Vxlan, VxlanCrossSubnet};
-            matches!(encapsulation::of(pool, topology), Ok(Vxlan | VxlanCrossSubnet))
+            let way = encapsulation::of(pool, topology);
+            way.is_ok_and(|way| matches!(way.encapsulation, Vxlan | VxlanCrossSubnet))
         })
     };
     topology.settings.vxlan_enabled.unwrap_or_else(by_pool)

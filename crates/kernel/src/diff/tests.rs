@@ -1,5 +1,7 @@
 use super::*;
-use crate::{Mac, PROTOCOL_BOOT, PROTOCOL_CALICO, SCOPE_LINK, SCOPE_UNIVERSE, TABLE_MAIN};
+use crate::{
+    Mac, PROTOCOL_BIRD, PROTOCOL_BOOT, PROTOCOL_CALICO, SCOPE_LINK, SCOPE_UNIVERSE, TABLE_MAIN,
+};
 use expect_test::expect;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
@@ -12,6 +14,7 @@ const WORKLOADS: [&str; 2] = ["cali1", "cali2"];
 fn owned() -> Ownership {
     Ownership {
         route_protocols: [PROTOCOL_CALICO].into(),
+        kept_protocols: <_>::default(),
         workload_prefixes: ["cali".to_owned()].into(),
         external_workload_routes: true,
         devices: TUNNELS.map(str::to_owned).into(),
@@ -328,6 +331,37 @@ fn to_direct_and_away() {
         link del vxlan.calico
     "#]]
     .assert_eq(&text(&diff(&empty, &before, &owned())));
+}
+
+/// A restarted BGP speaker has not heard of all routes: what it left in the kernel goes on
+/// forwarding, what it has heard replaces it, and other sources' routes go as ever.
+#[test]
+fn routes_of_a_kept_protocol_are_replaced_and_not_removed() {
+    let via = |gateway: [u8; 4]| by("eth0", Some(gateway.into()));
+    let bird = |to, target| route(to, target, PROTOCOL_BIRD, SCOPE_UNIVERSE);
+    let mut before = machine();
+    before.routes.extend([
+        bird("192.168.2.0/26", via([10, 30, 0, 2])),
+        bird("192.168.3.0/26", via([10, 30, 0, 3])),
+        bird("192.168.4.0/26", RouteTarget::Blackhole),
+        bird("192.168.5.1/32", by("cali1", None)),
+        route("192.168.6.0/26", via([10, 30, 0, 6]), PROTOCOL_CALICO, SCOPE_UNIVERSE),
+    ]);
+    let mut desired = State::default();
+    desired.routes.extend([bird("192.168.2.0/26", via([10, 30, 0, 9]))]);
+    let mut owned = owned();
+    owned.route_protocols.insert(PROTOCOL_BIRD);
+    owned.kept_protocols.insert(PROTOCOL_BIRD);
+    expect![[r#"
+        route replace 192.168.2.0/26 via 10.30.0.9 dev eth0 proto bird onlink
+        route del blackhole 192.168.4.0/26 proto bird
+        route del 192.168.6.0/26 via 10.30.0.6 dev eth0 proto 80 onlink
+    "#]]
+    .assert_eq(&text(&diff(&desired, &before, &owned)));
+    owned.kept_protocols.clear();
+    let all = text(&diff(&desired, &before, &owned));
+    assert!(all.contains("route del 192.168.3.0/26 via 10.30.0.3 dev eth0 proto bird onlink"));
+    assert!(all.contains("route del 192.168.5.1 dev cali1 proto bird"));
 }
 
 #[test]

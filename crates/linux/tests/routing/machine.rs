@@ -75,6 +75,7 @@ impl Machine {
 pub(crate) fn owned() -> Ownership {
     Ownership {
         route_protocols: [kernel::PROTOCOL_CALICO].into(),
+        kept_protocols: <_>::default(),
         workload_prefixes: ["cali".to_owned()].into(),
         external_workload_routes: true,
         devices: [VXLAN.to_owned()].into(),
