@@ -82,6 +82,10 @@ pub(crate) fn start(
     if !ipv6 {
         tracing::info!("this kernel has no IPv6; workloads get IPv4 only");
     }
+    let ipip = linux::ipip::has_ipip()?;
+    if !ipip {
+        tracing::info!("this kernel has no IP-in-IP devices; where tunl0 is needed, BPF does it");
+    }
     let thread = Thread {
         nft_monitor: NftMonitor::open(&nft)?,
         netlink,
@@ -98,6 +102,7 @@ pub(crate) fn start(
         stale: Stale { state: true, tables: true },
         heard: false,
         ipv6,
+        ipip,
         told: None,
         read_at: Instant::now(),
         failing: BTreeSet::new(),
@@ -130,6 +135,8 @@ struct Thread {
     /// What is kept has followed others' changes that need no reading.
     heard: bool,
     ipv6: bool,
+    /// The kernel has IP-in-IP devices of its own.
+    ipip: bool,
     told: Option<Facts>,
     read_at: Instant,
     failing: BTreeSet<String>,
@@ -189,7 +196,7 @@ impl Thread {
 
     fn tell_facts(&mut self) -> Result<(), Closed> {
         let owned = self.current.as_ref().map(|(_, plan)| &plan.owned);
-        let facts = Facts::of(&self.actual, owned, self.ipv6);
+        let facts = Facts { ipip: self.ipip, ..Facts::of(&self.actual, owned, self.ipv6) };
         if self.told.as_ref() == Some(&facts) {
             return Ok(());
         }

@@ -3,8 +3,9 @@
 use crate::{Link, LinkKind, Mac, Route, RouteKey};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// One operation on the kernel. Prints in `ip`'s words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,15 @@ pub enum Change {
         mac: Option<Mac>,
         /// Administratively up.
         up: Option<bool>,
+    },
+    /// Changes the ends of an IP-in-IP device by BPF that is there; packets pass all the time.
+    UpdateIpip {
+        /// Its name.
+        name: String,
+        /// Outer source address.
+        local: Ipv4Addr,
+        /// Devices that outer packets come in by.
+        uplinks: BTreeSet<String>,
     },
     /// Removes a device, and with it all that belongs to it.
     DeleteLink {
@@ -101,6 +111,20 @@ pub enum Change {
         /// The tunnel's other end.
         remote: IpAddr,
     },
+    /// Lets an IP-in-IP device by BPF take packets from an outer source.
+    AddSource {
+        /// The device's name.
+        device: String,
+        /// The other node's address.
+        source: Ipv4Addr,
+    },
+    /// Lets it take them no longer.
+    DeleteSource {
+        /// The device's name.
+        device: String,
+        /// The other node's address.
+        source: Ipv4Addr,
+    },
 }
 
 impl fmt::Display for Change {
@@ -113,6 +137,11 @@ impl fmt::Display for Change {
                 mac.map_or(Ok(()), |mac| write!(f, " address {mac}"))?;
                 mtu.map_or(Ok(()), |mtu| write!(f, " mtu {mtu}"))?;
                 up.map_or(Ok(()), |up| write!(f, " {}", if up { "up" } else { "down" }))
+            }
+            Change::UpdateIpip { name, local, uplinks } => {
+                let uplinks: Vec<&str> = uplinks.iter().map(String::as_str).collect();
+                write!(f, "link set {name} type ipip (by BPF) local {local}")?;
+                write!(f, " dev {}", uplinks.join(","))
             }
             Change::DeleteLink { name } => write!(f, "link del {name}"),
             Change::AddAddress { device, address } => write!(f, "addr add {address} dev {device}"),
@@ -135,6 +164,12 @@ impl fmt::Display for Change {
             Change::DeleteFdb { device, mac, remote } => {
                 write!(f, "fdb del {mac} dev {device} dst {remote} self")
             }
+            Change::AddSource { device, source } => {
+                write!(f, "tunnel source add {source} dev {device}")
+            }
+            Change::DeleteSource { device, source } => {
+                write!(f, "tunnel source del {source} dev {device}")
+            }
         }
     }
 }
@@ -150,7 +185,10 @@ impl fmt::Display for Link {
                 write!(f, " dstport {port} nolearning")
             }
             LinkKind::Ipip => write!(f, "type ipip"),
-            LinkKind::IpipBpf { local, .. } => write!(f, "type ipip (by BPF) local {local}"),
+            LinkKind::IpipBpf { local, uplinks } => {
+                let uplinks: Vec<&str> = uplinks.iter().map(String::as_str).collect();
+                write!(f, "type ipip (by BPF) local {local} dev {}", uplinks.join(","))
+            }
             LinkKind::Other(kind) => write!(f, "type {kind}"),
         }
     }

@@ -18,7 +18,8 @@ const METRIC_IPV6: u32 = 1024;
 /// ours and not desired, routes, neighbours, FDB entries, addresses, links. A device that has to be
 /// made anew is removed first, and all that goes with it is made again.
 ///
-/// A device of another kind that isn't ours but has a desired name is left as it is.
+/// A device of another kind that isn't ours but has a desired name is left as it is. The kernel's
+/// own IP-in-IP device cannot be removed: without addresses and down it is as good as gone.
 pub fn diff(desired: &State, actual: &State, owned: &Ownership) -> Vec<Change> {
     let mut way = Way {
         desired,
@@ -61,7 +62,7 @@ impl Way<'_> {
         let mut made: BTreeSet<String> = BTreeSet::new();
         for (name, link) in &self.desired.links {
             match self.actual.links.get(name) {
-                Some(there) if there.kind == link.kind => {}
+                Some(there) if is_of_kind(there, link) => {}
                 Some(_) if !self.owned.owns_device(name) => {}
                 _ => {
                     made.insert(name.clone());
@@ -133,10 +134,16 @@ impl Way<'_> {
         }
     }
 
+    /// Whether a device will be there at the end.
+    fn stays(&self, device: &str) -> bool {
+        let lasting = self.actual.links.get(device).is_some_and(is_lasting);
+        self.desired.links.contains_key(device) || lasting
+    }
+
     fn unwanted_addresses(&self) -> Vec<(String, IpNet)> {
         let wanted = &self.desired.addresses;
         let ours = |(device, net): &&(String, IpNet)| {
-            self.owned.owns_address(device, *net) && self.desired.links.contains_key(device)
+            self.owned.owns_address(device, *net) && self.stays(device)
         };
         self.actual.addresses.difference(wanted).filter(ours).cloned().collect()
     }
@@ -150,7 +157,7 @@ impl Way<'_> {
             self.changes.push(Change::CreateLink { name: name.clone(), link: link.clone() });
         }
         for (name, link) in &self.desired.links {
-            let there = self.actual.links.get(name).filter(|there| there.kind == link.kind);
+            let there = self.actual.links.get(name).filter(|there| is_of_kind(there, link));
             if let Some(there) = there.cloned() {
                 self.update_link(name, link, &there);
             }
@@ -167,6 +174,12 @@ impl Way<'_> {
         }
         if up == Some(false) {
             self.actual.forget_routes_by(name);
+        }
+        if let LinkKind::IpipBpf { local, uplinks } = &link.kind
+            && link.kind != there.kind
+        {
+            let (name, local, uplinks) = (name.to_owned(), *local, uplinks.clone());
+            self.changes.push(Change::UpdateIpip { name, local, uplinks });
         }
         if mtu.is_some() || mac.is_some() || up.is_some() {
             self.changes.push(Change::UpdateLink { name: name.to_owned(), mtu, mac, up });
@@ -186,6 +199,9 @@ impl Way<'_> {
                 let (device, mac, remote) = (device.clone(), *mac, *remote);
                 self.changes.push(Change::SetFdb { device, mac, remote });
             }
+        }
+        for (device, source) in self.desired.sources_beyond(&self.actual) {
+            self.changes.push(Change::AddSource { device, source });
         }
         for ((device, address), mac) in &self.desired.neighbors {
             let lost = address.is_ipv4() && self.flushed.contains(device);
@@ -231,6 +247,11 @@ impl Way<'_> {
         let stays = |device: &str| {
             self.owned.owns_device(device) && self.desired.links.contains_key(device)
         };
+        for (device, source) in self.actual.sources_beyond(self.desired) {
+            if stays(&device) {
+                self.changes.push(Change::DeleteSource { device, source });
+            }
+        }
         for (device, address) in self.actual.neighbors.keys() {
             let (device, address) = (device.clone(), *address);
             let wanted = self.desired.neighbors.contains_key(&(device.clone(), address));
@@ -258,7 +279,13 @@ impl Way<'_> {
         };
         let names: Vec<_> = self.actual.links.keys().filter(unwanted).cloned().collect();
         for name in names {
-            if self.actual.has(&name) {
+            let there = self.actual.links.get(&name);
+            if there.is_some_and(is_lasting) {
+                let (mtu, mac, up) = (None, None, Some(false));
+                if there.is_some_and(|there| there.up) {
+                    self.changes.push(Change::UpdateLink { name, mtu, mac, up });
+                }
+            } else if there.is_some() {
                 self.actual.forget_link(&name);
                 self.changes.push(Change::DeleteLink { name });
             }
@@ -292,6 +319,17 @@ fn needs_route(route: &Route) -> bool {
 /// Whether a sysctl's path is one of these devices'.
 fn names_any(path: &str, devices: &BTreeSet<String>) -> bool {
     !devices.is_empty() && path.split('/').any(|part| devices.contains(part))
+}
+
+/// Whether a device can become what is desired without being made anew.
+fn is_of_kind(there: &Link, desired: &Link) -> bool {
+    let by_bpf = |link: &Link| matches!(link.kind, LinkKind::IpipBpf { .. });
+    there.kind == desired.kind || (by_bpf(there) && by_bpf(desired))
+}
+
+/// Whether the kernel keeps a device for ever.
+fn is_lasting(link: &Link) -> bool {
+    link.kind == LinkKind::Ipip
 }
 
 fn parent(link: &Link) -> Option<&str> {

@@ -3,7 +3,8 @@
 use crate::diff::same_subnet;
 use crate::{Change, LinkKind, Route, RouteKey, State};
 use ipnet::IpNet;
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A change that a kernel would refuse.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,6 +32,9 @@ impl State {
                 self.sysctls.insert(path, value);
             }
             Change::CreateLink { name, link } => {
+                if let LinkKind::IpipBpf { .. } = link.kind {
+                    self.decapsulated.insert(name.clone(), BTreeSet::new());
+                }
                 self.links.insert(name, link);
             }
             Change::UpdateLink { name, mtu, mac, up } => {
@@ -44,6 +48,11 @@ impl State {
                     link.mtu = mtu.unwrap_or(link.mtu);
                     link.mac = mac.or(link.mac);
                     link.up = up.unwrap_or(link.up);
+                }
+            }
+            Change::UpdateIpip { name, local, uplinks } => {
+                if let Some(link) = self.links.get_mut(&name) {
+                    link.kind = LinkKind::IpipBpf { local, uplinks };
                 }
             }
             Change::DeleteLink { name } => self.forget_link(&name),
@@ -69,6 +78,12 @@ impl State {
             Change::DeleteFdb { device, mac, .. } => {
                 self.fdb.remove(&(device, mac));
             }
+            Change::AddSource { device, source } => {
+                self.decapsulated.entry(device).or_default().insert(source);
+            }
+            Change::DeleteSource { device, source } => {
+                self.decapsulated.entry(device).or_default().remove(&source);
+            }
         }
         Ok(())
     }
@@ -80,6 +95,10 @@ impl State {
             Change::SetSysctl { .. } => Ok(()),
             Change::CreateLink { name, link } => self.check_create(name, &link.kind),
             Change::UpdateLink { name, .. } | Change::DeleteLink { name } => device(name),
+            Change::UpdateIpip { name, .. } => self.check_ipip(name),
+            Change::AddSource { device: name, .. } | Change::DeleteSource { device: name, .. } => {
+                self.check_ipip(name)
+            }
             Change::AddAddress { device: name, .. }
             | Change::SetNeighbor { device: name, .. }
             | Change::SetFdb { device: name, .. } => device(name),
@@ -94,9 +113,21 @@ impl State {
         }
     }
 
+    fn check_ipip(&self, name: &str) -> Result<(), &'static str> {
+        match self.links.get(name).map(|link| &link.kind) {
+            Some(LinkKind::IpipBpf { .. }) => Ok(()),
+            _ => Err("no such device by BPF"),
+        }
+    }
+
     fn check_create(&self, name: &str, kind: &LinkKind) -> Result<(), &'static str> {
         if self.has(name) {
             return Err("the name is taken");
+        }
+        if let LinkKind::IpipBpf { uplinks, .. } = kind
+            && !uplinks.iter().all(|uplink| self.has(uplink))
+        {
+            return Err("no such uplink");
         }
         let LinkKind::Vxlan { vni, port, parent, .. } = kind else { return Ok(()) };
         let same_tunnel = |other: &LinkKind| match other {
@@ -121,6 +152,18 @@ impl State {
 
     pub(crate) fn has(&self, device: &str) -> bool {
         self.links.contains_key(device)
+    }
+
+    /// Outer sources permitted here and not in the other state.
+    pub(crate) fn sources_beyond(&self, other: &State) -> Vec<(String, Ipv4Addr)> {
+        let permitted = self.decapsulated.iter().flat_map(|(device, sources)| {
+            let there = other.decapsulated.get(device);
+            let missing = sources
+                .iter()
+                .filter(move |source| there.is_none_or(|there| !there.contains(*source)));
+            missing.map(move |source| (device.clone(), *source))
+        });
+        permitted.collect()
     }
 
     pub(crate) fn ipv4_addresses<'a>(
@@ -157,6 +200,7 @@ impl State {
         self.addresses.retain(|(device, _)| device != name);
         self.neighbors.retain(|(device, _), _| device != name);
         self.fdb.retain(|(device, _), _| device != name);
+        self.decapsulated.remove(name);
         self.forget_routes_by(name);
         self.sysctls.retain(|path, _| !path.split('/').any(|part| part == name));
         let above = self.links.iter().find_map(|(above, link)| match &link.kind {

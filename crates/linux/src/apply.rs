@@ -1,8 +1,10 @@
 //! The kernel's state as a value, and changes made to it.
 
-use crate::rtnetlink::{Indexes, Request, Rtnetlink};
+use crate::ipip::{self, Sources};
+use crate::rtnetlink::{Indexes, LinkSettings, Request, Rtnetlink};
 use crate::{Error, sysctl};
-use kernel::{Change, LinkKind, RouteTarget, State};
+use kernel::{Change, Link, LinkKind, RouteTarget, State};
+use std::collections::HashMap;
 
 /// Reads the state of the socket's namespace: all links, addresses, routes (of all tables but the
 /// kernel's `local`), permanent neighbours and VXLAN forwarding, and those of the named sysctls
@@ -17,14 +19,15 @@ pub fn read_state<'a>(
     let mut state = State::default();
     let links = netlink.links()?;
     let names = links.iter().map(|entry| (entry.index, entry.name.clone())).collect();
-    for entry in links {
+    for entry in &links {
         if matches!(entry.link.kind, LinkKind::Vxlan { .. }) {
             for (mac, remote) in present(netlink.fdb_of(&entry.name, entry.index))? {
                 state.fdb.entry((entry.name.clone(), mac)).or_insert(remote);
             }
         }
-        state.links.insert(entry.name, entry.link);
+        state.links.insert(entry.name.clone(), entry.link.clone());
     }
+    ipip::read(netlink, &links, &mut state)?;
     for entry in netlink.addresses_named(&names)? {
         state.addresses.insert((entry.device, entry.address));
     }
@@ -60,7 +63,13 @@ fn present<T>(list: Result<Vec<T>, Error>) -> Result<Vec<T>, Error> {
 /// Removing what isn't there is no failure. The calling thread must be in the socket's namespace,
 /// for the sysctls.
 pub fn apply(netlink: &mut Rtnetlink, changes: &[Change]) -> Vec<(Change, Error)> {
-    let mut run = Run { netlink, indexes: Indexes::default(), pending: vec![], failed: vec![] };
+    let mut run = Run {
+        netlink,
+        indexes: Indexes::default(),
+        sources: HashMap::new(),
+        pending: vec![],
+        failed: vec![],
+    };
     for change in changes {
         run.one(change);
     }
@@ -72,6 +81,8 @@ pub fn apply(netlink: &mut Rtnetlink, changes: &[Change]) -> Vec<(Change, Error)
 struct Run<'a> {
     netlink: &'a mut Rtnetlink,
     indexes: Indexes,
+    /// Of IP-in-IP devices by BPF, by their names.
+    sources: HashMap<String, Sources>,
     pending: Vec<(Change, Request)>,
     failed: Vec<(Change, Error)>,
 }
@@ -79,20 +90,80 @@ struct Run<'a> {
 impl Run<'_> {
     fn one(&mut self, change: &Change) {
         match change {
-            Change::SetSysctl { path, value } => {
+            Change::SetSysctl { .. }
+            | Change::UpdateIpip { .. }
+            | Change::AddSource { .. }
+            | Change::DeleteSource { .. } => {
                 self.flush();
-                if let Err(error) = sysctl::write(path, value) {
-                    self.failed.push((change.clone(), error));
+                if let Err(error) = self.by_other_means(change) {
+                    self.fail(change.clone(), error);
                 }
             }
             Change::CreateLink { name, .. } | Change::DeleteLink { name } => {
                 // What waits still means the device that is there now.
                 self.flush();
-                self.add(change);
+                match self.tunnel(change) {
+                    Some(Ok(())) => {}
+                    Some(Err(error)) => self.fail(change.clone(), error),
+                    None => self.add(change),
+                }
                 self.flush();
                 self.indexes.forget(name);
+                self.sources.remove(name);
             }
             _ => self.add(change),
+        }
+    }
+
+    /// What isn't one netlink request.
+    fn by_other_means(&mut self, change: &Change) -> Result<(), Error> {
+        match change {
+            Change::SetSysctl { path, value } => sysctl::write(path, value),
+            Change::UpdateIpip { name, local, uplinks } => {
+                self.sources.remove(name);
+                self.netlink.update_ipip(name, *local, uplinks)
+            }
+            Change::AddSource { device, source } => self.sources(device)?.add(*source),
+            Change::DeleteSource { device, source } => self.sources(device)?.remove(*source),
+            _ => Ok(()),
+        }
+    }
+
+    fn sources(&mut self, device: &str) -> Result<&Sources, Error> {
+        if !self.sources.contains_key(device) {
+            let sources = self.netlink.ipip_sources(device)?;
+            self.sources.insert(device.to_owned(), sources);
+        }
+        self.sources.get(device).ok_or_else(|| Error::NoDevice { name: device.to_owned() })
+    }
+
+    /// Makes or removes an IP-in-IP device; `None` where the change is about another one.
+    fn tunnel(&mut self, change: &Change) -> Option<Result<(), Error>> {
+        match change {
+            Change::CreateLink { name, link } => match &link.kind {
+                LinkKind::Ipip => Some(self.create_or_adopt(name, link)),
+                LinkKind::IpipBpf { local, uplinks } => {
+                    Some(self.netlink.create_ipip(name, link, *local, uplinks))
+                }
+                _ => None,
+            },
+            Change::DeleteLink { name } => match self.netlink.is_ipip(name) {
+                Ok(true) => Some(self.netlink.delete_ipip(name)),
+                Ok(false) => None,
+                Err(error) => Some(Err(error)),
+            },
+            _ => None,
+        }
+    }
+
+    /// The kernel makes a `tunl0` of its own when IP-in-IP comes into a namespace.
+    fn create_or_adopt(&mut self, name: &str, link: &Link) -> Result<(), Error> {
+        match self.netlink.create_link(name, link) {
+            Err(error) if error.is_present() => {
+                let (mtu, up) = (Some(link.mtu), Some(link.up));
+                self.netlink.set_link(name, &LinkSettings { mtu, up, ..LinkSettings::default() })
+            }
+            made => made,
         }
     }
 
@@ -124,6 +195,7 @@ impl Run<'_> {
                 | Change::DeleteRoute { .. }
                 | Change::DeleteNeighbor { .. }
                 | Change::DeleteFdb { .. }
+                | Change::DeleteSource { .. }
         );
         if !(removes && error.is_absent()) {
             self.failed.push((change, error));
@@ -136,7 +208,10 @@ impl Run<'_> {
 
     fn request(&mut self, change: &Change) -> Result<Option<Request>, Error> {
         Ok(Some(match change {
-            Change::SetSysctl { .. } => return Ok(None),
+            Change::SetSysctl { .. }
+            | Change::UpdateIpip { .. }
+            | Change::AddSource { .. }
+            | Change::DeleteSource { .. } => return Ok(None),
             Change::CreateLink { name, link } => {
                 let parent = match &link.kind {
                     LinkKind::Vxlan { parent, .. } => Some(self.index(parent)?),

@@ -4,6 +4,7 @@
 //!  netns        namespaces: open, create, run something inside
 //!  rtnetlink    one synchronous socket: links, addresses, routes, neighbours, FDB
 //!  apply        State out of the kernel (read_state), Vec<kernel::Change> into it (apply)
+//!  ipip         tunl0 by BPF, for kernels without IP-in-IP
 //!  monitor      what others change, as notices
 //!  nft          nf_tables: read, and apply in one transaction
 //!  sysctl       /proc/sys
@@ -23,9 +24,11 @@
 //! Must not know: Calico's resources, what is desired and why.
 
 pub mod apply;
+mod bpf;
 pub mod connections;
 mod error;
 pub mod file;
+pub mod ipip;
 pub mod monitor;
 pub mod netns;
 pub mod nft;

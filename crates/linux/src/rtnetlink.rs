@@ -5,6 +5,7 @@
 //!      ├─ link      devices
 //!      ├─ address   their addresses
 //!      ├─ route     routes, and the way to an address
+//!      ├─ filter    BPF programs on what comes in by a device
 //!      └─ neighbor  ARP and ND entries, VXLAN forwarding
 //! ```
 //!
@@ -13,6 +14,7 @@
 
 mod address;
 mod exchange;
+mod filter;
 mod link;
 mod neighbor;
 mod route;

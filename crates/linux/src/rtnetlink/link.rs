@@ -6,8 +6,8 @@ use crate::netns::NetNs;
 use kernel::{Link, LinkKind, Mac};
 use netlink_packet_route::RouteNetlinkMessage as Message;
 use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-    LinkMessage,
+    InfoData, InfoIpTunnel, InfoKind, InfoVeth, InfoVxlan, LinkAttribute, LinkExtentMask,
+    LinkFlags, LinkInfo, LinkMessage,
 };
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -172,6 +172,16 @@ impl Rtnetlink {
         settings.rename.map_or(Ok(""), check_name)?;
         self.request(settings.request(name, index, master))
     }
+
+    /// Makes a device take every neighbour as known.
+    pub(crate) fn set_no_arp(&mut self, name: &str) -> Result<(), Error> {
+        let mut message = LinkMessage::default();
+        message.header.index = self.index(name)?;
+        message.header.change_mask = LinkFlags::Noarp;
+        message.header.flags = LinkFlags::Noarp;
+        let object = format!("{name} arp off");
+        self.request(Request::change(Message::SetLink(message), "link set", object))
+    }
 }
 
 impl LinkSettings<'_> {
@@ -214,8 +224,12 @@ impl Request {
                 data.push(InfoVxlan::UDPCsum(false));
                 vec![LinkInfo::Kind(InfoKind::Vxlan), LinkInfo::Data(InfoData::Vxlan(data))]
             }
-            LinkKind::Ipip => vec![LinkInfo::Kind(InfoKind::Other("ipip".to_owned()))],
-            LinkKind::IpipBpf { .. } => vec![LinkInfo::Kind(InfoKind::Veth)],
+            LinkKind::Ipip => vec![LinkInfo::Kind(InfoKind::IpIp)],
+            LinkKind::IpipBpf { .. } => {
+                let object = format!("link {name}");
+                let reason = "a device by BPF is made in several steps, by a list of changes";
+                return Err(Error::Invalid { object, reason });
+            }
             LinkKind::Other(kind) => vec![LinkInfo::Kind(InfoKind::Other(kind.clone()))],
         };
         message.attributes.push(LinkAttribute::LinkInfo(info));
@@ -326,13 +340,23 @@ fn entry(message: &LinkMessage, names: &Names) -> Option<LinkEntry> {
 }
 
 /// A VXLAN device that isn't of the one form we make (without learning, with parent and source
-/// address) is of another kind.
+/// address) is of another kind, and so is an IP-in-IP device with a fixed end.
 fn kind(info: &[LinkInfo], names: &Names) -> LinkKind {
     let mut name = String::new();
+    let mut any_end = false;
     let (mut vni, mut port, mut local, mut parent, mut learning) = (None, None, None, None, false);
     for item in info {
         match item {
-            LinkInfo::Kind(kind) => name = kind.to_string(),
+            LinkInfo::Kind(kind) => {
+                name = kind.to_string();
+                any_end = *kind == InfoKind::IpIp;
+            }
+            LinkInfo::Data(InfoData::IpTunnel(data)) => {
+                any_end &= !data.iter().any(|attribute| match attribute {
+                    InfoIpTunnel::Local(end) | InfoIpTunnel::Remote(end) => !end.is_unspecified(),
+                    _ => false,
+                });
+            }
             LinkInfo::Data(InfoData::Vxlan(data)) => {
                 for attribute in data {
                     match attribute {
@@ -353,6 +377,7 @@ fn kind(info: &[LinkInfo], names: &Names) -> LinkKind {
         (Some(vni), Some(port), Some(local), Some(parent)) if !learning => {
             LinkKind::Vxlan { vni, port, local, parent }
         }
+        _ if any_end => LinkKind::Ipip,
         _ => LinkKind::Other(name),
     }
 }
