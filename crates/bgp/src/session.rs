@@ -243,11 +243,15 @@ impl Session {
 
     /// Why it isn't Established, in words.
     pub fn reason(&self, now: Duration) -> Option<String> {
+        let waits = self.state == SessionState::Active && self.peer.passive;
         let reason = match self.state {
             SessionState::Established => return None,
+            _ if waits && !self.reason.is_empty() => {
+                &format!("{}; waiting for the peer to connect", self.reason)
+            }
             _ if !self.reason.is_empty() => self.reason.as_str(),
             SessionState::Idle => "not started",
-            SessionState::Active if self.peer.passive => "waiting for the peer to connect",
+            SessionState::Active if waits => "waiting for the peer to connect",
             SessionState::Connect | SessionState::Active => "connecting",
             SessionState::OpenSent => "waiting for the peer's OPEN",
             SessionState::OpenConfirm => "waiting for the peer's KEEPALIVE",

@@ -5,26 +5,6 @@ use std::time::Duration;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// 1 GiB, with the sums of what was sent and of what came.
-fn a_gibibyte_arrives_intact(lab: &Lab, from: &str, to: &str) {
-    let listen = "socat -u -b 262144 TCP-LISTEN:9000,reuseaddr STDOUT | sha256sum";
-    let receiver = lab.at(to, listen).stdout(std::process::Stdio::piped()).spawn().expect("socat");
-    let listening = |lab: &Lab| lab.try_run(to, "ss -ltn | grep -q ':9000 '").0;
-    lab.within(SOON, "the receiver listens", listening);
-    let address = lab.address(to);
-    // A keystream of zeros: as good as random data, and faster to make.
-    let sent = lab.run(
-        from,
-        &format!(
-            "head -c 1073741824 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null | \
-             tee /dev/fd/3 3>&1 >/dev/null | (tee /dev/stderr | \
-             socat -u -b 262144 STDIN TCP:{address}:9000) 2>&1 | sha256sum"
-        ),
-    );
-    let received = receiver.wait_with_output().expect("the receiver ends");
-    assert_eq!(String::from_utf8_lossy(&received.stdout), sent, "1 GiB {from} → {to}");
-}
-
 fn vxlan_always(lab: &Lab) {
     lab.all_pods_reach_each_other();
     let routes = lab.routes("worker-1");
@@ -55,7 +35,7 @@ fn direct(lab: &Lab) {
 fn vxlan_then_direct_then_back() {
     let lab = Lab::vxlan("modes", &[]);
     vxlan_always(&lab);
-    a_gibibyte_arrives_intact(&lab, "pod-1", "pod-3");
+    support::a_gibibyte_arrives_intact(&lab, "pod-1", "pod-3");
     let addresses = support::PODS.map(|pod| lab.address(pod));
     direct(&lab);
     // With routes in the router, the other subnet is reached too.

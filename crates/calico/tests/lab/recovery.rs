@@ -15,19 +15,6 @@ fn is_ready(lab: &Lab, node: &str) -> bool {
     lab.try_run(node, "calico-node -felix-ready").0
 }
 
-/// What `ip monitor` saw of routes, links and addresses while something was done.
-fn changes_during(lab: &Lab, node: &str, work: impl FnOnce(&Lab)) -> String {
-    let monitor = lab
-        .at(node, "exec timeout 60 ip monitor route link address")
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .expect("ip monitor");
-    lab.within(SOON, "ip monitor runs", |lab| lab.try_run(node, "pgrep -x ip").0);
-    work(lab);
-    lab.run(node, "pkill -x ip");
-    String::from_utf8_lossy(&monitor.wait_with_output().expect("it ends").stdout).into_owned()
-}
-
 /// What of the changes is the agent's: all on its devices but the kernel's own IPv6 link-local
 /// addresses, which come a second after the devices.
 fn rewritten(changes: &str) -> Vec<&str> {
@@ -47,7 +34,7 @@ fn a_killed_agent_loses_no_packet_and_rewrites_nothing() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("ping");
-    let changes = changes_during(&lab, "worker-1", |lab| {
+    let changes = support::changes_during(&lab, "worker-1", |lab| {
         lab.run("worker-1", "pkill -KILL -x calico-node");
         assert_eq!(lab.routes("worker-1"), before, "routes stay");
         lab.within(BOOT, "the agent is back", |lab| is_ready(lab, "worker-1"));
@@ -87,7 +74,7 @@ fn the_datastore_may_go_away_and_come_back() {
     let before = lab.routes("worker-1");
     let stop = "pkill -STOP -f '[d]atastore --listen'";
     let start = "pkill -CONT -f '[d]atastore --listen'";
-    let changes = changes_during(&lab, "worker-1", |lab| {
+    let changes = support::changes_during(&lab, "worker-1", |lab| {
         lab.run("master", stop);
         std::thread::sleep(Duration::from_secs(20));
         assert!(lab.pings("pod-1", "pod-2") && lab.pings("pod-1", "pod-3"));

@@ -1,5 +1,6 @@
 //! A lab of its own for each test: real nodes, real pods, the real binary.
 
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -135,6 +136,61 @@ impl Lab {
         self.run(place, "ip route")
     }
 
+    /// What a command prints while pings go from one pod to another: two packets at most.
+    pub(crate) fn captured(
+        &self,
+        place: &str,
+        device: &str,
+        filter: &str,
+        from: &str,
+        to: &str,
+    ) -> String {
+        let line = format!("timeout 5 tcpdump -i {device} -nn -l -c2 {filter} 2>/dev/null");
+        let capture = self.at(place, &line).stdout(Stdio::piped()).spawn().expect("tcpdump");
+        let started = |lab: &Lab| lab.try_run(place, "pgrep -x tcpdump").0;
+        self.within(Duration::from_secs(5), "tcpdump runs", started);
+        self.within(Duration::from_secs(5), "packets are caught", |lab| {
+            lab.pings(from, to);
+            !lab.try_run(place, "pgrep -x tcpdump").0
+        });
+        text(&capture.wait_with_output().expect("tcpdump ends"))
+    }
+
+    /// Sends an echo request from one address to another in IP-in-IP, from a place to a node.
+    pub(crate) fn send_ipip(&self, place: &str, node: &str, from: &str, to: &str) {
+        let inner = echo_request(from.parse().expect("IPv4"), to.parse().expect("IPv4"));
+        let escaped: String = inner.iter().map(|byte| format!("\\{byte:03o}")).collect();
+        self.run(place, &format!("printf '{escaped}' | socat -u STDIN IP4-SENDTO:{node}:4"));
+    }
+
+    /// `calico lab fault set …`.
+    pub(crate) fn fault(&self, setting: &str) {
+        self.succeeds(&["fault", "set", setting]);
+    }
+
+    /// `calico lab fault clear`.
+    pub(crate) fn clear_faults(&self) {
+        self.succeeds(&["fault", "clear"]);
+    }
+
+    /// `calico lab agent stop|start NODE`.
+    pub(crate) fn agent(&self, verb: &str, node: &str) {
+        self.succeeds(&["agent", verb, node]);
+    }
+
+    fn succeeds(&self, arguments: &[&str]) {
+        let output = self.command(arguments).output().expect("calico lab starts");
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output));
+    }
+
+    /// The names of all pods.
+    pub(crate) fn pods(&self) -> Vec<String> {
+        let output = self.command(&["status", "-o", "json"]).output().expect("calico lab starts");
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let pods = status["pods"].as_array().expect("a list").iter();
+        pods.map(|pod| pod["name"].as_str().expect("a name").to_owned()).collect()
+    }
+
     /// A pod's address.
     pub(crate) fn address(&self, pod: &str) -> String {
         self.run(pod, "hostname -I | tr -d ' \\n'")
@@ -150,6 +206,62 @@ impl Drop for Lab {
             eprintln!("lab down: {}", text(&output));
         }
     }
+}
+
+/// An IPv4 packet with an ICMP echo request (RFC 791, 792).
+fn echo_request(from: Ipv4Addr, to: Ipv4Addr) -> Vec<u8> {
+    let mut icmp = vec![8, 0, 0, 0, 0x12, 0x34, 0, 1];
+    let sum = checksum(&icmp);
+    icmp[2..4].copy_from_slice(&sum);
+    let mut packet = vec![0x45, 0, 0, 28, 0, 1, 0, 0, 64, 1, 0, 0];
+    packet.extend(from.octets());
+    packet.extend(to.octets());
+    let sum = checksum(&packet);
+    packet[10..12].copy_from_slice(&sum);
+    packet.extend(icmp);
+    packet
+}
+
+/// RFC 1071's.
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let words = bytes.chunks(2).map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]])));
+    let sum = words.sum::<u32>();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    (!(folded as u16)).to_be_bytes()
+}
+
+/// What `ip monitor` saw of routes, links and addresses while something was done.
+pub(crate) fn changes_during(lab: &Lab, node: &str, work: impl FnOnce(&Lab)) -> String {
+    let soon = Duration::from_secs(5);
+    let monitor = lab
+        .at(node, "exec timeout 60 ip monitor route link address")
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("ip monitor");
+    lab.within(soon, "ip monitor runs", |lab| lab.try_run(node, "pgrep -x ip").0);
+    work(lab);
+    lab.run(node, "pkill -x ip");
+    String::from_utf8_lossy(&monitor.wait_with_output().expect("it ends").stdout).into_owned()
+}
+
+/// 1 GiB, with the sums of what was sent and of what came.
+pub(crate) fn a_gibibyte_arrives_intact(lab: &Lab, from: &str, to: &str) {
+    let listen = "socat -u -b 262144 TCP-LISTEN:9000,reuseaddr STDOUT | sha256sum";
+    let receiver = lab.at(to, listen).stdout(Stdio::piped()).spawn().expect("socat");
+    let listening = |lab: &Lab| lab.try_run(to, "ss -ltn | grep -q ':9000 '").0;
+    lab.within(Duration::from_secs(5), "the receiver listens", listening);
+    let address = lab.address(to);
+    // A keystream of zeros: as good as random data, and faster to make.
+    let sent = lab.run(
+        from,
+        &format!(
+            "head -c 1073741824 /dev/zero | openssl enc -aes-128-ctr -K 00 -iv 00 2>/dev/null | \
+             tee /dev/fd/3 3>&1 >/dev/null | (tee /dev/stderr | \
+             socat -u -b 262144 STDIN TCP:{address}:9000) 2>&1 | sha256sum"
+        ),
+    );
+    let received = receiver.wait_with_output().expect("the receiver ends");
+    assert_eq!(String::from_utf8_lossy(&received.stdout), sent, "1 GiB {from} → {to}");
 }
 
 /// Both streams of a finished command.
