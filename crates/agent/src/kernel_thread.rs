@@ -5,6 +5,7 @@
 //! another reading.
 
 use crate::health::{Heartbeats, Part};
+use crate::metrics::Measures;
 use kernel::{Change, State, nft};
 use linux::monitor::{Monitor, Notice};
 use linux::nft::{Nft, NftMonitor};
@@ -69,6 +70,7 @@ impl Handle {
 pub(crate) fn start(
     inbox: mpsc::Sender<Event>,
     heartbeats: Arc<Heartbeats>,
+    measures: Arc<Measures>,
 ) -> anyhow::Result<Handle> {
     let (wake, woken) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
@@ -95,6 +97,7 @@ pub(crate) fn start(
         newest: newest.clone(),
         inbox,
         heartbeats,
+        measures,
         current: None,
         actual: State::default(),
         tables: vec![],
@@ -127,6 +130,7 @@ struct Thread {
     newest: Slot,
     inbox: mpsc::Sender<Event>,
     heartbeats: Arc<Heartbeats>,
+    measures: Arc<Measures>,
     current: Option<Numbered>,
     actual: State,
     tables: Vec<nft::Table>,
@@ -175,7 +179,9 @@ impl Thread {
         }
         self.tell_facts()?;
         let Some((generation, plan)) = self.current.take() else { return Ok(()) };
+        let begun = Instant::now();
         let failures = self.apply(&plan);
+        self.measures.applied(begun.elapsed(), failures.len());
         self.current = Some((generation, plan));
         self.report(generation, failures, is_new)
     }

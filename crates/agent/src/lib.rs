@@ -17,6 +17,7 @@ mod health;
 mod kernel_thread;
 mod log;
 mod machine;
+mod metrics;
 mod probe;
 mod run;
 mod settings;

@@ -11,11 +11,13 @@ use crate::bgp;
 use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
 use crate::kernel_thread;
+use crate::metrics::{self, Measures};
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
 use crate::worker::{self, Job};
 use anyhow::{Context, Result};
 use model::{DatastoreEvent, Kind, Query};
+use node::report::Figures;
 use node::status::NodeStatus;
 use node::{Effect, Event, Node};
 use std::path::Path;
@@ -56,9 +58,16 @@ pub(crate) async fn run(
 ) -> Result<()> {
     let (inbox, events) = mpsc::channel(INBOX_MAX);
     let (status, shown) = watch::channel(NodeStatus::default());
-    let heartbeats = Heartbeats::new();
+    let (figures, of_figures) = watch::channel(Figures::default());
+    let (heartbeats, measures) = (Heartbeats::new(), Arc::<Measures>::default());
+    let sources = metrics::Sources {
+        figures: of_figures,
+        status: shown.clone(),
+        measures: measures.clone(),
+    };
+    tokio::spawn(metrics::serve(sources));
     serve_health(settings, shown, &heartbeats);
-    let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone())
+    let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone(), measures)
         .context("the kernel's netlink sockets cannot be opened: calico-node must run as root")?;
     let bgp = bgp::start(inbox.clone(), heartbeats.clone())?;
     let path = Path::new(node::api::SOCKET);
@@ -75,6 +84,7 @@ pub(crate) async fn run(
         bgp,
         jobs,
         status,
+        figures,
         heartbeats,
         pod_mtu: None,
         endpoint_status: EndpointStatusFiles::default(),
@@ -107,6 +117,7 @@ struct Agent {
     bgp: bgp::Handle,
     jobs: mpsc::Sender<Job>,
     status: watch::Sender<NodeStatus>,
+    figures: watch::Sender<Figures>,
     heartbeats: Arc<Heartbeats>,
     pod_mtu: Option<u32>,
     endpoint_status: EndpointStatusFiles,
@@ -205,6 +216,7 @@ impl Agent {
 
     fn publish(&mut self) {
         self.heartbeats.beat(Part::Inbox);
+        self.figures.send_replace(self.node.figures());
         let status = self.node.status();
         self.status.send_if_modified(|shown| {
             let changed = *shown != status;

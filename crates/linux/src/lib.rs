@@ -10,6 +10,7 @@
 //!  sysctl       /proc/sys
 //!  connections  TCP connections ended
 //!  tcp          BGP's socket options: MD5 signatures, TTL
+//!  own_process  what this process uses
 //!  process      starting processes in namespaces
 //!  file         files replaced as a whole
 //! ```
@@ -32,6 +33,7 @@ pub mod ipip;
 pub mod monitor;
 pub mod netns;
 pub mod nft;
+pub mod own_process;
 pub mod process;
 pub mod rtnetlink;
 pub mod sysctl;

@@ -37,6 +37,7 @@ pub(crate) struct Cluster {
     unreadable: BTreeMap<Key, String>,
     setting_warnings: Vec<String>,
     endpoint_status_prefix: String,
+    metrics_address: Option<String>,
     announced: BTreeSet<String>,
     /// Endpoints that this node has added and the datastore has not told yet.
     untold: BTreeSet<Key>,
@@ -84,6 +85,7 @@ impl Cluster {
             unreadable: BTreeMap::new(),
             setting_warnings: Vec::new(),
             endpoint_status_prefix: String::new(),
+            metrics_address: None,
             announced: BTreeSet::new(),
             untold: BTreeSet::new(),
         };
@@ -321,6 +323,11 @@ impl Cluster {
         &self.endpoint_status_prefix
     }
 
+    /// `host:port` to serve metrics on, if they are to be.
+    pub(crate) fn metrics_address(&self) -> Option<&str> {
+        self.metrics_address.as_deref()
+    }
+
     /// Every local endpoint whose interface is there.
     pub(crate) fn endpoint_statuses(&self) -> EndpointStatuses {
         let links = &self.topology.facts.workload_links;
@@ -400,6 +407,7 @@ impl Cluster {
         self.router_id = resolved.get(&config::ROUTER_ID);
         self.speaker_concerned = true;
         self.setting_warnings = settings::warnings(&resolved);
+        self.metrics_address = settings::metrics_address(&resolved);
         self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
 }

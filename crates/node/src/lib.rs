@@ -17,6 +17,7 @@ pub mod api;
 mod cluster;
 pub mod endpoint_status;
 pub mod event;
+pub mod report;
 mod settings;
 mod speaker;
 pub mod status;

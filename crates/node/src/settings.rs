@@ -36,6 +36,19 @@ pub(crate) fn plan(resolved: &Resolved, by_bgp: ProgramClusterRoutes, facts: &Fa
     }
 }
 
+/// Where metrics are served, if they are; without a host on every address.
+pub(crate) fn metrics_address(resolved: &Resolved) -> Option<String> {
+    let host = match resolved.get(&config::PROMETHEUS_METRICS_HOST).as_str() {
+        "" => "[::]".to_owned(),
+        // A static executable cannot ask the system's resolver for the one name that needs none.
+        "localhost" => "127.0.0.1".to_owned(),
+        v6 if v6.parse::<std::net::Ipv6Addr>().is_ok() => format!("[{v6}]"),
+        other => other.to_owned(),
+    };
+    let address = format!("{host}:{}", resolved.get(&config::PROMETHEUS_METRICS_PORT));
+    resolved.get(&config::PROMETHEUS_METRICS_ENABLED).then_some(address)
+}
+
 /// What is wrong with the configuration. Calico's parameters that change nothing here are not in
 /// it: real manifests set dozens, and the log names them once.
 pub(crate) fn warnings(resolved: &Resolved) -> Vec<String> {
