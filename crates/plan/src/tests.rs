@@ -50,7 +50,7 @@ fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
     let workload = Workload { addresses: [net("192.168.226.65/32")].into() };
     Topology {
         ipip_address: None,
-        learned: crate::topology::Learned::default(),
+        learned: Learned::default(),
         node: "worker-1".to_owned(),
         address: "10.30.0.206/24".parse::<Ipv4Net>().ok(),
         vxlan_address: "192.168.226.64".parse().ok(),
@@ -80,35 +80,15 @@ fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
 }
 
 fn shown(state: &State) -> String {
-    let mut lines: Vec<String> = state.routes.iter().map(|(key, route)| line(key, route)).collect();
-    lines.push(String::new());
-    lines.join("\n")
-}
-
-fn line(key: &RouteKey, route: &Route) -> String {
-    let destination = match key.destination {
-        net if net.prefix_len() == net.max_prefix_len() => net.addr().to_string(),
-        net => net.to_string(),
-    };
-    let protocol = match route.protocol {
-        kernel::PROTOCOL_BOOT => String::new(),
-        number => format!(" proto {number}"),
-    };
-    match &route.target {
-        RouteTarget::Blackhole => format!("blackhole {destination}{protocol}"),
-        RouteTarget::Via { device, gateway, onlink } => {
-            let via = gateway.map(|gateway| format!(" via {gateway}")).unwrap_or_default();
-            let scope = if route.scope == SCOPE_LINK { " scope link" } else { "" };
-            let onlink = if *onlink { " onlink" } else { "" };
-            format!("{destination}{via} dev {device}{protocol}{scope}{onlink}")
-        }
-        RouteTarget::Other(text) => text.clone(),
-    }
+    let line = |(key, route): (&RouteKey, &Route)| format!("{}\n", key.describe(route));
+    state.routes.iter().map(line).collect()
 }
 
 fn routes(topology: &Topology, expected: &Expect) {
     expected.assert_eq(&shown(&plan(topology).state));
 }
+
+mod bgp;
 
 #[test]
 fn vxlan_always_goes_by_the_tunnel_to_every_node() {
@@ -150,32 +130,6 @@ fn vxlan_cross_subnet_goes_by_the_tunnel_to_other_subnets_only() {
             192.168.226.70 via 10.30.0.56 dev ens5 proto 80
         "#]],
     );
-}
-
-#[test]
-fn pools_that_need_bgp_are_reported_and_only_their_own_blocks_stay() {
-    let mut disabled = worker_1(Never, Never);
-    disabled.settings.program_cluster_routes = ClusterRoutes::Disabled;
-    let mut none = worker_1(Never, Always);
-    none.settings.backend = Backend::None;
-    for (topology, said) in [
-        (worker_1(Always, Never), "ipipMode: Never"),
-        (worker_1(CrossSubnet, Never), "ipipMode: Never"),
-        (disabled, "programClusterRoutes: Enabled"),
-        (none, "CALICO_NETWORKING_BACKEND is none"),
-    ] {
-        let plan = plan(&topology);
-        let reasons: Vec<String> = plan.unroutable.iter().map(ToString::to_string).collect();
-        assert_eq!(reasons.len(), 1, "{reasons:?}");
-        assert!(reasons[0].contains(said), "{reasons:?}");
-        assert!(reasons[0].starts_with("IPPool(default-ipv4-ippool) is not routed"));
-        expect![[r#"
-            blackhole 192.168.226.64/26 proto 80
-            192.168.226.65 dev cali4d001776093 scope link
-        "#]]
-        .assert_eq(&shown(&plan.state));
-        assert!(plan.state.links.is_empty(), "no tunnel device without a pool that uses it");
-    }
 }
 
 #[test]
