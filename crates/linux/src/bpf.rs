@@ -200,9 +200,8 @@ impl Set {
         let mut elements: Vec<Element> = Vec::new();
         loop {
             let mut next = Element::default();
-            let mut attribute = MapElement::default();
-            attribute.map = number(&self.file);
-            attribute.value = address(&mut next);
+            let (map, value) = (number(&self.file), address(&mut next));
+            let mut attribute = MapElement { map, value, ..MapElement::default() };
             let mut last = elements.last().copied();
             if let Some(last) = &mut last {
                 attribute.key = address(last);

@@ -68,11 +68,9 @@ impl Attachment {
     }
 
     fn parse(name: &str, direction: Direction) -> Option<Attachment> {
-        let mut parts = name.strip_prefix("calico/")?.strip_prefix(direction.name())?.split('/');
+        let rest = name.strip_prefix("calico/")?.strip_prefix(direction.name())?;
+        let mut parts = rest.strip_prefix('/')?.split('/');
         let mut next = || parts.next();
-        if next()? != "" {
-            return None;
-        }
         let attachment = Attachment {
             version: next()?.to_owned(),
             local: next()?.parse().ok()?,

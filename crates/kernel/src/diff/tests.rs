@@ -6,6 +6,8 @@ use expect_test::expect;
 use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
 
+mod ipip;
+
 const VXLAN: &str = "vxlan.calico";
 const TUNNELS: [&str; 2] = [VXLAN, "vxlan.other"];
 const UPLINKS: [&str; 2] = ["eth0", "eth1"];
@@ -17,7 +19,7 @@ fn owned() -> Ownership {
         kept_protocols: <_>::default(),
         workload_prefixes: ["cali".to_owned()].into(),
         external_workload_routes: true,
-        devices: TUNNELS.map(str::to_owned).into(),
+        devices: [VXLAN, "vxlan.other", ipip::TUNNEL].map(str::to_owned).into(),
     }
 }
 
@@ -102,6 +104,7 @@ prop_compose! {
     fn any_desired()(
         first in prop::option::weighted(0.8, tunnel(0)),
         second in prop::option::of(tunnel(0)),
+        third in prop::option::of(ipip::by_bpf()),
         addresses in prop::collection::vec((0..2usize, tunnel_address()), 0..4),
         forwarding in prop::collection::vec(any::<Forwarding>(), 0..6),
         routes in any_routes(),
@@ -115,6 +118,10 @@ prop_compose! {
         });
         let second = second.filter(|link| !same_tunnel(link));
         state.links.extend(second.map(|link| (TUNNELS[1].to_owned(), link)));
+        if let Some((link, sources)) = third {
+            state.links.insert(ipip::TUNNEL.to_owned(), link);
+            state.decapsulated.insert(ipip::TUNNEL.to_owned(), sources);
+        }
         for (at, net) in addresses {
             if state.has(TUNNELS[at]) {
                 state.addresses.insert((TUNNELS[at].to_owned(), net));
@@ -164,6 +171,7 @@ fn foreign(mut state: State) -> State {
     state.routes.retain(|key, route| !owned.owns_route(key, route));
     state.neighbors.retain(|(device, _), _| !owned.owns_device(device));
     state.fdb.retain(|(device, _), _| !owned.owns_device(device));
+    state.decapsulated.retain(|device, _| !owned.owns_device(device));
     state.sysctls.clear();
     state
 }

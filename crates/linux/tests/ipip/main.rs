@@ -4,4 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod carries;
+mod headers;
+mod lives;
 mod node;
+mod path_mtu;
+mod refuses;
+mod wire;
