@@ -377,7 +377,7 @@ fn exactly<const LENGTH_BYTES: usize>(value: &[u8]) -> Result<[u8; LENGTH_BYTES]
 
 /// A list that has at least one item, of so many bytes each.
 fn list(value: &[u8], item_bytes: usize) -> Result<&[u8], Malformed> {
-    if value.is_empty() || value.len() % item_bytes != 0 {
+    if value.is_empty() || !value.len().is_multiple_of(item_bytes) {
         return Err(Withdraw(OPTIONAL_ATTRIBUTE, "wrong length"));
     }
     Ok(value)

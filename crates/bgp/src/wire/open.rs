@@ -97,7 +97,7 @@ fn capability(bytes: &[u8]) -> Option<(Capability, &[u8])> {
             None => Capability::Other { code: 1, value: value.to_vec() },
         },
         (2, []) => Capability::RouteRefresh,
-        (64, [high, low, families @ ..]) if families.len() % 4 == 0 => {
+        (64, [high, low, families @ ..]) if families.len().is_multiple_of(4) => {
             Capability::GracefulRestart(GracefulRestart {
                 restarting: high & 0x80 != 0,
                 notification: high & 0x40 != 0,
