@@ -18,6 +18,7 @@ mod kernel_thread;
 mod log;
 mod machine;
 mod metrics;
+mod node_status;
 mod probe;
 mod run;
 mod settings;

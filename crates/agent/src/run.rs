@@ -12,10 +12,12 @@ use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
 use crate::kernel_thread;
 use crate::metrics::{self, Measures};
+use crate::node_status::{Answer, Questions};
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
 use crate::worker::{self, Job};
 use anyhow::{Context, Result};
+use jiff::Timestamp;
 use model::{DatastoreEvent, Kind, Query};
 use node::report::Figures;
 use node::status::NodeStatus;
@@ -41,6 +43,7 @@ fn queries() -> Vec<Query> {
         Kind::BgpConfiguration,
         Kind::BgpFilter,
         Kind::BgpPeer,
+        Kind::CalicoNodeStatus,
         Kind::ClusterInformation,
         Kind::FelixConfiguration,
         Kind::IpPool,
@@ -60,11 +63,8 @@ pub(crate) async fn run(
     let (status, shown) = watch::channel(NodeStatus::default());
     let (figures, of_figures) = watch::channel(Figures::default());
     let (heartbeats, measures) = (Heartbeats::new(), Arc::<Measures>::default());
-    let sources = metrics::Sources {
-        figures: of_figures,
-        status: shown.clone(),
-        measures: measures.clone(),
-    };
+    let sources =
+        metrics::Sources { figures: of_figures, status: shown.clone(), measures: measures.clone() };
     tokio::spawn(metrics::serve(sources));
     serve_health(settings, shown, &heartbeats);
     let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone(), measures)
@@ -76,6 +76,7 @@ pub(crate) async fn run(
     let (asked, requests) = mpsc::channel(INBOX_MAX);
     tokio::spawn(socket::serve(listener, asked));
     let jobs = worker::start(datastore.clone(), settings.node.clone(), inbox.clone());
+    let questions = Questions::new(datastore.clone(), &settings.node);
     let watcher = store::watcher::watch(datastore, queries());
     let agent = Agent {
         node: Node::new(&settings.node, environment),
@@ -86,6 +87,9 @@ pub(crate) async fn run(
         status,
         figures,
         heartbeats,
+        questions,
+        started: Timestamp::now(),
+        reconfigured: None,
         pod_mtu: None,
         endpoint_status: EndpointStatusFiles::default(),
     };
@@ -119,6 +123,10 @@ struct Agent {
     status: watch::Sender<NodeStatus>,
     figures: watch::Sender<Figures>,
     heartbeats: Arc<Heartbeats>,
+    questions: Questions,
+    started: Timestamp,
+    /// When BGP was told to do something else last.
+    reconfigured: Option<Timestamp>,
     pod_mtu: Option<u32>,
     endpoint_status: EndpointStatusFiles,
 }
@@ -137,6 +145,7 @@ impl Agent {
                 biased;
                 () = &mut stop => return,
                 _ = heartbeat.tick() => { self.beat().await; continue }
+                () = self.question_due() => { self.answer(); continue }
                 Some(event) = watcher.recv() => Event::Datastore(event),
                 Some(event) = events.recv() => event,
                 Some(asked) = requests.recv() => self.entered(asked),
@@ -165,8 +174,11 @@ impl Agent {
     }
 
     async fn take(&mut self, event: Event) {
-        if let Event::Datastore(DatastoreEvent::Unreachable(reason)) = &event {
-            tracing::warn!("{reason}; what was known stays in force");
+        if let Event::Datastore(event) = &event {
+            self.questions.hear(event);
+            if let DatastoreEvent::Unreachable(reason) = event {
+                tracing::warn!("{reason}; what was known stays in force");
+            }
         }
         for effect in self.node.on(event) {
             self.perform(effect).await;
@@ -186,7 +198,10 @@ impl Agent {
                     );
                 }
             }
-            Effect::ConfigureBgp(configuration) => self.bgp.configure(configuration),
+            Effect::ConfigureBgp(configuration) => {
+                self.reconfigured = Some(Timestamp::now());
+                self.bgp.configure(configuration);
+            }
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
             Effect::WriteEndpoint { id, endpoint } => {
@@ -195,7 +210,7 @@ impl Agent {
             Effect::Remove { id, delete } => self.job(Job::Remove { id, delete }).await,
             Effect::TunnelAddress { tunnel, pools } => {
                 self.job(Job::TunnelAddress { tunnel, pools }).await;
-            },
+            }
         }
     }
 
@@ -212,6 +227,27 @@ impl Agent {
         if self.jobs.capacity() == self.jobs.max_capacity() {
             self.job(Job::EmptySpool).await;
         }
+    }
+
+    /// Until somebody is to be told how this node is; not before it knows.
+    fn question_due(&self) -> impl Future<Output = ()> + use<> {
+        let due = self.questions.due().filter(|_| self.status.borrow().in_sync);
+        async move {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn answer(&mut self) {
+        self.questions.answer(&Answer {
+            node: &self.node,
+            status: &self.node.status(),
+            started: self.started,
+            reconfigured: self.reconfigured,
+            now: Timestamp::now(),
+        });
     }
 
     fn publish(&mut self) {
