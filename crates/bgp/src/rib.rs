@@ -159,9 +159,7 @@ impl Rib {
         let former = self.shared.peers.configure(slot, peer);
         let changed = |of: fn(&Peer) -> (u32, u32, IpAddr)| of(&former) != of(peer);
         if changed(|peer| (peer.local_as, peer.remote_as, peer.address)) {
-            self.ipv4.decide_again(&mut self.shared, slot.0);
-            self.ipv6.decide_again(&mut self.shared, slot.0);
-            self.refresh_all();
+            self.facts_changed(slot);
         } else if (former.reflector_client, former.cluster_id, former.next_hop)
             != (peer.reflector_client, peer.cluster_id, peer.next_hop)
         {
@@ -185,15 +183,16 @@ impl Rib {
         let neighbor = self.shared.peers.get_mut(slot.0);
         neighbor.end_of_rib_due =
             [Family::Ipv4, Family::Ipv6].map(|family| session.families.contains(&family));
-        let new_router_id = neighbor.facts.router_id != session.router_id;
-        neighbor.facts.router_id = session.router_id;
+        let former = std::mem::replace(&mut neighbor.facts.router_id, session.router_id);
+        let keeps_routes = neighbor.prefixes != [0; 2];
+        let router_id = session.router_id;
         neighbor.session = Some(session);
-        if new_router_id {
-            self.ipv4.decide_again(&mut self.shared, slot.0);
-            self.ipv6.decide_again(&mut self.shared, slot.0);
+        if keeps_routes && former != router_id {
+            self.facts_changed(slot);
+        } else {
+            self.refresh(slot, Family::Ipv4);
+            self.refresh(slot, Family::Ipv6);
         }
-        self.refresh(slot, Family::Ipv4);
-        self.refresh(slot, Family::Ipv6);
     }
 
     /// The session has ended. Routes of `kept` families become stale (RFC 4724, 4.2), those of
@@ -254,6 +253,13 @@ impl Rib {
             Family::Ipv4 => self.ipv4.refresh(&mut self.shared, slot.0),
             Family::Ipv6 => self.ipv6.refresh(&mut self.shared, slot.0),
         }
+    }
+
+    /// Another router id or AS: other paths may be best, and what is said of a peer's, too.
+    fn facts_changed(&mut self, slot: PeerSlot) {
+        self.ipv4.decide_again(&mut self.shared, slot.0);
+        self.ipv6.decide_again(&mut self.shared, slot.0);
+        self.refresh_all();
     }
 
     fn refresh_all(&mut self) {
