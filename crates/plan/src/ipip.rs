@@ -48,3 +48,6 @@ fn uplinks(topology: &Topology, own: &str) -> BTreeSet<String> {
     let there = matched.filter(|device| topology.facts.links.contains_key(*device));
     there.cloned().chain([own.to_owned()]).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,8 @@ fn by_bpf_it_takes_packets_before_any_are_sent_and_goes_wholly() {
         addr add 192.168.1.0/32 dev tunl0
         tunnel source add 10.30.0.206 dev tunl0
         route replace 192.168.2.0/26 via 10.30.0.206 dev tunl0 proto bird onlink
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
     let mut moved =
         plan(LinkKind::IpipBpf { local: node(137), uplinks: UPLINKS.map(str::to_owned).into() });
     moved.decapsulated.insert(TUNNEL.to_owned(), [node(207)].into());
@@ -72,12 +73,14 @@ fn by_bpf_it_takes_packets_before_any_are_sent_and_goes_wholly() {
         link set tunl0 type ipip (by BPF) local 10.30.0.137 dev eth0,eth1
         tunnel source add 10.30.0.207 dev tunl0
         tunnel source del 10.30.0.206 dev tunl0
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
     let (changes, after) = way(moved, &State::default());
     expect![[r#"
         route del 192.168.2.0/26 via 10.30.0.206 dev tunl0 proto bird onlink
         link del tunl0
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
     assert_eq!(after, machine());
 }
 
@@ -89,20 +92,23 @@ fn the_kernels_own_is_adopted_and_left_down() {
         link add tunl0 mtu 1480 up type ipip
         addr add 192.168.1.0/32 dev tunl0
         route replace 192.168.2.0/26 via 10.30.0.206 dev tunl0 proto bird onlink
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
     let (changes, left) = way(made, &State::default());
     expect![[r#"
         route del 192.168.2.0/26 via 10.30.0.206 dev tunl0 proto bird onlink
         addr del 192.168.1.0/32 dev tunl0
         link set tunl0 down
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
     assert!(!left.links[TUNNEL].up);
     let (changes, _) = way(left, &plan(LinkKind::Ipip));
     expect![[r#"
         link set tunl0 up
         addr add 192.168.1.0/32 dev tunl0
         route replace 192.168.2.0/26 via 10.30.0.206 dev tunl0 proto bird onlink
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
 }
 
 #[test]
@@ -114,5 +120,6 @@ fn a_kernel_that_has_learned_ipip_gets_its_own_device() {
         link add tunl0 mtu 1480 up type ipip
         addr add 192.168.1.0/32 dev tunl0
         route replace 192.168.2.0/26 via 10.30.0.206 dev tunl0 proto bird onlink
-    "#]].assert_eq(&changes);
+    "#]]
+    .assert_eq(&changes);
 }
