@@ -286,11 +286,7 @@ impl Worker {
     }
 
     /// Gives this node an address on a tunnel, or takes it away, in IPAM and on the Node resource.
-    async fn tunnel_address(
-        &self,
-        tunnel: Tunnel,
-        pools: Option<Vec<Pool>>,
-    ) -> Result<(), String> {
+    async fn tunnel_address(&self, tunnel: Tunnel, pools: Option<Vec<Pool>>) -> Result<(), String> {
         match pools {
             Some(pools) => {
                 let address = self.ensure_tunnel_address(tunnel, pools).await;

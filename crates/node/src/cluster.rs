@@ -113,6 +113,11 @@ impl Cluster {
         self.own_blocks.values().cloned().collect()
     }
 
+    /// Their ranges.
+    pub(crate) fn own_block_ranges(&self) -> impl Iterator<Item = IpNet> + '_ {
+        self.own_blocks.keys().copied()
+    }
+
     /// False while a migration has the datastore locked.
     pub(crate) fn datastore_ready(&self) -> bool {
         let information = self.information.as_ref();
@@ -151,6 +156,11 @@ impl Cluster {
     /// What BGP has learned.
     pub(crate) fn set_learned(&mut self, learned: Learned) {
         self.topology.learned = learned;
+    }
+
+    /// What BGP has learned, to change it.
+    pub(crate) fn learned_mut(&mut self) -> &mut Learned {
+        &mut self.topology.learned
     }
 
     /// `bird`, `vxlan` or `none`.
@@ -194,8 +204,7 @@ impl Cluster {
     }
 
     fn take(&mut self, entry: Entry, value: Value) {
-        self.speaker.take(&value);
-        self.speaker_concerned = true;
+        self.speaker_concerned |= self.speaker.take(&value);
         match value {
             Value::IpPool(pool) => {
                 self.pools.insert(pool.metadata.name.clone(), *pool);
@@ -223,8 +232,7 @@ impl Cluster {
     /// Takes note that an object is gone.
     pub(crate) fn deleted(&mut self, key: &Key) {
         self.unreadable.remove(key);
-        self.speaker.forget(key);
-        self.speaker_concerned = true;
+        self.speaker_concerned |= self.speaker.forget(key);
         match key {
             Key::Block(block) => self.block_deleted(*block),
             Key::Resource { kind: Kind::IpPool, name, .. } => {
@@ -275,11 +283,12 @@ impl Cluster {
         let cidr = block.cidr;
         let owner = contents::owner(block);
         let owner = owner.as_deref().and_then(|owner| owner.strip_prefix("host:"));
-        if owner == Some(self.topology.node.as_str()) {
-            self.own_blocks.insert(cidr, entry);
+        let known = if owner == Some(self.topology.node.as_str()) {
+            self.own_blocks.insert(cidr, entry).is_some()
         } else {
-            self.own_blocks.remove(&cidr);
-        }
+            self.own_blocks.remove(&cidr).is_none()
+        };
+        self.speaker_concerned |= !known;
         self.borrowed.insert(cidr, borrowed(block, owner));
         self.borrowed.retain(|_, addresses| !addresses.is_empty());
         self.replan_borrowed();
@@ -290,7 +299,7 @@ impl Cluster {
     }
 
     fn block_deleted(&mut self, block: IpNet) {
-        self.own_blocks.remove(&block);
+        self.speaker_concerned |= self.own_blocks.remove(&block).is_some();
         self.topology.blocks.remove(&block);
         self.borrowed.remove(&block);
         self.replan_borrowed();
@@ -382,6 +391,7 @@ impl Cluster {
             })
         });
         self.topology.pools = pools.collect();
+        self.speaker_concerned = true;
     }
 
     fn replan_borrowed(&mut self) {

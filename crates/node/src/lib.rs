@@ -3,12 +3,13 @@
 //! ```text
 //!  datastore events ─┐                       ┌─▶ Apply: the plan, for the kernel
 //!  kernel facts      ├─▶ Node::on(Event) ────┼─▶ Assign, Release, Write…: datastore work
-//!  CNI requests      │    (one inbox,        ├─▶ Reply: answers to the CNI plugin and calicoctl
-//!  results, Idle ────┘     one owner)        └─▶ TunnelAddress, ShowEndpoints
+//!  learned routes    │    (one inbox,        ├─▶ ConfigureBgp: what the speaker is to do
+//!  CNI requests      │     one owner)        ├─▶ Reply: answers to the CNI plugin and calicoctl
+//!  results, Idle ────┘                       └─▶ TunnelAddress, ShowEndpoints
 //! ```
 //!
 //! Owns: the node's picture of the cluster (`cluster`), the course of every CNI request
-//! (`workload`), when a plan is due, and what the node says of itself ([`status`]). Every input is
+//! (`workload`), what the BGP speaker is told (`speaker`), when a plan is due, and what the node says of itself ([`status`]). Every input is
 //! one [`Event`], which can be recorded and replayed; `on` never blocks and never fails.
 //!
 //! Must not know: tokio, sockets, clocks.
@@ -124,8 +125,10 @@ impl Node {
         status.not_ready.extend(self.tunnels.problems());
         status.warnings.extend(self.tunnels.missing(&self.cluster));
         status.warnings.extend(self.speaker.problems().iter().cloned());
-        let plan = self.last_plan.iter();
-        status.warnings.extend(plan.flat_map(|p| p.unroutable.iter().map(ToString::to_string)));
+        if let Some(plan) = &self.last_plan {
+            status.warnings.extend(plan.unroutable.iter().map(ToString::to_string));
+            status.warnings.extend(unreachable(plan.unreachable));
+        }
         status
     }
 
@@ -229,6 +232,15 @@ impl Node {
         self.last_plan = Some(plan.clone());
         Some(Effect::Apply { generation: self.generation, plan: Box::new(plan) })
     }
+}
+
+fn unreachable(routes: usize) -> Option<String> {
+    (routes > 0).then(|| {
+        format!(
+            "{routes} routes learned by BGP are not programmed, as this node has no way to their \
+             next hops; compare what the peers announce with `ip route`"
+        )
+    })
 }
 
 #[cfg(test)]

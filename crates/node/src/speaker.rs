@@ -22,8 +22,8 @@ pub(crate) struct Resources {
 }
 
 impl Resources {
-    /// Takes an object as it is now, if it is one of these.
-    pub(crate) fn take(&mut self, value: &Value) {
+    /// Takes an object as it is now, if it is one of these; whether it is.
+    pub(crate) fn take(&mut self, value: &Value) -> bool {
         match value {
             Value::Node(node) => {
                 self.nodes.insert(node.metadata.name.clone(), (**node).clone());
@@ -37,19 +37,20 @@ impl Resources {
             Value::BgpFilter(filter) => {
                 self.filters.insert(filter.metadata.name.clone(), (**filter).clone());
             }
-            _ => {}
+            _ => return false,
         }
+        true
     }
 
-    /// Takes note that an object is gone.
-    pub(crate) fn forget(&mut self, key: &Key) {
-        let Key::Resource { kind, name, .. } = key else { return };
+    /// Takes note that an object is gone; whether it was one of these.
+    pub(crate) fn forget(&mut self, key: &Key) -> bool {
+        let Key::Resource { kind, name, .. } = key else { return false };
         match kind {
-            Kind::Node => drop(self.nodes.remove(name)),
-            Kind::BgpConfiguration => drop(self.configurations.remove(name)),
-            Kind::BgpPeer => drop(self.peers.remove(name)),
-            Kind::BgpFilter => drop(self.filters.remove(name)),
-            _ => {}
+            Kind::Node => self.nodes.remove(name).is_some(),
+            Kind::BgpConfiguration => self.configurations.remove(name).is_some(),
+            Kind::BgpPeer => self.peers.remove(name).is_some(),
+            Kind::BgpFilter => self.filters.remove(name).is_some(),
+            _ => false,
         }
     }
 
@@ -83,12 +84,12 @@ impl Speaker {
         if wanted == self.told {
             return None;
         }
-        self.told.clone_from(&wanted);
-        if wanted.is_none() {
-            // Who runs no speaker is told nothing any more.
+        if self.told.is_some() != wanted.is_some() {
+            // Without a speaker there are no routes, and nothing to wait for before the kernel's go.
             self.status = None;
-            cluster.set_learned(Learned::default());
+            cluster.set_learned(Learned { in_sync: wanted.is_none(), ..Learned::default() });
         }
+        self.told.clone_from(&wanted);
         Some(Effect::ConfigureBgp(wanted.map(Box::new)))
     }
 
@@ -102,20 +103,23 @@ impl Speaker {
         if self.told.is_none() {
             return;
         }
-        let mut learned = cluster.topology().learned.clone();
+        let learned = cluster.learned_mut();
         learned.in_sync = in_sync;
-        if !changes.is_empty() {
-            // The topology's own must go first, or all routes would be copied.
-            cluster.set_learned(Learned::default());
-            let routes = Arc::make_mut(&mut learned.routes);
-            for RouteChange { prefix, best } in changes {
-                match best {
-                    Some(best) => drop(routes.insert(prefix, best.next_hops)),
-                    None => drop(routes.remove(&prefix)),
-                }
+        let is_news = |change: &RouteChange| {
+            let next_hops = change.best.as_ref().map(|best| &best.next_hops);
+            learned.routes.get(&change.prefix) != next_hops
+        };
+        if !changes.iter().any(is_news) {
+            // The last plan shares the routes: to write to them is to copy and compare all of them.
+            return;
+        }
+        let routes = Arc::make_mut(&mut learned.routes);
+        for RouteChange { prefix, best } in changes {
+            match best {
+                Some(best) => drop(routes.insert(prefix, best.next_hops)),
+                None => drop(routes.remove(&prefix)),
             }
         }
-        cluster.set_learned(learned);
     }
 
     /// What it has said of itself last.
@@ -135,7 +139,6 @@ fn wanted(cluster: &Cluster) -> (Option<Configuration>, Vec<String>) {
         return (None, Vec::new());
     }
     let resources = cluster.speaker_resources();
-    let own_blocks = topology.blocks.iter().filter(|(_, node)| **node == topology.node);
     let addresses = topology.workloads.values().flat_map(|workload| &workload.addresses);
     configuration(&intent::Cluster {
         node: &topology.node,
@@ -145,7 +148,7 @@ fn wanted(cluster: &Cluster) -> (Option<Configuration>, Vec<String>) {
         peers: &resources.peers,
         filters: &resources.filters,
         pools: cluster.pools(),
-        blocks: own_blocks.map(|(block, _)| *block).collect(),
+        blocks: cluster.own_block_ranges().collect(),
         workloads: addresses.map(|net| net.addr()).collect(),
     })
 }

@@ -12,6 +12,8 @@ use model::{
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+mod with_bgp;
+
 const INTERFACE: &str = "cali4d001776093";
 
 fn environment() -> Vec<(String, String)> {
