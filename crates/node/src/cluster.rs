@@ -148,7 +148,7 @@ impl Cluster {
         self.router_id.as_deref()
     }
 
-    /// Whether anything has changed since the last call that the speaker's configuration is made of.
+    /// Whether what the speaker's configuration is made of has changed since the last call.
     pub(crate) fn take_speaker_concerned(&mut self) -> bool {
         std::mem::take(&mut self.speaker_concerned)
     }

@@ -9,8 +9,9 @@
 //! ```
 //!
 //! Owns: the node's picture of the cluster (`cluster`), the course of every CNI request
-//! (`workload`), what the BGP speaker is told (`speaker`), when a plan is due, and what the node says of itself ([`status`]). Every input is
-//! one [`Event`], which can be recorded and replayed; `on` never blocks and never fails.
+//! (`workload`), what the BGP speaker is told (`speaker`), when a plan is due, and what the node
+//! says of itself ([`status`]). Every input is one [`Event`], which can be recorded and replayed;
+//! `on` never blocks and never fails.
 //!
 //! Must not know: tokio, sockets, clocks.
 

@@ -85,7 +85,7 @@ impl Speaker {
             return None;
         }
         if self.told.is_some() != wanted.is_some() {
-            // Without a speaker there are no routes, and nothing to wait for before the kernel's go.
+            // Without a speaker there are no routes, and nothing to wait for: the kernel's go.
             self.status = None;
             cluster.set_learned(Learned { in_sync: wanted.is_none(), ..Learned::default() });
         }
