@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// How long anything may take; what takes so long has failed.
-const PATIENCE: Duration = Duration::from_secs(12);
+const PATIENCE: Duration = Duration::from_secs(60);
 const PORT: u16 = 1790;
 const AS: u32 = 64512;
 
