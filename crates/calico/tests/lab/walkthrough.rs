@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 /// How long a step may take to print what it should: the cluster is following a change.
 const SETTLE: Duration = Duration::from_secs(10);
 
+/// What settles while pages are rewritten: there is nothing to wait for then.
+const UPDATE_PAUSE: Duration = Duration::from_secs(5);
+
 /// A page, taken apart at the blocks that we print.
 struct Page {
     topology: String,
@@ -67,6 +70,7 @@ fn normal(text: &str) -> String {
         (r"(time|after) ?[=]?[0-9.]+ ?(ms|milliseconds)", "$1 N ms"),
         (r"= [0-9.]+/[0-9.]+/[0-9.]+/[0-9.]+ ms", "= N/N/N/N ms"),
         (r"id \d+, seq", "id N, seq"),
+        (r"^\S+ HH:MM:SS \[INFO\]\[\d+\] (\S+) \d+:", "DATE HH:MM:SS [INFO][N] $1 N:"),
         (r"packets? (captured|received by filter|dropped by kernel)", "packets $1"),
     ];
     let mut text = text.to_owned();
@@ -127,30 +131,27 @@ impl Step {
     }
 }
 
-/// Follows a page. With UPDATE_EXPECT=1 its blocks become what is printed two seconds after each step.
+/// Follows a page. With UPDATE_EXPECT=1 its blocks become what is printed a while after each step.
 fn follow(name: &str) {
     let file = pages().join(format!("{name}.md"));
-    let mut text = std::fs::read_to_string(&file).expect("the page");
+    let text = std::fs::read_to_string(&file).expect("the page");
     let page = parse(&text);
     let lab = Lab::of(name, &page.topology, &[]);
-    let update = std::env::var_os("UPDATE_EXPECT").is_some();
-    for step in &page.steps {
-        if update {
-            std::thread::sleep(Duration::from_secs(2));
-            let printed = normal(&step.run(&lab));
-            let heading = format!("\n### {}\n", step.command);
-            let (before, after) = text.split_once(&heading).expect("its heading");
-            let old = format!("```ours\n{}```", step.expected);
-            let after = after.replacen(&old, &format!("```ours\n{printed}```"), 1);
-            text = format!("{before}{heading}{after}");
-        } else {
+    if std::env::var_os("UPDATE_EXPECT").is_none() {
+        for step in &page.steps {
             let printed = step.settled(&lab);
             assert_eq!(printed, step.expected, "{}: {}", file.display(), step.command);
         }
+        return;
     }
-    if update {
-        std::fs::write(&file, text).expect("the page is written");
+    let mut sections: Vec<String> = text.split("\n### ").map(str::to_owned).collect();
+    for (section, step) in sections.iter_mut().skip(1).zip(&page.steps) {
+        std::thread::sleep(UPDATE_PAUSE);
+        let printed = normal(&step.run(&lab));
+        let old = format!("```ours\n{}```", step.expected);
+        *section = section.replacen(&old, &format!("```ours\n{printed}```"), 1);
     }
+    std::fs::write(&file, sections.join("\n### ")).expect("the page is written");
 }
 
 #[test]
