@@ -8,6 +8,9 @@
  *
  * Numbers known only at loading are 64-bit loads of a mark, which the loader replaces: no
  * relocation, no symbol, nothing but the instructions is needed of the object file.
+ *
+ * Uplinks are Ethernet devices. A route's unlocked `mtu` counts for the outer packets no more than
+ * for forwarded ones (ip_forward_use_pmtu); its `mtu lock` does, and so does what ICMP has told.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -72,8 +75,8 @@ static __always_inline int to_tunnel(struct __sk_buff *skb)
 
 /* Answers a packet too large for the outer path with ICMP "fragmentation needed" (RFC 2003, 5.1;
  * RFC 1191). One without DF too: the other end takes no outer fragments, and Linux minds the answer
- * for such packets as well. In the destination's name, so that the answer comes from where the route
- * to it leads. */
+ * for such packets as well. In the destination's name, so that the answer comes from where the
+ * route to it leads. */
 static __always_inline int too_large(struct __sk_buff *skb, struct iphdr *in, __u32 mtu)
 {
 	struct {
