@@ -16,6 +16,7 @@ use crate::node_status::{Answer, Questions};
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
 use crate::worker::{self, Job};
+use ::bgp::status::{SessionState, SpeakerStatus};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use model::{DatastoreEvent, Kind, Query};
@@ -263,9 +264,11 @@ impl Agent {
                 for line in status.not_ready.iter().filter(|n| !shown.not_ready.contains(n)) {
                     tracing::warn!("not ready: {line}");
                 }
-                if status.in_sync && status.not_ready.is_empty() {
+                let is_ready = |status: &NodeStatus| status.in_sync && status.not_ready.is_empty();
+                if is_ready(&status) && !is_ready(shown) {
                     tracing::info!("ready");
                 }
+                log_sessions(shown.bgp.as_ref(), status.bgp.as_ref());
                 *shown = status;
             }
             changed
@@ -279,6 +282,28 @@ impl Agent {
         match linux::file::replace(Path::new(MTU_FILE), mtu.to_string().as_bytes()) {
             Ok(()) => self.pod_mtu = Some(mtu),
             Err(why) => tracing::warn!("{MTU_FILE} cannot be written: {why}"),
+        }
+    }
+}
+
+/// Tells of sessions that have come up or gone down, and of a port that cannot be listened on.
+fn log_sessions(before: Option<&SpeakerStatus>, now: Option<&SpeakerStatus>) {
+    let Some(now) = now else { return };
+    if let Some(why) = &now.not_listening
+        && before.and_then(|before| before.not_listening.as_ref()) != Some(why)
+    {
+        tracing::warn!("nobody can open a BGP session to this node: {why}");
+    }
+    for peer in &now.peers {
+        let known = before.and_then(|before| before.peers.iter().find(|p| p.name == peer.name));
+        let was_up = known.is_some_and(|known| known.state == SessionState::Established);
+        match (was_up, peer.state == SessionState::Established) {
+            (false, true) => tracing::info!("BGP session with {} is Established", peer.address),
+            (true, false) => {
+                let why = peer.reason.as_deref().unwrap_or("no reason known");
+                tracing::warn!("BGP session with {} is down: {why}", peer.address);
+            }
+            _ => {}
         }
     }
 }
