@@ -1,6 +1,7 @@
 //! The product on real nodes: labs of its own binary, looked at with the kernel's tools.
 
 mod bird;
+mod interop;
 mod modes;
 mod recovery;
 mod support;
