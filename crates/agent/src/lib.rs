@@ -46,9 +46,9 @@ calico-node: the node agent, or with flags a probe of it
 
   (no flag), -felix        run the agent
   -felix-live              is the agent alive?        -bird-live    is BGP alive?
-  -felix-ready             does the kernel follow?    -bird-ready   are sessions established?
+  -felix-ready             does the kernel follow?    -bird-ready   are BGP sessions up?
   -bird6-live, -bird6-ready                           the same for IPv6
-  -threshold-time 30s      how long after the start -bird-ready waits for all sessions
+  -threshold-time 30s      so long after the start -bird-ready wants all sessions, later one
   -v                       the version
 
 Newer manifests' `health --felix-live --felix-ready` is understood as well.

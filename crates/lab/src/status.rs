@@ -84,8 +84,12 @@ impl LabStatus {
     /// The status as text for people.
     pub fn to_text(&self) -> String {
         let reason = self.reason.as_deref().map(|reason| format!(": {reason}"));
-        let mut text =
-            format!("lab {}: {}{}\n", self.name, self.state.as_str(), reason.unwrap_or_default());
+        let waiting = self.nodes.iter().filter(|node| !node.ready).count();
+        let state = match (self.state, waiting) {
+            (LabState::Ready, 1..) => format!("{waiting} of {} nodes not ready", self.nodes.len()),
+            (state, _) => state.as_str().to_owned(),
+        };
+        let mut text = format!("lab {}: {state}{}\n", self.name, reason.unwrap_or_default());
         if !self.faults.is_empty() {
             text += &format!("faults: {}\n", self.faults.join(", "));
         }
