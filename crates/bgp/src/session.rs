@@ -117,6 +117,8 @@ pub struct Session {
     since: Duration,
     /// Why it isn't Established; empty while it is, or before anything went wrong.
     reason: String,
+    /// A NOTIFICATION told of that reason: it stays until something else is known.
+    told: bool,
     actions: Vec<Action>,
 }
 
@@ -147,6 +149,7 @@ impl Session {
             state: SessionState::Idle,
             since: Duration::ZERO,
             reason: String::new(),
+            told: false,
             actions: vec![],
         }
     }
@@ -378,6 +381,7 @@ impl Session {
     fn configure(&mut self, now: Duration, peer: Peer, router_id: Ipv4Addr, reset: bool) {
         if reset {
             use crate::wire::Cease::OtherConfigurationChange;
+            self.told = false;
             let notification = Notification::cease(OtherConfigurationChange);
             self.fail_all(now, &notification, "the configuration has changed");
         }

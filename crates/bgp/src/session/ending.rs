@@ -12,7 +12,11 @@ impl Session {
         if connection.stage == Stage::Established {
             self.down(now, &connection, Loss::Transport);
         }
+        // A peer that waits after an error ends connections without a word: the error is the reason.
+        let silent = connection.stage == Stage::OpenSent && self.told;
+        let reason = if silent { self.reason.clone() } else { reason };
         self.ended(now, reason, false);
+        self.told |= silent;
     }
 
     /// The peer has sent a NOTIFICATION.
@@ -110,6 +114,7 @@ impl Session {
             return;
         }
         self.reason = reason;
+        self.told = error;
         let wait = match error {
             true => self.backoff.after_error(),
             false if self.retry_at.is_some() => return,

@@ -110,6 +110,7 @@ impl Session {
         self.retry_at = None;
         self.error_wait = false;
         self.reason.clear();
+        self.told = false;
         self.heard = false;
         self.actions.push(Action::Up(Box::new(agreement.clone()), local));
 

@@ -212,6 +212,51 @@ fn opens_that_are_refused() {
 }
 
 #[test]
+fn an_error_is_shown_until_something_else_is_known() {
+    let closed = || Event::Closed(ACCEPTED, "reset".into());
+    let capabilities = vec![Capability::FourOctetAs(65001)];
+    let wrong = Open { autonomous_system: 65001, capabilities, ..open(7, &[]) };
+    let table: [(&str, &[Event], &str); 4] = [
+        ("closed without a word", &[closed()], "Bad Peer AS"),
+        ("and again", &[closed(), Event::Accepted(ACCEPTED, end_point()), closed()], "Bad Peer AS"),
+        ("unreachable", &[Event::ConnectFailed(ATTEMPT + 2, "refused".into())], "refused"),
+        (
+            "configured anew",
+            &[
+                Event::Configure { peer: Box::new(peer()), router_id: OWN_ID, reset: true },
+                Event::Accepted(ACCEPTED, end_point()),
+                closed(),
+            ],
+            "reset",
+        ),
+    ];
+    for (what, events, words) in table {
+        let mut session = at(OpenSent, wrong.clone());
+        receive(&mut session, ATTEMPT, &Message::Open(wrong.clone()));
+        match events[0] {
+            Event::ConnectFailed(..) => {
+                let due = session.deadline().expect("another attempt");
+                session.on(due, Event::Tick);
+            }
+            _ => drop(session.on(seconds(2), Event::Accepted(ACCEPTED, end_point()))),
+        }
+        for event in events {
+            session.on(seconds(60), event.clone());
+        }
+        let reason = session.reason(seconds(60)).expect("a reason");
+        assert!(reason.contains(words), "{what}: {reason}");
+    }
+    // Once the session has been up, it isn't of before.
+    let mut session = at(OpenSent, wrong.clone());
+    receive(&mut session, ATTEMPT, &Message::Open(wrong));
+    session.on(seconds(2), Event::Accepted(ACCEPTED, end_point()));
+    receive(&mut session, ACCEPTED, &Message::Open(open(7, &[])));
+    receive(&mut session, ACCEPTED, &Message::Keepalive);
+    session.on(seconds(3), closed());
+    assert_eq!(session.reason(seconds(3)).as_deref(), Some("reset"));
+}
+
+#[test]
 fn hold_and_keepalive_times_are_the_smaller_ones() {
     let table = [
         (240, 90, None, Some((90, 30))),

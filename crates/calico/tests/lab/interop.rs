@@ -248,7 +248,7 @@ fn frr_on_the_router_makes_direct_reach_the_other_subnet() {
 fn gobgp<'a>(lab: &'a Lab, nodes_as: &str) -> Program<'a> {
     let text = configuration("gobgp.toml", &[("@ADDRESS@", OUTSIDE), ("@NODES_AS@", nodes_as)]);
     write(lab, "outside", "/tmp/gobgp.toml", &text);
-    let line = "gobgpd -f /tmp/gobgp.toml --api-hosts 127.0.0.1:50051 --log-level error";
+    let line = "gobgpd -f /tmp/gobgp.toml --api-hosts 127.0.0.1:50051";
     let program = Program::start(lab, "outside", "gobgpd", line);
     lab.within(SOON, "GoBGP answers", |lab| lab.try_run("outside", "gobgp global").0);
     program
@@ -285,11 +285,22 @@ fn gobgp_on_the_outside_host_learns_the_blocks_and_tells_a_network() {
 #[test]
 fn a_wrong_as_is_shown_whichever_side_has_it() {
     let lab = mesh("wrongas", &[]);
+    let is_shown = |text: &str| {
+        let status = lab.run("worker-1", "calicoctl node status");
+        let row = status.lines().find(|line| line.contains(&format!("| {OUTSIDE} ")));
+        row.is_some_and(|row| row.contains("| start ") && row.contains(text))
+    };
+    // After an error, GoBGP closes connections without a word for a while: the error stays shown.
     let shown = |text: &str| {
-        lab.within(SESSIONS, text, |lab| {
-            let status = lab.run("worker-1", "calicoctl node status");
-            let row = status.lines().find(|line| line.contains(&format!("| {OUTSIDE} ")));
-            row.is_some_and(|row| row.contains("| start ") && row.contains(text))
+        lab.within(SESSIONS, text, |_| is_shown(text));
+        let closed = |lab: &Lab| {
+            let log = lab.run("outside", "cat /tmp/gobgpd.log");
+            log.matches("Closed an accepted connection").count()
+        };
+        let before = closed(&lab);
+        lab.within(SESSIONS, "GoBGP closes connections", |lab| {
+            assert!(is_shown(text), "{text}");
+            closed(lab) >= before + 2
         });
     };
     let peer = |number: &str| {
