@@ -54,8 +54,20 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::up`].
     pub(crate) fn vxlan(name: &str, arguments: &[&str]) -> Result<(Cluster, Duration)> {
+        Cluster::of_topology(name, VXLAN, arguments)
+    }
+
+    /// The same of a topology, as YAML.
+    ///
+    /// # Errors
+    /// As [`Cluster::up`].
+    pub(crate) fn of_topology(
+        name: &str,
+        topology: &str,
+        arguments: &[&str],
+    ) -> Result<(Cluster, Duration)> {
         let file = std::env::temp_dir().join(format!("{name}-{}.yaml", std::process::id()));
-        std::fs::write(&file, VXLAN).with_context(|| format!("writing {}", file.display()))?;
+        std::fs::write(&file, topology).with_context(|| format!("writing {}", file.display()))?;
         let path = file.to_str().context("a directory for temporary files in UTF-8")?;
         let up = Cluster::up(name, &[&["--topology", path], arguments].concat());
         // Read by then; that it stays is no failure of a measurement.
@@ -93,6 +105,12 @@ impl Cluster {
     /// Runs a shell line in a node or pod.
     pub(crate) fn shell(&self, place: &str, line: &str) -> Result<String> {
         Ok(self.run(place, &["sh", "-ec", line], SHORT)?.output)
+    }
+
+    /// `calico lab agent stop`, or `start`, of several nodes.
+    pub(crate) fn agents(&self, verb: &str, nodes: &[String]) -> Result<()> {
+        let words = ["agent", verb].into_iter().chain(nodes.iter().map(String::as_str));
+        run(self.command(&words.collect::<Vec<_>>()), UP_LIMIT).map(drop)
     }
 
     /// Asks this program, in a node, to measure something there.

@@ -5,6 +5,7 @@ use crate::inside::{self, Inside};
 use crate::machine::Machine;
 use crate::report::Report;
 use crate::scenario::bgp_feed::{self, FEEDS};
+use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
 use crate::scenario::{binary, cni, lab_up, memory, mode_change, throughput};
@@ -72,6 +73,18 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// A BGP mesh of 50 nodes, until all sessions are Established and all routes in all kernels
+    BgpMesh {
+        /// How often all agents are started
+        #[arg(long, default_value_t = MESH.runs)]
+        runs: u32,
+        /// How many nodes
+        #[arg(long, default_value_t = MESH.nodes)]
+        nodes: usize,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
     /// A BGP speaker fed by many peers, beside BIRD 2
     BgpFeed {
         /// How to report, and in which lab to measure
@@ -94,6 +107,7 @@ const CNI_PODS: u32 = 200;
 const MODE_CHANGES: u32 = 10;
 const MEMORY_PODS: u32 = 100;
 const THROUGHPUT: Plan = Plan { runs: 20, seconds: 2 };
+const MESH: Mesh = Mesh { nodes: 50, runs: 3 };
 const DATASTORES: [Datastore; 2] = [Datastore::Embedded, Datastore::Etcd];
 
 /// Options of every scenario.
@@ -142,6 +156,9 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Throughput { runs, seconds, options } => {
             (options, vec![throughput_scenario(Plan { runs, seconds })])
         }
+        Command::BgpMesh { runs, nodes, options } => {
+            (options, vec![mesh_scenario(Mesh { nodes, runs })])
+        }
         Command::BgpFeed { options } => (options, vec![feed_scenario()]),
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
@@ -154,6 +171,7 @@ fn all() -> Vec<Scenario> {
     scenarios.push(mode_change_scenario(MODE_CHANGES));
     scenarios.push(memory_scenario(MEMORY_PODS));
     scenarios.push(throughput_scenario(THROUGHPUT));
+    scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
     scenarios
 }
@@ -177,6 +195,10 @@ fn mode_change_scenario(runs: u32) -> Scenario {
 
 fn memory_scenario(pods: u32) -> Scenario {
     ("agent-memory".into(), Box::new(move |lab| memory::measure(lab, pods)))
+}
+
+fn mesh_scenario(mesh: Mesh) -> Scenario {
+    ("bgp-mesh".into(), Box::new(move |lab| bgp_mesh::measure(lab, mesh)))
 }
 
 fn feed_scenario() -> Scenario {

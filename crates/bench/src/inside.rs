@@ -4,6 +4,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod feed;
+pub(crate) mod mesh;
 pub(crate) mod plugin;
 pub(crate) mod pods;
 pub(crate) mod routes;
@@ -48,6 +49,13 @@ pub enum Inside {
         /// Its configuration, as JSON.
         file: PathBuf,
     },
+    /// Print when the node routes so many destinations by BGP.
+    MeshRoutes {
+        /// How many.
+        count: usize,
+    },
+    /// How a node of a BGP mesh stands: when it listened, its sessions, its memory.
+    MeshMember,
     /// Print the device that all addresses are routed by, whenever it changes.
     Routes {
         /// Addresses of pods on other nodes.
@@ -67,6 +75,8 @@ pub(crate) fn run(command: Inside) -> Result<()> {
         Inside::Feed { speaker, peers, prefixes } => {
             serde_json::to_string(&feed::measure(speaker, peers, prefixes)?)
         }
+        Inside::MeshMember => serde_json::to_string(&mesh::member()?),
+        Inside::MeshRoutes { count } => return mesh::follow(count),
         Inside::Speaker { file } => return feed::run_ours(&file),
         Inside::Routes { addresses } => return routes::follow(&addresses),
     };

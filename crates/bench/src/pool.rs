@@ -15,8 +15,10 @@ const LIMIT: Duration = Duration::from_secs(30);
 pub(crate) enum Mode {
     /// vxlanMode Always.
     Vxlan,
-    /// vxlanMode Never.
+    /// Both modes Never.
     Direct,
+    /// ipipMode Always.
+    Ipip,
 }
 
 /// How long a change took.
@@ -50,21 +52,15 @@ impl Mode {
         match self {
             Mode::Vxlan => "vxlan.calico",
             Mode::Direct => "ens5",
+            Mode::Ipip => "tunl0",
         }
     }
 
     fn patch(self) -> &'static str {
         match self {
-            Mode::Vxlan => r#"{"spec":{"vxlanMode":"Always"}}"#,
-            Mode::Direct => r#"{"spec":{"vxlanMode":"Never"}}"#,
-        }
-    }
-
-    /// The other one.
-    pub(crate) fn other(self) -> Mode {
-        match self {
-            Mode::Vxlan => Mode::Direct,
-            Mode::Direct => Mode::Vxlan,
+            Mode::Vxlan => r#"{"spec":{"ipipMode":"Never","vxlanMode":"Always"}}"#,
+            Mode::Direct => r#"{"spec":{"ipipMode":"Never","vxlanMode":"Never"}}"#,
+            Mode::Ipip => r#"{"spec":{"ipipMode":"Always","vxlanMode":"Never"}}"#,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What is measured: each scenario builds what it needs, measures, takes it down.
 
 pub(crate) mod bgp_feed;
+pub(crate) mod bgp_mesh;
 pub(crate) mod binary;
 pub(crate) mod cni;
 pub(crate) mod lab_up;

@@ -42,10 +42,10 @@ pub(crate) enum LabRequest {
     FaultClear { names: Vec<String> },
     /// Answer: a list of [`FaultStatus`].
     FaultList,
-    /// Stop a node's calico-node for good. Answer: nothing.
-    AgentStop { name: String },
-    /// Answer: nothing.
-    AgentStart { name: String },
+    /// Stop these nodes' calico-node for good. Answer: nothing.
+    AgentStop { names: Vec<String> },
+    /// Start it on all of them, then wait until it is ready on each. Answer: nothing.
+    AgentStart { names: Vec<String> },
 }
 
 /// What may be asked of a node, by the lab's first process only.

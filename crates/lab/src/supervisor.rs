@@ -167,8 +167,8 @@ impl Lab {
             LabRequest::FaultSet { settings } => answer(self.fault_set(settings)?),
             LabRequest::FaultClear { names } => answer(self.fault_clear(&names)?),
             LabRequest::FaultList => answer(self.fault_statuses()?),
-            LabRequest::AgentStop { name } => answer(self.agent_stop(&name)?),
-            LabRequest::AgentStart { name } => answer(self.agent_start(&name)?),
+            LabRequest::AgentStop { names } => answer(self.agents_stop(&names)?),
+            LabRequest::AgentStart { names } => answer(self.agents_start(&names)?),
         }
     }
 

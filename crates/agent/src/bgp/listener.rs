@@ -95,6 +95,7 @@ impl Listener {
             }
         }
         self.at = Some(at);
+        tracing::info!("BGP listens on TCP port {}", at.port);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 /// Processor time is counted in this many steps per second on every Linux machine (USER_HZ).
 const STEPS_PER_SECOND: f64 = 100.0;
 /// How long the agent is left alone before its memory is read.
-const SETTLE: Duration = Duration::from_secs(2);
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// A running calico-node.
 pub(crate) struct Agent {

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //! worker-1                                    worker-2
-//!  pod-1 ─cali…─┐                        ┌─cali…─ pod-2           ours: vxlan.calico, or Direct
-//!  hand  ─hand0─┴── ens5 ── bridge ── ens5 ──┴─hand0─ hand        by hand: its own VXLAN, or routes
+//!  pod-1 ─cali…─┐                        ┌─cali…─ pod-2    ours: vxlan.calico, tunl0, or Direct
+//!  hand  ─hand0─┴── ens5 ── bridge ── ens5 ──┴─hand0─ hand    by hand: its own VXLAN, or routes
 //! ```
 //!
-//! Both pass the same nodes with the same MTU, so whatever the node itself costs (connection
-//! tracking for natOutgoing, for one) is in both.
+//! Both pass the same nodes with the same MTU (by hand's VXLAN at most what fits beside its
+//! headers, 0.3 % less than IP-in-IP's), so whatever the node itself costs (connection tracking for
+//! natOutgoing, for one) is in both.
 
 mod handmade;
 
@@ -34,20 +35,29 @@ pub(crate) struct Plan {
     pub(crate) seconds: u32,
 }
 
-/// Measures VXLAN, then Direct.
+/// Measures VXLAN, then Direct, in a lab without BGP; then IP-in-IP in one with it.
 ///
 /// # Errors
-/// The lab doesn't become ready, or iperf3 fails.
+/// A lab doesn't become ready, or iperf3 fails.
 pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
     let (cluster, _) = Cluster::vxlan(lab, &[])?;
+    let modes = [(Mode::Vxlan, Way::Vxlan), (Mode::Direct, Way::Routes)];
+    let mut figures = measure_in(cluster, &modes, plan)?;
+    let (cluster, _) = Cluster::up(lab, &[])?;
+    figures.extend(measure_in(cluster, &[(Mode::Ipip, Way::Vxlan)], plan)?);
+    Ok(figures)
+}
+
+/// Measures in one lab, whose pool has the first mode already.
+fn measure_in(cluster: Cluster, modes: &[(Mode, Way)], plan: Plan) -> Result<Vec<Figure>> {
     let mut watch = RouteWatch::start(&cluster)?;
     let status = cluster.status()?;
     let server = address_of(&status, PODS[1])?;
     let _server = cluster.background(PODS[1], &["iperf3", "-s"])?;
     let ours = Path { cluster: &cluster, prefix: vec![], from: PODS[0], to: server };
     let mut figures = Vec::new();
-    for (mode, way) in [(Mode::Vxlan, Way::Vxlan), (Mode::Direct, Way::Routes)] {
-        if mode != Mode::Vxlan {
+    for (number, (mode, way)) in modes.iter().copied().enumerate() {
+        if number > 0 {
             watch.change(&cluster, mode)?;
         }
         watch.await_mode(mode)?;
@@ -106,9 +116,10 @@ fn compare(mode: Mode, ours: &Path<'_>, hand: &Path<'_>, plan: Plan) -> Result<[
 
 /// Rates of neighbouring runs, ours first. Their ratio counts, as the machine's speed drifts.
 fn figures(mode: Mode, pairs: &[(f64, f64)]) -> Result<[Figure; 2]> {
-    let (what, peer) = match mode {
-        Mode::Vxlan => ("pod-to-pod TCP, VXLAN", "VXLAN by hand"),
-        Mode::Direct => ("pod-to-pod TCP, Direct", "plain routes"),
+    let (what, peer, least) = match mode {
+        Mode::Vxlan => ("pod-to-pod TCP, VXLAN", "VXLAN by hand", 0.95),
+        Mode::Direct => ("pod-to-pod TCP, Direct", "plain routes", 0.95),
+        Mode::Ipip => ("pod-to-pod TCP, IP-in-IP", "VXLAN by hand", 1.0),
     };
     let ours = samples(pairs.iter().map(|(ours, _)| *ours))?;
     let hand = samples(pairs.iter().map(|(_, hand)| *hand))?;
@@ -116,7 +127,7 @@ fn figures(mode: Mode, pairs: &[(f64, f64)]) -> Result<[Figure; 2]> {
     Ok([
         Figure::median(what, &ours, Unit::GigabitsPerSecond).beside(peer, hand.median()),
         Figure::median(&format!("{what}, ratio to {peer}"), &ratios, Unit::Ratio)
-            .wanted(Target::AtLeast(0.95)),
+            .wanted(Target::AtLeast(least)),
     ])
 }
 

@@ -62,21 +62,23 @@ impl std::str::FromStr for FaultSetting {
 /// `calico lab agent`.
 #[derive(Debug, Subcommand)]
 pub enum AgentCommand {
-    /// Stop calico-node on a node and keep it stopped, also when the node restarts.
+    /// Stop calico-node on nodes and keep it stopped, also when a node restarts.
     Stop {
         /// Which lab.
         #[command(flatten)]
         lab: Lab,
-        /// The node.
-        node: String,
+        /// The nodes.
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
     },
-    /// Start calico-node again; returns when it is ready.
+    /// Start calico-node again, on all nodes at once; returns when it is ready on each.
     Start {
         /// Which lab.
         #[command(flatten)]
         lab: Lab,
-        /// The node.
-        node: String,
+        /// The nodes.
+        #[arg(required = true, value_name = "NODE")]
+        nodes: Vec<String>,
     },
 }
 
@@ -102,13 +104,13 @@ pub(super) fn fault(command: FaultCommand) -> Result<()> {
 
 pub(super) fn agent(command: AgentCommand) -> Result<()> {
     match command {
-        AgentCommand::Stop { lab, node } => {
-            ask::<()>(&lab.name, &LabRequest::AgentStop { name: node.clone() })?;
-            println!("calico-node on {node} is stopped");
+        AgentCommand::Stop { lab, nodes } => {
+            ask::<()>(&lab.name, &LabRequest::AgentStop { names: nodes.clone() })?;
+            println!("calico-node on {} is stopped", nodes.join(", "));
         }
-        AgentCommand::Start { lab, node } => {
-            ask::<()>(&lab.name, &LabRequest::AgentStart { name: node.clone() })?;
-            println!("calico-node on {node} is ready");
+        AgentCommand::Start { lab, nodes } => {
+            ask::<()>(&lab.name, &LabRequest::AgentStart { names: nodes.clone() })?;
+            println!("calico-node on {} is ready", nodes.join(", "));
         }
     }
     Ok(())

@@ -116,25 +116,33 @@ impl Lab {
         Ok(())
     }
 
-    pub(super) fn agent_stop(&self, name: &str) -> Result<()> {
-        let _changing = self.start_change();
-        self.find_node(&self.topology().clone(), name)?;
-        if !self.stopped_agents().insert(name.to_owned()) {
-            bail!("calico-node on {name} is stopped already");
-        }
-        let request = NodeRequest::Stop { name: calico::AGENT.to_owned() };
-        self.machines.ask(name, &request)
-    }
-
-    pub(super) fn agent_start(&self, name: &str) -> Result<()> {
+    pub(super) fn agents_stop(&self, names: &[String]) -> Result<()> {
         let _changing = self.start_change();
         let topology = self.topology().clone();
-        let node = self.find_node(&topology, name)?;
-        if !self.stopped_agents().remove(name) {
-            bail!("calico-node on {name} was not stopped; `calico lab status` shows how it is");
+        for name in names {
+            self.find_node(&topology, name)?;
+            if !self.stopped_agents().insert(name.to_owned()) {
+                bail!("calico-node on {name} is stopped already");
+            }
+            let request = NodeRequest::Stop { name: calico::AGENT.to_owned() };
+            let () = self.machines.ask(name, &request)?;
         }
-        self.start_agent(node)?;
-        self.await_agent(node)
+        Ok(())
+    }
+
+    pub(super) fn agents_start(&self, names: &[String]) -> Result<()> {
+        let _changing = self.start_change();
+        let topology = self.topology().clone();
+        let mut started = Vec::new();
+        for name in names {
+            let node = self.find_node(&topology, name)?;
+            if !self.stopped_agents().remove(name) {
+                bail!("calico-node on {name} was not stopped; `calico lab status` shows how it is");
+            }
+            self.start_agent(node)?;
+            started.push(node);
+        }
+        started.into_iter().try_for_each(|node| self.await_agent(node))
     }
 
     /// Nodes whose calico-node the user has stopped.

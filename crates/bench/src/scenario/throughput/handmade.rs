@@ -15,6 +15,9 @@ pub(super) enum Way {
     Routes,
 }
 
+/// Bytes of the outer IPv4, UDP and VXLAN headers and the inner Ethernet header (RFC 7348, 5).
+const VXLAN_HEADERS: u32 = 50;
+
 /// A namespace on each of two nodes, joined; an iperf3 server in the second.
 pub(super) struct Handmade {
     /// Where the server listens.
@@ -40,6 +43,14 @@ impl Way {
         match self {
             Way::Vxlan => 1,
             Way::Routes => 2,
+        }
+    }
+
+    /// The pods' MTU, or what fits between the nodes.
+    fn mtu(self, pods: u32, uplinks: u32) -> u32 {
+        match self {
+            Way::Vxlan => pods.min(uplinks.saturating_sub(VXLAN_HEADERS)),
+            Way::Routes => pods,
         }
     }
 
@@ -84,12 +95,17 @@ impl Way {
     }
 }
 
+fn mtu_of(cluster: &Cluster, place: &str, device: &str) -> Result<u32> {
+    let text = cluster.shell(place, &format!("cat /sys/class/net/{device}/mtu"))?;
+    text.trim().parse().with_context(|| format!("{place}: the MTU of {device} is {text:?}"))
+}
+
 fn mac(node: usize) -> String {
     format!("66:00:00:00:00:0{}", node + 1)
 }
 
 impl Handmade {
-    /// Joins a namespace of each node, with the MTU of our pods.
+    /// Joins a namespace of each node, with the MTU of our pods, or the largest that fits.
     pub(super) fn build(cluster: &Cluster, status: &LabStatus, way: Way) -> Result<Handmade> {
         let uplink = |name: &str| {
             let node = status.nodes.iter().find(|node| node.name == name);
@@ -97,12 +113,25 @@ impl Handmade {
             address.map(IpAddr::to_string).with_context(|| format!("node {name} has no address"))
         };
         let uplinks = [uplink(NODES[0])?, uplink(NODES[1])?];
-        let mtu = cluster.shell(PODS[0], "cat /sys/class/net/eth0/mtu")?;
+        let mtu = way.mtu(mtu_of(cluster, PODS[0], "eth0")?, mtu_of(cluster, NODES[0], "ens5")?);
+        let mtu = mtu.to_string();
         for (number, node) in NODES.into_iter().enumerate() {
-            cluster.shell(node, &way.script(number, &uplinks, mtu.trim()))?;
+            cluster.shell(node, &way.script(number, &uplinks, &mtu))?;
         }
         let server = serve(cluster, NODES[1], &enter(way))?;
         let address = way.pod(1).parse().context("an address made here")?;
         Ok(Handmade { server: address, _server: server })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Way;
+
+    #[test]
+    fn a_vxlan_by_hand_fits_between_the_nodes() {
+        assert_eq!(Way::Vxlan.mtu(8951, 9001), 8951);
+        assert_eq!(Way::Vxlan.mtu(8981, 9001), 8951);
+        assert_eq!(Way::Routes.mtu(9001, 9001), 9001);
     }
 }
