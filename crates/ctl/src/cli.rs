@@ -229,7 +229,7 @@ pub(crate) enum Ipam {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
-    /// How this node is, and its BGP sessions
+    /// Whether calico-node runs, its BGP sessions, and why one is not up
     Status(Status),
 }
 

@@ -45,7 +45,9 @@ Faults act at each node's port of the network between the machines:
   partition=NODE            drop everything from and to a node
   mtu=BYTES                 drop larger packets
   loss=SHARE%               drop so many of the frames to each node, by chance
-`block` and `partition` may be given several times.";
+`block` and `partition` may be given several times.
+
+Example: calico lab fault set src-dst-check=on,block=bgp,partition=worker-1,mtu=1400,loss=5%";
 
 /// One fault as written: `block=ipip`.
 #[derive(Clone, Debug)]
