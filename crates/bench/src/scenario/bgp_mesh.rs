@@ -11,6 +11,11 @@ use std::fmt::Write;
 use std::io::{BufRead, BufReader};
 use std::process::ChildStdout;
 
+/// Nodes of one subnet. All namespaces of a machine share one limit of neighbors (`gc_thresh3`,
+/// 1,024; beyond `gc_thresh2`, 512, they are collected): 50 nodes of one subnet would need 2,500,
+/// and ARP would fail for half a minute.
+const SUBNET_NODES: usize = 5;
+
 /// How large a mesh, and how often it is started.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mesh {
@@ -44,13 +49,10 @@ fn name(number: usize) -> String {
     format!("node-{}", number + 1)
 }
 
-/// Nodes of one subnet. All namespaces share one table of neighbours, of 1,024 entries as the kernel
-/// comes: in few and large subnets fifty nodes would overflow it.
-const SUBNET_NODES: usize = 10;
-
 /// Nodes in small subnets, without pods: IP-in-IP gives each node a block, for its tunnel's address.
 fn topology(nodes: usize) -> String {
-    let mut text = "backend: bird\nencapsulation: {ipipMode: Always}\npods: []\nsubnets:\n".to_owned();
+    let mut text =
+        "backend: bird\nencapsulation: {ipipMode: Always}\npods: []\nsubnets:\n".to_owned();
     for subnet in 0..nodes.div_ceil(SUBNET_NODES) {
         // Writing to a String cannot fail.
         let _ = writeln!(text, "- {{name: s{subnet}, cidrs: [10.{}.0.0/24]}}", 30 + subnet);
@@ -196,7 +198,7 @@ mod tests {
         assert_eq!(nodes[0], "- {name: node-1, uplinks: [{subnet: s0, addresses: [10.30.0.10]}]}");
         assert_eq!(
             nodes[11],
-            "- {name: node-12, uplinks: [{subnet: s1, addresses: [10.31.0.21]}]}"
+            "- {name: node-12, uplinks: [{subnet: s2, addresses: [10.32.0.21]}]}"
         );
     }
 }
