@@ -7,8 +7,8 @@
 //!                    └─ Samples ─▶ Figure (target, peer) ─▶ Report: table, JSON, Markdown
 //! ```
 //!
-//! A figure is what was measured, met or missed. Peers (a hand-made VXLAN, the reference plugins)
-//! are measured in the same lab, alternating with ours, so that the machine's moods hit both.
+//! A figure is what was measured, met or missed. Peers (a hand-made VXLAN, the reference plugins,
+//! BIRD) are measured in the same lab, alternating with ours, so that the machine's moods hit both.
 //! Calico's own figures were measured separately and say so.
 //!
 //! Owns: scenarios, statistics, the report. Policy and nf_tables benchmarks belong beside the other

@@ -223,6 +223,11 @@ fn an_agent_is_stopped_until_it_is_started() {
     );
     rig.run(&["agent", "start", "worker-1"]);
     assert!(runs());
+    rig.run(&["agent", "stop", "worker-2", "worker-1"]);
+    assert!(!runs());
+    let started = rig.run(&["agent", "start", "worker-1", "worker-2"]).output;
+    assert_eq!(started, "calico-node on worker-1, worker-2 is ready\n");
+    assert!(runs());
     assert_eq!(
         rig.command(&["agent", "start", "worker-1"]).status().expect("it ends").code(),
         Some(1)
