@@ -49,7 +49,7 @@ fn name(number: usize) -> String {
     format!("node-{}", number + 1)
 }
 
-/// Nodes in small subnets, without pods: IP-in-IP gives each node a block, for its tunnel's address.
+/// Nodes in small subnets, without pods: IP-in-IP gives each one a block, for its tunnel's address.
 fn topology(nodes: usize) -> String {
     let mut text =
         "backend: bird\nencapsulation: {ipipMode: Always}\npods: []\nsubnets:\n".to_owned();
