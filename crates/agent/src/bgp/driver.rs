@@ -62,7 +62,8 @@ struct Running {
     report: Report,
     listener: Listener,
     listen_again: Option<Instant>,
-    attempts: BTreeMap<ConnectionId, AbortHandle>,
+    /// Where to, too: a connection that the peer resets at once cannot say it any more.
+    attempts: BTreeMap<ConnectionId, (AbortHandle, IpAddr)>,
     connections: BTreeMap<ConnectionId, Connection>,
     accepted: u64,
     /// Connections that may have something to write, in turn.
@@ -271,26 +272,25 @@ impl Running {
     }
 
     fn attempt(&mut self, attempt: Attempt) {
-        let (connection, happenings) = (attempt.connection, self.happenings.clone());
+        let (connection, remote) = (attempt.connection, attempt.remote.ip());
+        let happenings = self.happenings.clone();
         let task = tokio::spawn(async move {
             let result = attempt.make().await;
             // The driver may have ended meanwhile.
             let _told = happenings.send(Happening::Attempted { connection, result }).await;
         });
-        self.attempts.insert(connection, task.abort_handle());
+        self.attempts.insert(connection, (task.abort_handle(), remote));
     }
 
     fn attempted(&mut self, connection: ConnectionId, result: Result<TcpStream, String>) {
-        if self.attempts.remove(&connection).is_none() {
-            return;
-        }
-        let ends = result.and_then(|stream| match (stream.local_addr(), stream.peer_addr()) {
-            (Ok(local), Ok(remote)) => Ok((stream, local, remote)),
-            (Err(why), _) | (_, Err(why)) => Err(reason::closed(Some(&why))),
+        let Some((_, remote)) = self.attempts.remove(&connection) else { return };
+        let ends = result.and_then(|stream| match stream.local_addr() {
+            Ok(local) => Ok((stream, local)),
+            Err(why) => Err(reason::closed(Some(&why))),
         });
         match ends {
-            Ok((stream, local, remote)) => {
-                self.stand(connection, stream, remote.ip());
+            Ok((stream, local)) => {
+                self.stand(connection, stream, remote);
                 self.on(Input::Connected { connection, local });
             }
             Err(reason) => self.on(Input::ConnectFailed { connection, reason }),
@@ -387,7 +387,7 @@ impl Running {
     }
 
     fn close(&mut self, connection: ConnectionId) {
-        if let Some(attempt) = self.attempts.remove(&connection) {
+        if let Some((attempt, _)) = self.attempts.remove(&connection) {
             attempt.abort();
         }
         if let Some(standing) = self.connections.get_mut(&connection) {
@@ -400,7 +400,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for attempt in self.attempts.values() {
+        for (attempt, _) in self.attempts.values() {
             attempt.abort();
         }
     }
