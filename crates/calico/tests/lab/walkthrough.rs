@@ -13,10 +13,13 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 /// How long a step may take to print what it should: the cluster is following a change.
-const SETTLE: Duration = Duration::from_secs(10);
+const SETTLE: Duration = Duration::from_secs(20);
 
 /// What settles while pages are rewritten: there is nothing to wait for then.
 const UPDATE_PAUSE: Duration = Duration::from_secs(5);
+
+/// Where a capture says, at its place, that it has begun.
+const CAPTURE_LOG: &str = "/tmp/capture.log";
 
 /// A page, taken apart at the blocks that we print.
 struct Page {
@@ -105,12 +108,11 @@ impl Step {
             }
             Some((watch, meanwhile)) => {
                 let ((place, line), (from, ping)) = (at(watch), at(meanwhile));
-                let line = format!("timeout 3 {line}");
-                let mut watcher = lab.at(place, &line);
-                watcher.stdout(Stdio::piped()).stderr(Stdio::null());
-                let watcher = watcher.spawn().expect("it starts");
+                lab.run(place, &format!("rm -f {CAPTURE_LOG}"));
+                let mut watcher = lab.at(place, &format!("timeout 4 {line} 2>{CAPTURE_LOG}"));
+                let watcher = watcher.stdout(Stdio::piped()).spawn().expect("it starts");
                 lab.within(SETTLE, "the capture runs", |lab| {
-                    lab.try_run(place, "pgrep -x tcpdump").0
+                    lab.try_run(place, &format!("grep -q '^listening on' {CAPTURE_LOG}")).0
                 });
                 lab.try_run(from, ping);
                 support::text(&watcher.wait_with_output().expect("it ends"))

@@ -9,7 +9,7 @@ use std::time::Duration;
 const LONG: Duration = Duration::from_secs(20);
 
 fn udp(namespace: &NetNs, address: Ipv4Addr) -> UdpSocket {
-    let socket = namespace.run(|| UdpSocket::bind((address, 7))).unwrap().unwrap();
+    let socket = namespace.run(|| UdpSocket::bind((address, 0))).unwrap().unwrap();
     socket.set_read_timeout(Some(LONG)).unwrap();
     socket
 }
@@ -17,10 +17,11 @@ fn udp(namespace: &NetNs, address: Ipv4Addr) -> UdpSocket {
 /// The first datagram too, which has to wait for ARP.
 fn exchange(one: (&NetNs, Ipv4Addr), two: (&NetNs, Ipv4Addr), sizes: &[usize]) {
     let (from, to) = (udp(one.0, one.1), udp(two.0, two.1));
+    let port = to.local_addr().unwrap().port();
     let mut buffer = vec![0; 65_536];
     for size in sizes {
         let data: Vec<u8> = (0..*size).map(|at| (at * 7 + size) as u8).collect();
-        from.send_to(&data, (two.1, 7)).unwrap();
+        from.send_to(&data, (two.1, port)).unwrap();
         let (length, sender) = to.recv_from(&mut buffer).unwrap();
         assert_eq!((&buffer[..length], sender.ip()), (&data[..], one.1.into()), "{size}");
         to.send_to(&buffer[..length], sender).unwrap();
@@ -51,10 +52,11 @@ fn content(seed: u64) -> impl FnMut(&mut [u8]) {
 
 /// Sends bytes from one pod to the other, where each is compared.
 fn stream(one: &Node, two: &Node, chunks: usize) {
-    let listener = two.pod.run(|| TcpListener::bind((pod(2), 80))).unwrap().unwrap();
+    let listener = two.pod.run(|| TcpListener::bind((pod(2), 0))).unwrap().unwrap();
+    let address = listener.local_addr().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let mut socket = one.pod.run(|| TcpStream::connect((pod(2), 80))).unwrap().unwrap();
+            let mut socket = one.pod.run(|| TcpStream::connect(address)).unwrap().unwrap();
             socket.set_write_timeout(Some(LONG)).unwrap();
             let (mut fill, mut buffer) = (content(1), vec![0; 1 << 20]);
             for _ in 0..chunks {
