@@ -59,6 +59,8 @@ pub(super) fn agent_program(topology: &Topology, node: &Node) -> Program {
     let mut set = |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
     set("NODENAME", &node.name);
     set("DATASTORE_TYPE", "etcdv3");
+    // A busy machine starts an agent before its datastore answers.
+    set("WAIT_FOR_DATASTORE", "true");
     set("ETCD_ENDPOINTS", &datastore_url(topology));
     set("IP", "autodetect");
     set("IP_AUTODETECTION_METHOD", "first-found");
