@@ -4,10 +4,7 @@
 //! tell of the same prefixes. Memory is what the process has come to hold meanwhile
 //! (`/proc/self/statm`), all structures included: hence one measurement per process.
 
-use bgp::configuration::{
-    Configuration, ExportRanges, HOLD_TIME_DEFAULT, Listen, NextHop, PORT_DEFAULT, Peer, PeerKind,
-    RESTART_TIME_DEFAULT,
-};
+use bgp::configuration::{Configuration, ExportRanges, Listen, PORT_DEFAULT, Peer, PeerKind};
 use bgp::rib::{PeerSlot, Rib, Session};
 use bgp::wire::{Agreed, Announced, AsSegment, Attributes, Family, Update};
 use ipnet::{IpNet, Ipv4Net};
@@ -128,26 +125,8 @@ fn configuration() -> Configuration {
 
 fn connect(rib: &mut Rib, number: u32) -> PeerSlot {
     let router_id = address(number);
-    let slot = rib.add_peer(&Peer {
-        kind: PeerKind::NodePeer,
-        address: router_id.into(),
-        port: PORT_DEFAULT,
-        remote_as: 65000 + number,
-        local_as: LOCAL_AS,
-        source: None,
-        passive: false,
-        hold_time: HOLD_TIME_DEFAULT,
-        keepalive_time: None,
-        restart_time: RESTART_TIME_DEFAULT,
-        next_hop: NextHop::Auto,
-        reflector_client: false,
-        cluster_id: None,
-        ttl_security: None,
-        allowed_own_as: 0,
-        password: None,
-        import: vec![],
-        export: vec![],
-    });
+    let slot =
+        rib.add_peer(&Peer::new(PeerKind::NodePeer, router_id.into(), 65000 + number, LOCAL_AS));
     let local = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 250));
     let agreed = Agreed { four_octet_as: true, external: true };
     rib.up(slot, Session { router_id, local, families: vec![Family::Ipv4], agreed });

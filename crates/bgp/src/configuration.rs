@@ -100,6 +100,32 @@ pub struct Peer {
     pub export: Vec<Filter>,
 }
 
+impl Peer {
+    /// A peer of which nothing more is said: BGP's port, BIRD's times, no filters.
+    pub fn new(kind: PeerKind, address: IpAddr, remote_as: u32, local_as: u32) -> Peer {
+        Peer {
+            kind,
+            address,
+            port: PORT_DEFAULT,
+            remote_as,
+            local_as,
+            source: None,
+            passive: false,
+            hold_time: HOLD_TIME_DEFAULT,
+            keepalive_time: None,
+            restart_time: RESTART_TIME_DEFAULT,
+            next_hop: NextHop::Auto,
+            reflector_client: false,
+            cluster_id: None,
+            ttl_security: None,
+            allowed_own_as: 0,
+            password: None,
+            import: Vec::new(),
+            export: Vec::new(),
+        }
+    }
+}
+
 /// Why somebody is a peer; `calicoctl node status` says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerKind {

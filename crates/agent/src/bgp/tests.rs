@@ -7,7 +7,7 @@ mod two;
 use super::{Handle, start};
 use crate::health::Heartbeats;
 use bgp::Configuration;
-use bgp::configuration::{Listen, NextHop, Peer, PeerKind};
+use bgp::configuration::{Listen, Peer, PeerKind};
 use bgp::speaker::LearnedRoute;
 use bgp::status::{PeerStatus, SessionState, SpeakerStatus};
 use ipnet::{IpNet, Ipv4Net};
@@ -70,24 +70,9 @@ fn prefixes(of: u8, count: u32) -> BTreeSet<IpNet> {
 fn configuration(own: IpAddr, originated: BTreeSet<IpNet>, peers: &[IpAddr]) -> Configuration {
     let peer = |address: &IpAddr| {
         let peer = Peer {
-            kind: PeerKind::NodeMesh,
-            address: *address,
             port: PORT,
-            remote_as: AS,
-            local_as: AS,
             source: Some(own),
-            passive: false,
-            hold_time: 240,
-            keepalive_time: None,
-            restart_time: 120,
-            next_hop: NextHop::Auto,
-            reflector_client: false,
-            cluster_id: None,
-            ttl_security: None,
-            allowed_own_as: 0,
-            password: None,
-            import: vec![],
-            export: vec![],
+            ..Peer::new(PeerKind::NodeMesh, *address, AS, AS)
         };
         (format!("Mesh_{address}"), peer)
     };

@@ -3,9 +3,7 @@
 use super::Cluster;
 use super::identity::{Identity, addresses_of, as_of, cluster_id_of};
 use super::settings::{Settings, restart_time};
-use crate::configuration::{
-    HOLD_TIME_DEFAULT, NextHop, PORT_DEFAULT, Peer, PeerKind, RESTART_TIME_DEFAULT,
-};
+use crate::configuration::{NextHop, PORT_DEFAULT, Peer, PeerKind};
 use model::{BgpPeer, BgpPeerSpec, Node, Selector};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -229,24 +227,14 @@ impl<'a> Peers<'a> {
     /// A peer of which nothing is said.
     fn plain(&self, remote: &Remote) -> Peer {
         Peer {
-            kind: PeerKind::NodeMesh,
-            address: remote.address,
             port: remote.port.unwrap_or(PORT_DEFAULT),
-            remote_as: remote.autonomous_system,
-            local_as: self.own.autonomous_system,
-            source: None,
-            passive: false,
-            hold_time: HOLD_TIME_DEFAULT,
-            keepalive_time: None,
-            restart_time: RESTART_TIME_DEFAULT,
-            next_hop: NextHop::Auto,
-            reflector_client: false,
             cluster_id: self.own.cluster_id,
-            ttl_security: None,
-            allowed_own_as: 0,
-            password: None,
-            import: Vec::new(),
-            export: Vec::new(),
+            ..Peer::new(
+                PeerKind::NodeMesh,
+                remote.address,
+                remote.autonomous_system,
+                self.own.autonomous_system,
+            )
         }
     }
 

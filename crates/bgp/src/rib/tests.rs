@@ -6,9 +6,7 @@ mod policy;
 mod properties;
 
 use super::*;
-use crate::configuration::{
-    HOLD_TIME_DEFAULT, Listen, NextHop, PORT_DEFAULT, PeerKind, RESTART_TIME_DEFAULT,
-};
+use crate::configuration::{Listen, NextHop, PORT_DEFAULT, PeerKind};
 use crate::wire::{Announced, AsSegment, Attributes, HEADER_BYTES, Message, Origin};
 use std::collections::BTreeMap;
 
@@ -41,26 +39,7 @@ pub(super) fn configuration() -> Configuration {
 
 /// Of the own AS.
 pub(super) fn peer(address: &str) -> Peer {
-    Peer {
-        kind: PeerKind::NodePeer,
-        address: ip(address),
-        port: PORT_DEFAULT,
-        remote_as: LOCAL_AS,
-        local_as: LOCAL_AS,
-        source: None,
-        passive: false,
-        hold_time: HOLD_TIME_DEFAULT,
-        keepalive_time: None,
-        restart_time: RESTART_TIME_DEFAULT,
-        next_hop: NextHop::Auto,
-        reflector_client: false,
-        cluster_id: None,
-        ttl_security: None,
-        allowed_own_as: 0,
-        password: None,
-        import: vec![],
-        export: vec![],
-    }
+    Peer::new(PeerKind::NodePeer, ip(address), LOCAL_AS, LOCAL_AS)
 }
 
 pub(super) fn external(address: &str, remote_as: u32) -> Peer {

@@ -2,9 +2,7 @@
 
 use super::limits::{CONNECT_TIMEOUT, OPEN_WAIT, SEND_HOLD_MIN};
 use super::{Action, Event, Session};
-use crate::configuration::{
-    HOLD_TIME_DEFAULT, NextHop, PORT_DEFAULT, Peer, PeerKind, RESTART_TIME_DEFAULT,
-};
+use crate::configuration::{HOLD_TIME_DEFAULT, Peer, PeerKind};
 use crate::speaker::ConnectionId;
 use crate::status::SessionState::{
     self, Active, Connect, Established, Idle, OpenConfirm, OpenSent,
@@ -21,26 +19,7 @@ const ATTEMPT: ConnectionId = 2;
 const ACCEPTED: ConnectionId = 1;
 
 fn peer() -> Peer {
-    Peer {
-        kind: PeerKind::NodeMesh,
-        address: [10, 0, 0, 7].into(),
-        port: PORT_DEFAULT,
-        remote_as: 64512,
-        local_as: 64512,
-        source: None,
-        passive: false,
-        hold_time: HOLD_TIME_DEFAULT,
-        keepalive_time: None,
-        restart_time: RESTART_TIME_DEFAULT,
-        next_hop: NextHop::Auto,
-        reflector_client: false,
-        cluster_id: None,
-        ttl_security: None,
-        allowed_own_as: 0,
-        password: None,
-        import: vec![],
-        export: vec![],
-    }
+    Peer::new(PeerKind::NodeMesh, [10, 0, 0, 7].into(), 64512, 64512)
 }
 
 fn restart(notification: bool, forwarding: bool) -> Capability {

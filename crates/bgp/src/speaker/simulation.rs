@@ -2,10 +2,7 @@
 //! and its faults. Everything follows from the seed.
 
 use super::{ConnectionId, Input, LearnedRoute, Output, Speaker};
-use crate::configuration::{
-    Configuration, ExportRanges, HOLD_TIME_DEFAULT, Listen, NextHop, PORT_DEFAULT, Peer, PeerKind,
-    RESTART_TIME_DEFAULT,
-};
+use crate::configuration::{Configuration, ExportRanges, Listen, PORT_DEFAULT, Peer, PeerKind};
 use crate::status::{PeerStatus, SessionState};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,26 +70,7 @@ pub(super) fn name(node: usize) -> String {
 }
 
 pub(super) fn peer(node: usize) -> Peer {
-    Peer {
-        kind: PeerKind::NodeMesh,
-        address: address(node),
-        port: PORT_DEFAULT,
-        remote_as: 64512,
-        local_as: 64512,
-        source: None,
-        passive: false,
-        hold_time: HOLD_TIME_DEFAULT,
-        keepalive_time: None,
-        restart_time: RESTART_TIME_DEFAULT,
-        next_hop: NextHop::Auto,
-        reflector_client: false,
-        cluster_id: None,
-        ttl_security: None,
-        allowed_own_as: 0,
-        password: None,
-        import: vec![],
-        export: vec![],
-    }
+    Peer::new(PeerKind::NodeMesh, address(node), 64512, 64512)
 }
 
 /// A node's configuration in the mesh of `count`.

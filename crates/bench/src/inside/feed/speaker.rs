@@ -3,10 +3,7 @@
 use super::{COLLECTOR, COLLECTOR_AS, LIMIT, SPEAKER, SPEAKER_AS};
 use crate::machine::kibibytes;
 use anyhow::{Context, Result, bail};
-use bgp::configuration::{
-    Configuration, ExportRanges, HOLD_TIME_DEFAULT, Listen, NextHop, PORT_DEFAULT, Peer, PeerKind,
-    RESTART_TIME_DEFAULT,
-};
+use bgp::configuration::{Configuration, ExportRanges, Listen, PORT_DEFAULT, Peer, PeerKind};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::{Ipv4Addr, TcpStream};
@@ -93,24 +90,9 @@ pub(crate) fn run_ours(file: &Path) -> Result<()> {
 
 fn ours(feeders: &[Ipv4Addr]) -> Configuration {
     let peer = |address: Ipv4Addr, remote_as| Peer {
-        kind: PeerKind::NodeMesh,
-        address: address.into(),
-        port: PORT_DEFAULT,
-        remote_as,
-        local_as: SPEAKER_AS,
         source: Some(SPEAKER.into()),
         passive: true,
-        hold_time: HOLD_TIME_DEFAULT,
-        keepalive_time: None,
-        restart_time: RESTART_TIME_DEFAULT,
-        next_hop: NextHop::Auto,
-        reflector_client: false,
-        cluster_id: None,
-        ttl_security: None,
-        allowed_own_as: 0,
-        password: None,
-        import: vec![],
-        export: vec![],
+        ..Peer::new(PeerKind::NodeMesh, address.into(), remote_as, SPEAKER_AS)
     };
     let mut peers: BTreeMap<String, Peer> =
         feeders.iter().map(|address| (address.to_string(), peer(*address, SPEAKER_AS))).collect();
