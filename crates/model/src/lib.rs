@@ -52,6 +52,7 @@ pub use resources::ip_pool::{
 };
 pub use resources::node::{Node, NodeBgpSpec, NodeSpec};
 pub use resources::profile::{Profile, ProfileSpec};
+pub use resources::tier::DefaultAction;
 pub use resources::workload_endpoint::{WorkloadEndpoint, WorkloadEndpointSpec};
 pub use selector::{Labels, Selector, SelectorError};
 pub use validate::{Problem, Problems};

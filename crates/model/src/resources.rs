@@ -9,4 +9,5 @@ pub mod felix_configuration;
 pub mod ip_pool;
 pub mod node;
 pub mod profile;
+pub mod tier;
 pub mod workload_endpoint;
