@@ -17,8 +17,11 @@
 //!
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
+pub mod evaluate;
 pub mod input;
 pub mod output;
+mod told;
 
 pub use input::Update;
 pub use output::Output;
+pub use told::{Contradiction, Set, Told};
