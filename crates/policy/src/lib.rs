@@ -18,7 +18,10 @@
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
 pub mod input;
+pub mod nflog_prefix;
 pub mod output;
+mod policy_id;
 
 pub use input::Update;
 pub use output::Output;
+pub use policy_id::NotAPolicyId;
