@@ -19,9 +19,12 @@
 
 pub mod evaluate;
 pub mod input;
+pub mod nflog_prefix;
 pub mod output;
+mod policy_id;
 mod told;
 
 pub use input::Update;
 pub use output::Output;
+pub use policy_id::NotAPolicyId;
 pub use told::{Contradiction, Set, Told};
