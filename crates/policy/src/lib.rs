@@ -17,6 +17,7 @@
 //!
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
+pub mod connectivity;
 pub mod evaluate;
 pub mod input;
 pub mod nflog_prefix;
