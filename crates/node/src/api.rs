@@ -6,6 +6,7 @@
 use ipnet::IpNet;
 use model::{Key, Kind, names};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Where the agent listens.
@@ -16,7 +17,7 @@ pub const SOCKET: &str = "/var/run/calico/agent.sock";
 pub const SPOOL: &str = "/var/lib/calico/cni-spool";
 
 /// The orchestrator of pods.
-const KUBERNETES: &str = "k8s";
+pub(crate) const KUBERNETES: &str = "k8s";
 
 /// A question or order to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,26 @@ pub struct AddWorkload {
     pub mac: String,
     /// Where its addresses come from.
     pub addresses: AddressSource,
+    /// Its labels, which policies select it by; `projectcalico.org/…` are the agent's own.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its service account; a pod that names none has `default`.
+    #[serde(default)]
+    pub service_account: Option<String>,
+    /// Ports that policies may name.
+    #[serde(default)]
+    pub ports: Vec<NamedPort>,
+}
+
+/// A port that policies may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NamedPort {
+    /// What rules call it: `http`.
+    pub name: String,
+    /// `TCP`, `UDP` or `SCTP`.
+    pub protocol: String,
+    /// The port in the container.
+    pub port: u16,
 }
 
 /// Where an endpoint's addresses come from.

@@ -27,6 +27,7 @@ mod tunnel;
 mod workload;
 
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
+pub use workload::network_profile;
 
 use cluster::Cluster;
 use endpoint_status::EndpointStatuses;
