@@ -89,6 +89,9 @@ impl Selector {
     /// The selector of everything, `all()`.
     pub const ALL: Selector = Selector { root: Expression::All };
 
+    /// The selector `global()`.
+    pub const GLOBAL: Selector = Selector { root: Expression::Global };
+
     /// Reads a selector; a blank text is `all()`.
     ///
     /// # Errors
