@@ -10,12 +10,12 @@
 //! ```
 //!
 //! `labels` is the CNI conventions' (CONVENTIONS.md, "args in network config"); `serviceAccount` and
-//! `ports` stand beside it, as no convention names them. Mesos says labels its own way, by
+//! `ports`, in the form they have in a WorkloadEndpoint, stand beside it, as no convention names them.
+//! Mesos says labels its own way, by
 //! `org.apache.mesos`, in any characters: they are made fit as Calico makes them.
 
-use node::api::NamedPort;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use model::WorkloadEndpointPort;
+use serde::Deserialize;
 use std::collections::BTreeMap;
 
 /// Mesos' label that is no label but the endpoint's namespace.
@@ -35,8 +35,7 @@ pub(crate) struct Arguments {
 struct Conventional {
     labels: Vec<Label>,
     service_account: Option<String>,
-    #[serde(deserialize_with = "ports")]
-    ports: Vec<NamedPort>,
+    ports: Vec<WorkloadEndpointPort>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -79,7 +78,7 @@ impl Arguments {
     }
 
     /// Its named ports.
-    pub(crate) fn ports(&self) -> Vec<NamedPort> {
+    pub(crate) fn ports(&self) -> Vec<WorkloadEndpointPort> {
         self.cni.ports.clone()
     }
 
@@ -92,22 +91,6 @@ impl Arguments {
     fn mesos_labels(&self) -> impl DoubleEndedIterator<Item = &Label> {
         self.mesos.network_info.labels.labels.iter()
     }
-}
-
-/// Ports, with their protocols in Calico's spelling.
-fn ports<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<NamedPort>, D::Error> {
-    let mut ports = Vec::<NamedPort>::deserialize(deserializer)?;
-    for port in &mut ports {
-        port.protocol = port.protocol.to_ascii_uppercase();
-        if !["TCP", "UDP", "SCTP"].contains(&port.protocol.as_str()) {
-            let text = format!("protocol {:?} is none of tcp, udp, sctp", port.protocol);
-            return Err(D::Error::custom(text));
-        }
-        if port.port == 0 {
-            return Err(D::Error::custom(format!("port {:?} is number 0", port.name)));
-        }
-    }
-    Ok(ports)
 }
 
 /// A text of Mesos as a label takes it (Calico's `SanitizeMesosLabel`): `/` becomes `.`, each run of

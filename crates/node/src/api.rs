@@ -4,7 +4,7 @@
 //! line and reads one JSON [`Reply`] on one line; then the connection ends.
 
 use ipnet::IpNet;
-use model::{Key, Kind, names};
+use model::{Key, Kind, WorkloadEndpointPort, names};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -52,18 +52,7 @@ pub struct AddWorkload {
     pub service_account: Option<String>,
     /// Ports that policies may name.
     #[serde(default)]
-    pub ports: Vec<NamedPort>,
-}
-
-/// A port that policies may name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NamedPort {
-    /// What rules call it: `http`.
-    pub name: String,
-    /// `TCP`, `UDP` or `SCTP`.
-    pub protocol: String,
-    /// The port in the container.
-    pub port: u16,
+    pub ports: Vec<WorkloadEndpointPort>,
 }
 
 /// Where an endpoint's addresses come from.

@@ -1,7 +1,8 @@
 //! ADD on the real kernel: what it makes, and that a failed one leaves nothing.
 
 use crate::rig::{HOST_INTERFACE, Rig, configuration, good};
-use node::api::{AddressSource, NamedPort, Reply, Request};
+use model::WorkloadEndpointPort;
+use node::api::{AddressSource, Reply, Request};
 use serde_json::json;
 use std::collections::BTreeMap;
 
@@ -96,8 +97,8 @@ fn the_arguments_say_labels_service_account_and_ports() {
     };
     assert_eq!(pod.labels, BTreeMap::from([("app".to_owned(), "web".to_owned())]));
     assert_eq!(pod.service_account.as_deref(), Some("cart"));
-    let http = NamedPort { name: "http".to_owned(), protocol: "TCP".to_owned(), port: 8080 };
-    assert_eq!(pod.ports, [http]);
+    let name = "http".to_owned();
+    assert_eq!(pod.ports, [WorkloadEndpointPort { name, port: 8080, ..<_>::default() }]);
     assert_eq!(task.labels, BTreeMap::from([("rack.no".to_owned(), "7-b".to_owned())]));
     assert_eq!((task.id.orchestrator.as_str(), task.id.namespace.as_str()), ("cni", "shop"));
     assert_eq!(gone.id, task.id);

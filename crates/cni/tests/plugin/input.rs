@@ -16,9 +16,9 @@ fn bad_configurations_are_named() {
         ("{\"name\":\"n\",\"ipam\":{\"ipv4_pools\":\"p\"}}", 6, vec!["ipam.ipv4_pools"]),
         ("{\"name\":\"n\",\"args\":{\"cni\":{\"labels\":7}}}", 6, vec!["args.cni.labels"]),
         (
-            r#"{"name":"n","args":{"cni":{"ports":[{"name":"a","protocol":"ip","port":1}]}}}"#,
+            r#"{"name":"n","args":{"cni":{"ports":[{"name":"a","port":65536}]}}}"#,
             6,
-            vec!["args.cni.ports", "tcp, udp"],
+            vec!["args.cni.ports[0].port", "65536"],
         ),
         ("{\"cniVersion\":\"1.1.0\",\"name\":\"n\"}", 1, vec!["1.1.0", "0.3.1", "1.0.0"]),
         ("{\"cniVersion\":\"1.0.0\"}", 7, vec!["\"name\""]),

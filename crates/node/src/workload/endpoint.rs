@@ -3,8 +3,6 @@
 use crate::api::{AddWorkload, KUBERNETES};
 use ipnet::IpNet;
 use model::{Profile, ProfileSpec, Spec, WorkloadEndpoint, WorkloadEndpointSpec, names, validate};
-use serde_json::json;
-use std::collections::BTreeMap;
 
 /// The service account of pods that name none.
 const SERVICE_ACCOUNT: &str = "default";
@@ -19,9 +17,6 @@ pub(super) fn of(node: &str, request: &AddWorkload, addresses: &[IpNet]) -> Work
     let kubernetes = id.orchestrator == KUBERNETES;
     let account = request.service_account.as_deref();
     let account = account.or(kubernetes.then_some(SERVICE_ACCOUNT)).unwrap_or_default();
-    let ports = request.ports.iter();
-    let ports =
-        ports.map(|port| json!({"name": port.name, "protocol": port.protocol, "port": port.port}));
     let mut endpoint = WorkloadEndpoint::new(
         id.endpoint_name(node),
         WorkloadEndpointSpec {
@@ -43,7 +38,7 @@ pub(super) fn of(node: &str, request: &AddWorkload, addresses: &[IpNet]) -> Work
             interface_name: request.host_interface.clone(),
             mac: request.mac.clone(),
             workload: if kubernetes { String::new() } else { id.container_id.clone() },
-            ports: ports.collect(),
+            ports: request.ports.clone(),
             ..WorkloadEndpointSpec::default()
         },
     );
@@ -81,18 +76,18 @@ pub fn network_profile(endpoint: &WorkloadEndpoint) -> Option<Profile> {
         return None;
     }
     let network = endpoint.spec.profiles.first()?;
-    let of_the_network = format!("has({network})");
-    let spec = ProfileSpec {
-        ingress: vec![json!({"action": "Allow", "source": {"selector": of_the_network}})],
-        egress: vec![json!({"action": "Allow"})],
-        labels_to_apply: BTreeMap::from([(network.clone(), String::new())]),
-    };
+    let mut spec = ProfileSpec::allow_all();
+    for rule in &mut spec.ingress {
+        rule.source.selector = format!("has({network})");
+    }
+    spec.labels_to_apply.insert(network.clone(), String::new());
     Some(Profile::new(network.clone(), spec))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     /// As a plugin of before labels asks.
     fn request(orchestrator: &str, more: &serde_json::Value) -> AddWorkload {
