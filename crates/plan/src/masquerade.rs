@@ -7,9 +7,8 @@ use crate::topology::Topology;
 use crate::{ipip, vxlan};
 use ipnet::{IpNet, Ipv4Net};
 use kernel::nft::{
-    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+    BaseChain, Chain, ChainKind, Element, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
 };
-use std::collections::{BTreeMap, BTreeSet};
 
 const ALL_POOLS: &str = "cali40network-ip-pools";
 const MASQUERADED_POOLS: &str = "cali40masq-ipam-pools";
@@ -20,12 +19,7 @@ const UDP: u8 = 17;
 
 /// The tables of the plan.
 pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
-    let mut table = Table {
-        family: Family::Ip,
-        name: "calico".to_owned(),
-        sets: BTreeMap::new(),
-        chains: BTreeMap::new(),
-    };
+    let mut table = Table::new(Family::Ip, "calico");
     add_masquerade(topology, &mut table);
     add_tunnel_protection(topology, &mut table);
     vec![table]
@@ -65,7 +59,7 @@ fn add_tunnel_protection(topology: &Topology, table: &mut Table) {
     let mut rules = Vec::new();
     set(table, VXLAN_NODES, false, nodes());
     if vxlan::in_use(topology) {
-        let port = Match::DestinationPort(topology.settings.vxlan_port);
+        let port = Match::destination_port(topology.settings.vxlan_port);
         rules.extend(only_from(VXLAN_NODES, "VXLAN", &[Match::Protocol(UDP), port]));
     }
     // A device by BPF takes its packets before these rules, from the same nodes only; what it
@@ -90,8 +84,8 @@ fn only_from(set: &str, tunnel: &str, packets: &[Match]) -> [Rule; 2] {
 }
 
 fn set(table: &mut Table, name: &str, interval: bool, elements: impl Iterator<Item = IpNet>) {
-    let elements: BTreeSet<IpNet> = elements.collect();
-    table.sets.insert(name.to_owned(), Set { key: SetKey::Address, elements, interval });
+    let elements = elements.map(Element::Net).collect();
+    table.sets.insert(name.to_owned(), Set { key: SetKey::Address, interval, elements });
 }
 
 fn base(table: &mut Table, name: &str, kind: ChainKind, hook: Hook, priority: i32, to: &str) {
@@ -105,5 +99,5 @@ fn chain(table: &mut Table, name: &str, rules: Vec<Rule>) {
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
-    Rule { matches, verdict, comment: comment.to_owned() }
+    Rule { comment: comment.to_owned(), ..Rule::new(matches, verdict) }
 }
