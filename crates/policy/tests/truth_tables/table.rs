@@ -30,28 +30,28 @@ use std::str::FromStr;
 
 /// A case: what was told, of whom, and what must happen.
 #[derive(Debug, Default)]
-pub struct Case {
+pub(crate) struct Case {
     /// What it shows.
-    pub name: String,
+    pub(crate) name: String,
     /// Sets, policies and profiles.
-    pub outputs: Vec<Output>,
+    pub(crate) outputs: Vec<Output>,
     /// The endpoint, if it is one of a workload.
-    pub workload: Workload,
+    pub(crate) workload: Workload,
     /// The endpoint, if it is one of a host.
-    pub host: HostEndpoint,
+    pub(crate) host: HostEndpoint,
     /// Whose packets these are.
-    pub through: Through,
+    pub(crate) through: Through,
     /// Ports that stay open.
-    pub failsafe: Failsafe,
+    pub(crate) failsafe: Failsafe,
     /// They leave the endpoint.
-    pub egress: bool,
+    pub(crate) egress: bool,
     /// Packets and what happens to each.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// Whose packets are looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Through {
+pub(crate) enum Through {
     /// A workload's.
     #[default]
     Workload,
@@ -63,17 +63,17 @@ pub enum Through {
 
 /// A packet and what must happen.
 #[derive(Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// The row as it is written.
-    pub text: String,
+    pub(crate) text: String,
     /// The packet.
-    pub packet: Packet,
+    pub(crate) packet: Packet,
     /// `allow: web.0`.
-    pub expected: String,
+    pub(crate) expected: String,
 }
 
 /// The cases of a text.
-pub fn parse(text: &str) -> Vec<Case> {
+pub(crate) fn parse(text: &str) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();
@@ -91,7 +91,7 @@ pub fn parse(text: &str) -> Vec<Case> {
 }
 
 /// A policy's id by the name it has in a table.
-pub fn policy_id(name: &str) -> PolicyId {
+pub(crate) fn policy_id(name: &str) -> PolicyId {
     let kind = if name.starts_with("staged") {
         PolicyKind::StagedNetworkPolicy
     } else {
@@ -101,7 +101,7 @@ pub fn policy_id(name: &str) -> PolicyId {
 }
 
 /// A decision as tables write it.
-pub fn short(decision: &Decision) -> String {
+pub(crate) fn short(decision: &Decision) -> String {
     let verdict = if decision.verdict == Verdict::Allow { "allow" } else { "deny" };
     let by = match &decision.by {
         Reason::Rule(rule) => match &rule.owner {
@@ -118,7 +118,7 @@ pub fn short(decision: &Decision) -> String {
 
 impl Case {
     /// Which way its packets go.
-    pub fn direction(&self) -> Direction {
+    pub(crate) fn direction(&self) -> Direction {
         if self.egress { Direction::Egress } else { Direction::Ingress }
     }
 
