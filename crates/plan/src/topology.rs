@@ -192,6 +192,8 @@ pub struct Settings {
     pub remove_external_routes: bool,
     /// `routeRefreshInterval`; `None`: never.
     pub refresh_interval: Option<Duration>,
+    /// How policy is enforced; `None`: it isn't.
+    pub policy: Option<crate::policy::Settings>,
 }
 
 impl Default for Settings {
@@ -212,6 +214,7 @@ impl Default for Settings {
             cluster_route_protocol: kernel::PROTOCOL_CALICO,
             remove_external_routes: true,
             refresh_interval: Some(REFRESH_INTERVAL_DEFAULT),
+            policy: None,
         }
     }
 }

@@ -199,7 +199,10 @@ impl<R: Rules> Evaluation<'_, R> {
     fn tier(&mut self, tier: &Tier, enforce_end: bool) -> Option<Reason> {
         let mut enforced = false;
         for id in tier.policies_of(self.direction) {
-            let Some(policy) = self.rules.policy(id) else { continue };
+            let Some(policy) = self.rules.policy(id) else {
+                enforced = true;
+                continue;
+            };
             let owner = Owner::Policy { tier: tier.name.clone(), id: id.clone() };
             let rules = policy.rules(self.direction);
             if policy.staged {
@@ -286,6 +289,3 @@ impl Tier {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
