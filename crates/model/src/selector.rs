@@ -33,8 +33,10 @@ pub struct Selector {
     root: Expression,
 }
 
+/// What a selector says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Expression {
+#[expect(missing_docs, reason = "the grammar's own names")]
+pub enum Expression {
     All,
     Global,
     Has(String),
@@ -47,7 +49,8 @@ enum Expression {
 
 /// A comparison of a label's value with one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum TextTest {
+#[expect(missing_docs, reason = "the operators' own names")]
+pub enum TextTest {
     Equal,
     NotEqual,
     Contains,
@@ -101,6 +104,11 @@ impl Selector {
     /// `global()` is always true, as in Calico's own evaluation.
     pub fn matches(&self, labels: &impl Labels) -> bool {
         self.root.matches(labels)
+    }
+
+    /// What it says.
+    pub fn expression(&self) -> &Expression {
+        &self.root
     }
 
     /// Calico's id of the selector: `s:` and 38 characters, the hash of the canonical text.

@@ -7,7 +7,7 @@
 //!                              │                       only what this node's endpoints need
 //!                 ┌────────────┼─────────────┐
 //!                 ▼            ▼             ▼
-//!            plan::nft     Rules (all     evaluate(rules, packet) ──▶ Decision with its reasons
+//!            plan::nft     Told (all      evaluate(rules, packet) ──▶ Decision with its reasons
 //!                          outputs, kept)
 //! ```
 //!
@@ -17,8 +17,14 @@
 //!
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
+mod graph;
 pub mod input;
 pub mod output;
+#[cfg(test)]
+mod strategy;
+mod told;
 
+pub use graph::{Graph, Problem};
 pub use input::Update;
 pub use output::Output;
+pub use told::{Told, Unfit};
