@@ -1,11 +1,11 @@
 //! On the real kernel, each test in namespaces of its own; `nft` (1.0.6) is the oracle.
 
 mod kernel_says;
-mod namespace;
 mod packets;
 mod random;
 
 use super::{Error, Heard, Nft, NftMonitor};
+use crate::test_namespace as namespace;
 use ipnet::IpNet;
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Change, Device, Edit, Family, Hook, Match, PacketType, Rule, Set,
