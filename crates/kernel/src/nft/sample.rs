@@ -99,7 +99,8 @@ pub(super) fn consistent(mut table: Table) -> Table {
 }
 
 pub(super) fn table() -> impl Strategy<Value = Table> {
-    let name = |names: &[&'static str]| prop::sample::select(names.to_vec()).prop_map(str::to_owned);
+    let name =
+        |names: &[&'static str]| prop::sample::select(names.to_vec()).prop_map(str::to_owned);
     let map = prop::collection::btree_map(entry().prop_map(|(key, _)| key), verdict(), 0..4);
     let map = map.prop_map(|elements| VerdictMap { key: SetKey::Interface, elements });
     let sets = prop::collection::btree_map(name(&SETS), set(), 0..4);

@@ -177,6 +177,11 @@ impl<'a> Attributes<'a> {
         Attributes(self.get(kind).unwrap_or_default())
     }
 
+    /// These attributes, if there are none but of these types.
+    pub(super) fn only(self, known: &[u16]) -> Option<Attributes<'a>> {
+        self.into_iter().all(|(kind, _)| known.contains(&kind)).then_some(self)
+    }
+
     /// A number in network order.
     pub(super) fn number(self, kind: u16) -> Option<u32> {
         self.get(kind)?.try_into().ok().map(u32::from_be_bytes)

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::attribute::{Attributes, HEADER_BYTES, Message, Messages, Writer};
-use super::numbers::{message, netlink};
+use super::numbers::{attribute, message, netlink};
 use kernel::nft::Family;
 use netlink_sys::protocols::NETLINK_NETFILTER;
 use netlink_sys::{Socket, SocketAddr};
@@ -38,6 +38,18 @@ impl Dump {
     pub(super) fn messages(&self) -> impl Iterator<Item = Message<'_>> {
         let all = self.datagrams.iter().flat_map(|datagram| Messages(datagram));
         all.filter(|message| message.nft_kind().is_some())
+    }
+
+    /// Attributes of the objects of one table.
+    pub(super) fn of_table(&self, name: &str) -> impl Iterator<Item = Attributes<'_>> {
+        let all = self.messages().map(|found| found.attributes());
+        all.filter(move |found| found.text(attribute::TABLE) == Some(name))
+    }
+
+    /// The elements of a set.
+    pub(super) fn elements(&self) -> impl Iterator<Item = Attributes<'_>> {
+        let lists = self.messages().map(|found| found.attributes().nested(attribute::ELEMENTS));
+        lists.flatten().map(|(_, item)| Attributes(item))
     }
 }
 
@@ -238,6 +250,8 @@ fn name(kind: u16) -> &'static str {
         message::GETRULE => "rules",
         message::GETSET => "sets",
         message::GETSETELEM => "set elements",
+        message::GETOBJ => "objects",
+        message::GETFLOWTABLE => "flowtables",
         _ => "the generation",
     }
 }

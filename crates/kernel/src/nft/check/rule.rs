@@ -24,6 +24,7 @@ impl Table {
             let before = place.checked_sub(1).map(|before| &rule.matches[before]);
             self.check_set(condition)?;
             check_match(condition)?;
+            self.check_place(chain, condition)?;
             check_transport(condition, protocol)?;
             self.check_version(condition, before)?;
             if let Match::Protocol(number) = condition
@@ -49,6 +50,23 @@ impl Table {
             None => Err(format!("there is no set {name}")),
             Some(set) if set.key != wanted => Err(format!("set {name} is of another type")),
             Some(_) => Ok(()),
+        }
+    }
+
+    /// Whether the kernel knows at the chain's place what a condition asks for.
+    fn check_place(&self, chain: &Chain, condition: &Match) -> Result<(), String> {
+        let hook = chain.base.map(|base| base.hook);
+        let leaving = matches!(hook, Some(Hook::Output | Hook::Postrouting));
+        match condition {
+            Match::ConnectionState(_) | Match::ConnectionIsDnat { .. }
+                if self.family == Family::Netdev =>
+            {
+                Err("a device's frames have no connection".to_owned())
+            }
+            Match::ReversePathMissing if leaving || self.family == Family::Netdev => {
+                Err("only packets that come in have a reverse path".to_owned())
+            }
+            _ => Ok(()),
         }
     }
 
