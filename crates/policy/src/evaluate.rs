@@ -13,9 +13,11 @@
 //! order". Connections that were allowed are no matter here: this is about their first packet.
 
 mod decision;
+mod node;
 mod packet;
 
 pub use decision::{Decision, Owner, Reason, RuleId, Step, Verdict};
+pub use node::{At, Node, Place, through_node};
 pub use packet::Packet;
 
 use crate::input::{Action, PolicyId};
@@ -124,38 +126,6 @@ pub fn host_endpoint(
         }
     };
     evaluation.decide(by)
-}
-
-/// What all of a host endpoint's policies say of a packet that passes it, `forwarded` or the host's
-/// own: a rule of a `doNotTrack` or `preDNAT` policy that decides does so for those after it too.
-/// Of a packet whose destination is changed, `preDNAT` policies see another: ask
-/// [`host_endpoint`] for each then.
-pub fn through_host_endpoint(
-    rules: &impl Rules,
-    endpoint: &HostEndpoint,
-    failsafe: &Failsafe,
-    forwarded: bool,
-    direction: Direction,
-    packet: &Packet,
-) -> Decision {
-    let last = if forwarded { Traffic::Forwarded } else { Traffic::Local };
-    let before: &[Traffic] = match (direction, forwarded) {
-        (Direction::Ingress, _) => &[Traffic::Untracked, Traffic::PreDnat],
-        (Direction::Egress, false) => &[Traffic::Untracked],
-        (Direction::Egress, true) => &[],
-    };
-    let ask = |traffic| host_endpoint(rules, endpoint, failsafe, traffic, direction, packet);
-    let mut looked_at = Vec::new();
-    for traffic in before {
-        let decision = ask(*traffic);
-        looked_at.extend(decision.looked_at);
-        if let Reason::Rule(_) = decision.by {
-            return Decision { looked_at, ..decision };
-        }
-    }
-    let decision = ask(last);
-    looked_at.extend(decision.looked_at);
-    Decision { looked_at, ..decision }
 }
 
 impl Failsafe {

@@ -41,7 +41,6 @@ impl Endpoint<'_> {
         if let Some(failsafe) = self.failsafe() {
             rules.push(Rule::new(vec![], Verdict::Jump(failsafe.to_owned())));
         }
-        rules.push(clear(marks.verdicts()));
         if (self.kind, self.direction) == (Kind::Workload, Direction::Egress) {
             rules.extend(self.encapsulated());
         }
@@ -94,7 +93,7 @@ impl Endpoint<'_> {
             return;
         }
         let start = comment(&format!("start of tier {}", tier.name));
-        rules.push(Rule { comment: start, ..clear(marks.pass) });
+        rules.push(Rule { comment: start, ..clear(marks.verdicts()) });
         let mut undecided = vec![];
         for id in enforced {
             // One that is not there has no rules; the end of the tier counts all the same.

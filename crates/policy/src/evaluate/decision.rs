@@ -38,6 +38,13 @@ pub enum Reason {
     /// Policies that need not decide did not: those of forwarded traffic, `doNotTrack` and `preDNAT`.
     /// Allows, as far as they go.
     Undecided,
+    /// A workload may not open tunnels of its own, past its policies. Denies.
+    Encapsulated,
+    /// ICMPv6 that a node needs of its neighbours. Allows.
+    NeighbourDiscovery,
+    /// `defaultEndpointToHostAction`, for what a workload's policies let pass to its node; `true`
+    /// allows.
+    EndpointToHost(bool),
 }
 
 /// Something that was looked at and didn't decide.
@@ -96,8 +103,14 @@ impl Reason {
         match self {
             Reason::Rule(RuleId { action: Action::Allow, .. })
             | Reason::Failsafe
-            | Reason::Undecided => Verdict::Allow,
-            Reason::Rule(_) | Reason::EndOfTier(_) | Reason::NoProfile => Verdict::Deny,
+            | Reason::Undecided
+            | Reason::NeighbourDiscovery
+            | Reason::EndpointToHost(true) => Verdict::Allow,
+            Reason::Rule(_)
+            | Reason::EndOfTier(_)
+            | Reason::NoProfile
+            | Reason::Encapsulated
+            | Reason::EndpointToHost(false) => Verdict::Deny,
         }
     }
 }
@@ -122,6 +135,9 @@ impl fmt::Display for Reason {
             Reason::NoProfile => write!(f, "no rule of a profile matches"),
             Reason::Failsafe => write!(f, "failsafe port"),
             Reason::Undecided => write!(f, "no policy decides"),
+            Reason::Encapsulated => write!(f, "a tunnel of a workload"),
+            Reason::NeighbourDiscovery => write!(f, "neighbour discovery"),
+            Reason::EndpointToHost(_) => write!(f, "defaultEndpointToHostAction"),
         }
     }
 }

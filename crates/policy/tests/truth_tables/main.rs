@@ -3,8 +3,7 @@
 mod table;
 
 use policy::Told;
-use policy::evaluate::{through_host_endpoint, workload};
-use table::{Case, Through, parse, short};
+use table::{parse, short};
 
 const TABLES: [&str; 3] =
     [include_str!("rules.txt"), include_str!("tiers.txt"), include_str!("hosts.txt")];
@@ -19,25 +18,10 @@ fn every_row_of_every_case_is_decided_as_written() {
         }
         told.check_references().unwrap_or_else(|wrong| panic!("{}: {wrong}", case.name));
         for row in &case.rows {
-            let decision = decide(&case, &told, &row.packet);
+            let decision = case.decide(&told, &row.packet);
             assert_eq!(short(&decision), row.expected, "case {}\n{}", case.name, row.text);
             rows += 1;
         }
     }
     assert!(rows > 200, "only {rows} rows were read");
-}
-
-fn decide(
-    case: &Case,
-    told: &Told,
-    packet: &policy::evaluate::Packet,
-) -> policy::evaluate::Decision {
-    let direction = case.direction();
-    match case.through {
-        Through::Workload => workload(told, &case.workload, direction, packet),
-        Through::Host | Through::Forward => {
-            let forwarded = case.through == Through::Forward;
-            through_host_endpoint(told, &case.host, &case.failsafe, forwarded, direction, packet)
-        }
-    }
 }

@@ -19,7 +19,8 @@
 //! `profile NAME.RULE`, `no profile`, `failsafe` or `undecided`.
 
 use policy::evaluate::{
-    Decision, Direction, Failsafe, FailsafePort, Owner, Packet, Reason, Verdict,
+    Decision, Failsafe, FailsafePort, Node, Owner, Packet, Place, Reason, Rules, Verdict,
+    through_node,
 };
 use policy::input::{Action, Icmp, PolicyId, PolicyKind};
 use policy::output::{
@@ -112,14 +113,28 @@ pub(crate) fn short(decision: &Decision) -> String {
         Reason::NoProfile => "no profile".to_owned(),
         Reason::Failsafe => "failsafe".to_owned(),
         Reason::Undecided => "undecided".to_owned(),
+        other => other.to_string(),
     };
     format!("{verdict}: {by}")
 }
 
 impl Case {
-    /// Which way its packets go.
-    pub(crate) fn direction(&self) -> Direction {
-        if self.egress { Direction::Egress } else { Direction::Ingress }
+    /// Where its packets come from, and where they go.
+    pub(crate) fn way(&self) -> (Place<'_>, Place<'_>) {
+        let (near, far) = match self.through {
+            Through::Workload => (Place::Workload(&self.workload), Place::Interface(None)),
+            Through::Host => (Place::Host, Place::Interface(Some(&self.host))),
+            Through::Forward => (Place::Interface(None), Place::Interface(Some(&self.host))),
+        };
+        if self.egress { (near, far) } else { (far, near) }
+    }
+
+    /// What decides about a packet of it.
+    pub(crate) fn decide(&self, rules: &impl Rules, packet: &Packet) -> Decision {
+        let node = Node { failsafe: self.failsafe.clone(), ..Node::default() };
+        let (from, to) = self.way();
+        let mut decisions = through_node(rules, &node, from, to, packet);
+        decisions.pop().expect("at least one endpoint is asked").1
     }
 
     fn line(&mut self, line: &str) -> Option<()> {

@@ -1,0 +1,7 @@
+//! Policy in the kernel: texts of the tables, and the tables against the evaluator's word.
+
+mod golden;
+mod kept;
+#[path = "../../../policy/tests/truth_tables/table.rs"]
+#[expect(dead_code, reason = "the evaluator's own test uses the rest")]
+mod table;
