@@ -18,6 +18,7 @@
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
 pub mod connectivity;
+pub mod convert;
 pub mod evaluate;
 mod graph;
 pub mod input;

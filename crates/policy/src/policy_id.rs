@@ -31,6 +31,17 @@ impl PolicyKind {
         of_this_kind.map_or("", |(_, short, _)| short)
     }
 
+    /// Whether its policies are only evaluated.
+    pub fn is_staged(self) -> bool {
+        use PolicyKind as K;
+        matches!(
+            self,
+            K::StagedGlobalNetworkPolicy
+                | K::StagedNetworkPolicy
+                | K::StagedKubernetesNetworkPolicy
+        )
+    }
+
     /// The kind's whole name, e.g. `GlobalNetworkPolicy`.
     pub fn name(self) -> &'static str {
         let of_this_kind = NAMES.iter().find(|(kind, ..)| *kind == self);
