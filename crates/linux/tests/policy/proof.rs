@@ -62,6 +62,11 @@ impl Enforced {
         Enforced { machine, renderer, kept, told: Told::default(), number: 0 }
     }
 
+    fn configure(&mut self, settings: &Settings) {
+        self.kept.apply(self.renderer.configure(settings.clone()));
+        self.kept.apply(self.renderer.place(layout(settings)));
+    }
+
     /// Brings the kernel from what was told before to this.
     fn tell(&mut self, told: Told) {
         let outputs = difference(&self.told, &told);
@@ -264,9 +269,10 @@ fn random_policies_are_enforced_as_they_are_evaluated() {
 
 #[test]
 fn truth_tables_are_true_of_the_kernel() {
+    let mut enforced = Enforced::new(&Settings::default());
     for case in TRUTH_TABLES.iter().flat_map(|text| parse(text)) {
         let settings = Settings { failsafe: case.failsafe.clone(), ..Settings::default() };
-        let mut enforced = Enforced::new(&settings);
+        enforced.configure(&settings);
         let mut told = Told::default();
         for output in outputs(&case, WORKLOADS[0], INTERFACES[0]) {
             told.apply(output).unwrap();

@@ -102,7 +102,12 @@ impl Random {
             told.policies.insert(policy_id(name), policy.into());
         }
         for name in ["open", "some"] {
-            let profile = Profile { ingress: self.rules(2), egress: self.rules(2) };
+            let mut profile = Profile { ingress: self.rules(2), egress: self.rules(2) };
+            if name == "open" {
+                let allow = Rule { action: Action::Allow, ..no_field() };
+                profile.ingress.push(allow.clone());
+                profile.egress.push(allow);
+            }
             told.profiles.insert(name.into(), profile.into());
         }
         for (index, interface) in WORKLOADS.into_iter().enumerate() {
@@ -194,21 +199,20 @@ impl Random {
 
     fn rule(&mut self) -> Rule {
         use Action::{Allow, Deny, Log, Pass};
-        let action = self.one(&[Allow, Allow, Allow, Allow, Deny, Deny, Pass, Log]);
+        let action = self.one(&[Allow, Allow, Allow, Deny, Deny, Pass, Pass, Log]);
         let mut rule = Rule {
             action,
             ip_version: self.sometimes(10, |random| random.one(&[4, 6])),
             protocol: self.sometimes(40, |random| random.one(&[1, 6, 6, 17, 17, GRE, 58, 132])),
             not_protocol: self.sometimes(10, |random| random.one(&[1, 6, 17, GRE, 58, 132])),
-            icmp: None,
-            not_icmp: None,
             source: self.entity(),
             destination: self.entity(),
             name: self.sometimes(20, |_| "named").unwrap_or_default().into(),
+            ..no_field()
         };
         if matches!(rule.protocol, Some(1 | 58)) || self.percent(5) {
-            rule.icmp = self.sometimes(50, Random::icmp);
-            rule.not_icmp = self.sometimes(20, Random::icmp);
+            rule.icmp = self.sometimes(40, Random::icmp);
+            rule.not_icmp = self.sometimes(40, Random::icmp);
         }
         rule
     }
@@ -220,6 +224,10 @@ impl Random {
 
     fn entity(&mut self) -> Entity {
         let mut entity = Entity::default();
+        // Many rules match much, so that packets get past the first ones.
+        if self.percent(40) {
+            return entity;
+        }
         let id = |ids: &'static [&'static str]| move |r: &mut Random| SetId(r.one(ids).into());
         let range = |random: &mut Random| {
             let first = random.one(&PORTS);
@@ -263,4 +271,19 @@ const POLICIES: [&str; 6] = ["a", "b", "c", "d", "staged-e", "staged-f"];
 fn policy_id(name: &str) -> PolicyId {
     let kind = PolicyKind::NetworkPolicy;
     PolicyId { kind, namespace: "shop".into(), name: name.into() }
+}
+
+/// A rule that matches every packet.
+fn no_field() -> Rule {
+    Rule {
+        action: Action::Log,
+        ip_version: None,
+        protocol: None,
+        not_protocol: None,
+        icmp: None,
+        not_icmp: None,
+        source: Entity::default(),
+        destination: Entity::default(),
+        name: "".into(),
+    }
 }
