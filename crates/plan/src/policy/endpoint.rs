@@ -41,11 +41,13 @@ impl Endpoint<'_> {
         if let Some(failsafe) = self.failsafe() {
             rules.push(Rule::new(vec![], Verdict::Jump(failsafe.to_owned())));
         }
+        rules.push(clear(marks.verdicts()));
         if (self.kind, self.direction) == (Kind::Workload, Direction::Egress) {
             rules.extend(self.encapsulated());
         }
+        let mut may_be_passed = false;
         for tier in self.tiers {
-            self.add_tier(tier, &mut rules);
+            self.add_tier(tier, &mut may_be_passed, &mut rules);
         }
         if matches!(self.kind, Kind::Workload | Kind::Host(Traffic::Local)) {
             self.add_profiles(&mut rules);
@@ -82,7 +84,7 @@ impl Endpoint<'_> {
         rules
     }
 
-    fn add_tier(&self, tier: &Tier, rules: &mut Vec<Rule>) {
+    fn add_tier(&self, tier: &Tier, may_be_passed: &mut bool, rules: &mut Vec<Rule>) {
         let marks = self.settings.marks;
         let enforced: Vec<_> = tier
             .policies_of(self.direction)
@@ -92,8 +94,11 @@ impl Endpoint<'_> {
         if enforced.is_empty() {
             return;
         }
-        let start = comment(&format!("start of tier {}", tier.name));
-        rules.push(Rule { comment: start, ..clear(marks.verdicts()) });
+        // The mark is clear already where the first tier begins.
+        if std::mem::replace(may_be_passed, true) {
+            let start = comment(&format!("start of tier {}", tier.name));
+            rules.push(Rule { comment: start, ..clear(marks.pass) });
+        }
         let mut undecided = vec![];
         for id in enforced {
             // One that is not there has no rules; the end of the tier counts all the same.

@@ -1,37 +1,13 @@
 //! The tables of representative situations, as `nft list` shows them. Only what a situation adds to
 //! the empty layout is shown, which has its own text.
 
+use crate::inputs::{layout, outputs};
 use crate::kept::Kept;
-use crate::table::{Case, Through, parse};
+use crate::table::parse;
 use expect_test::{ExpectFile, expect_file};
-use kernel::nft::{Family, Table};
+use kernel::nft::Family;
 use plan::policy::{Renderer, Settings};
-use plan::{Topology, plan};
 use policy::Output;
-use policy::input::WorkloadId;
-
-/// The plan's tables with policy, before anything is told.
-pub(crate) fn layout(settings: &Settings) -> Vec<Table> {
-    let mut topology = Topology::default();
-    topology.settings.policy = Some(settings.clone());
-    plan(&topology).tables
-}
-
-/// All that a case tells, with its endpoint at this interface.
-pub(crate) fn outputs(case: &Case, workload: &str, host: &str) -> Vec<Output> {
-    let mut outputs = case.outputs.clone();
-    if case.through == Through::Workload {
-        let mut endpoint = case.workload.clone();
-        endpoint.interface = workload.into();
-        let id = WorkloadId { namespace: "shop".into(), name: "web-1".into() };
-        outputs.push(Output::Workload(id, endpoint.into()));
-    } else {
-        let mut endpoint = case.host.clone();
-        endpoint.interface = host.into();
-        outputs.push(Output::HostEndpoint("node".to_owned(), endpoint.into()));
-    }
-    outputs
-}
 
 fn rendered(outputs: Vec<Output>) -> Kept {
     let settings = Settings::default();

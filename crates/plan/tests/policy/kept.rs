@@ -46,7 +46,7 @@ impl Kept {
     }
 
     pub(crate) fn text(&self) -> String {
-        self.tables.values().map(ToString::to_string).collect()
+        self.tables.values().map(|table| format!("{table}\n")).collect()
     }
 }
 
