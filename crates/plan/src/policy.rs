@@ -84,6 +84,21 @@ impl Renderer {
         Renderer { settings, ..Renderer::default() }
     }
 
+    /// A policy in force.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Policy> {
+        self.policies.get(id).map(|policy| &**policy)
+    }
+
+    /// A profile in force.
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name).map(|profile| &**profile)
+    }
+
+    /// The workloads of this node.
+    pub fn workloads(&self) -> impl Iterator<Item = (&WorkloadId, &Workload)> {
+        self.workloads.iter().map(|(id, workload)| (id, &**workload))
+    }
+
     /// Takes in what the graph tells.
     pub fn apply(&mut self, outputs: impl IntoIterator<Item = Output>) -> Vec<Update> {
         let (mut stale, mut updates) = (Stale::default(), Vec::new());

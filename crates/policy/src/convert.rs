@@ -19,7 +19,7 @@ use crate::input::{
     Profile, ServiceId, Tier, Update, WorkloadId,
 };
 use model::resources::staged::StagedAction;
-use model::resources::tier::DEFAULT_TIER_ORDER;
+use model::resources::tier::{DEFAULT_TIER, DEFAULT_TIER_ORDER};
 use model::resources::workload_endpoint::{NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL};
 use model::{
     Key, Kind, Metadata, PolicyParts, PolicySpec, PolicyType, Selector, SelectorError, Value, names,
@@ -90,6 +90,33 @@ pub fn update(key: &Key, value: Option<&Value>) -> Option<Update> {
             Update::Policy(id, policy.map(Box::new))
         }
     })
+}
+
+/// The update that an object means which cannot be read: a policy denies all that it may be about, a
+/// profile everything. `None` for other kinds, which then count as absent.
+pub fn unreadable(key: &Key, why: &str) -> Option<Update> {
+    let Key::Resource { kind, namespace, name } = key else { return None };
+    let broken = Some(why.into());
+    if *kind == Kind::Profile {
+        let profile = Profile { broken, ..Profile::default() };
+        return Some(Update::Profile(name.clone(), Some(Box::new(profile))));
+    }
+    let kind = policy_kind(*kind).filter(|kind| !kind.is_staged())?;
+    let namespace = namespace.as_deref().unwrap_or_default();
+    let policy = Policy {
+        tier: DEFAULT_TIER.into(),
+        selector: if namespace.is_empty() {
+            "all()".into()
+        } else {
+            of_namespace(namespace).into()
+        },
+        applies_to_ingress: true,
+        applies_to_egress: true,
+        broken,
+        ..Policy::default()
+    };
+    let id = PolicyId { kind, namespace: namespace.into(), name: name.as_str().into() };
+    Some(Update::Policy(id, Some(Box::new(policy))))
 }
 
 fn policy_kind(kind: Kind) -> Option<PolicyKind> {
