@@ -7,6 +7,9 @@
 //!                                           └──▶ apply(): the same on values, for fakes and tests
 //! ```
 //!
+//! [`Tables`] does without the whole of either side: it is told what changes, and tells the kernel
+//! no more than that.
+//!
 //! A further kind of element, [`Match`], [`Statement`] or [`Verdict`] needs its text here and its
 //! expressions in `linux::nft`.
 
@@ -18,6 +21,7 @@ mod rule;
 mod sample;
 mod set;
 mod table;
+mod tables;
 mod text;
 mod update;
 
@@ -29,4 +33,5 @@ pub use rule::{
 };
 pub use set::{Element, Set, SetKey, VerdictMap};
 pub use table::{BaseChain, Chain, ChainKind, Device, Family, Hook, Table, Version};
+pub use tables::{Absent, Tables};
 pub use update::{Part, Update};

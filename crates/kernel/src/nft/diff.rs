@@ -3,8 +3,7 @@
 mod steps;
 
 use super::{Change, Edit, Table};
-use std::collections::BTreeMap;
-use steps::Steps;
+pub(super) use steps::Steps;
 
 /// The changes that turn `actual` into `desired`, in an order that holds within one transaction.
 ///
@@ -29,7 +28,7 @@ pub fn diff(desired: &[Table], actual: &[Table]) -> Vec<Change> {
         if found.is_none() {
             changes.push(change(table, Edit::CreateTable));
         }
-        let edits = diff_table(table, found.unwrap_or(&empty)).in_order();
+        let edits = Steps::between(table, found.unwrap_or(&empty)).in_order();
         changes.extend(edits.map(|edit| change(table, edit)));
     }
     changes
@@ -37,31 +36,6 @@ pub fn diff(desired: &[Table], actual: &[Table]) -> Vec<Change> {
 
 fn change(table: &Table, edit: Edit) -> Change {
     Change { family: table.family, table: table.name.clone(), edit }
-}
-
-fn diff_table(desired: &Table, actual: &Table) -> Steps {
-    let mut steps = Steps::default();
-    for (name, wanted, found) in both(&desired.sets, &actual.sets) {
-        steps.set(name, wanted, found);
-    }
-    for (name, wanted, found) in both(&desired.maps, &actual.maps) {
-        steps.map(name, wanted, found);
-    }
-    for (name, wanted, found) in both(&desired.chains, &actual.chains) {
-        let refers = found.is_some_and(|chain| steps.is_referred_to_by(&chain.rules));
-        steps.chain(name, wanted, found, refers);
-    }
-    steps
-}
-
-/// All names, in order, with what is wanted and what was found.
-fn both<'a, T>(
-    desired: &'a BTreeMap<String, T>,
-    actual: &'a BTreeMap<String, T>,
-) -> impl Iterator<Item = (&'a str, Option<&'a T>, Option<&'a T>)> {
-    let gone = actual.iter().filter(|(name, _)| !desired.contains_key(*name));
-    let wanted = desired.iter().map(|(name, wanted)| (&**name, Some(wanted), actual.get(name)));
-    wanted.chain(gone.map(|(name, found)| (&**name, None, Some(found))))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Edits of one table, gathered object by object and brought into an order that holds.
 
-use crate::nft::{Chain, ChainKind, Edit, Element, Rule, Set, Verdict, VerdictMap};
-use std::collections::BTreeSet;
+use crate::nft::{Chain, ChainKind, Edit, Element, Rule, Set, Table, Verdict, VerdictMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be done to a table. Within one transaction the order of [`Steps::in_order`] holds.
 #[derive(Default)]
@@ -15,11 +15,27 @@ pub(in crate::nft) struct Steps {
     chains: Vec<Edit>,
     maps: Vec<Edit>,
     rules: Vec<Edit>,
-    /// Sets and maps that go, perhaps for another one of the same name.
+    /// As [`Steps::dead`].
     dead: BTreeSet<String>,
 }
 
 impl Steps {
+    /// All that turns one table into another.
+    pub(in crate::nft) fn between(desired: &Table, actual: &Table) -> Steps {
+        let mut steps = Steps::default();
+        for (name, wanted, found) in both(&desired.sets, &actual.sets) {
+            steps.set(name, wanted, found);
+        }
+        for (name, wanted, found) in both(&desired.maps, &actual.maps) {
+            steps.map(name, wanted, found);
+        }
+        for (name, wanted, found) in both(&desired.chains, &actual.chains) {
+            let refers = found.is_some_and(|chain| steps.is_referred_to_by(&chain.rules));
+            steps.chain(name, wanted, found, refers);
+        }
+        steps
+    }
+
     /// Turns the set that was found into the one that is wanted.
     pub(in crate::nft) fn set(&mut self, name: &str, wanted: Option<&Set>, found: Option<&Set>) {
         let kept = found.filter(|found| wanted.is_some_and(|wanted| wanted.is_like(found)));
@@ -142,6 +158,11 @@ impl Steps {
         !self.dead.is_empty() && rules.iter().any(|rule| rule.sets().chain(rule.map()).any(dead))
     }
 
+    /// Sets and maps that go, perhaps for another one of the same name.
+    pub(in crate::nft) fn dead(&self) -> impl Iterator<Item = &str> {
+        self.dead.iter().map(|name| &**name)
+    }
+
     /// All edits, each after those that it needs.
     pub(in crate::nft) fn in_order(self) -> impl Iterator<Item = Edit> {
         [
@@ -158,6 +179,16 @@ impl Steps {
         .into_iter()
         .flatten()
     }
+}
+
+/// All names, in order, with what is wanted and what was found.
+fn both<'a, T>(
+    desired: &'a BTreeMap<String, T>,
+    actual: &'a BTreeMap<String, T>,
+) -> impl Iterator<Item = (&'a str, Option<&'a T>, Option<&'a T>)> {
+    let gone = actual.iter().filter(|(name, _)| !desired.contains_key(*name));
+    let wanted = desired.iter().map(|(name, wanted)| (&**name, Some(wanted), actual.get(name)));
+    wanted.chain(gone.map(|(name, found)| (&**name, None, Some(found))))
 }
 
 fn same_base(wanted: &Chain, found: &Chain) -> bool {
