@@ -36,12 +36,14 @@ const ROUTES: [(&str, &[&str]); 4] = [
     (INTERFACES[1], &["10.66.0.0/16", "fd00:66::/32"]),
 ];
 /// Protocols whose packets are looked for where the node itself gets them.
-const OF_NODE: [(AddressFamily, u8); 10] = [
+const OF_NODE: [(AddressFamily, u8); 12] = [
     (AddressFamily::Inet, 1),
+    (AddressFamily::Inet, 4),
     (AddressFamily::Inet, 6),
     (AddressFamily::Inet, 17),
     (AddressFamily::Inet, 47),
     (AddressFamily::Inet, 132),
+    (AddressFamily::Inet6, 4),
     (AddressFamily::Inet6, 6),
     (AddressFamily::Inet6, 17),
     (AddressFamily::Inet6, 47),
@@ -59,17 +61,16 @@ pub(crate) struct Machine {
     connections: OwnedFd,
     nft: Nft,
     tables: Vec<Table>,
-    namespace: NetNs,
 }
 
 impl Machine {
     /// A node without tables.
     pub(crate) fn new() -> Machine {
         let namespace = NetNs::create().expect("these tests need root");
-        namespace.run(|| Machine::here(NetNs::current().unwrap())).unwrap()
+        namespace.run(Machine::here).unwrap()
     }
 
-    fn here(namespace: NetNs) -> Machine {
+    fn here() -> Machine {
         let devices = DEVICES.iter().map(|name| tun(name)).collect();
         for arguments in ["link set lo up", "addr add 10.64.0.1/32 dev lo"] {
             ip(arguments);
@@ -105,7 +106,7 @@ impl Machine {
         .unwrap();
         let nft = Nft::open().unwrap();
         let tables = Vec::new();
-        Machine { devices, received: received.into(), sending, connections, nft, tables, namespace }
+        Machine { devices, received: received.into(), sending, connections, nft, tables }
     }
 
     /// Brings the tables to these.
@@ -176,14 +177,6 @@ impl Machine {
             }
         }
         seen
-    }
-
-    /// What `nft` says of the tables.
-    pub(crate) fn listing(&self) -> String {
-        let mut command = Command::new("nft");
-        command.args(["list", "ruleset"]);
-        let output = self.namespace.run(|| command.output()).unwrap().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 
