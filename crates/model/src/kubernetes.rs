@@ -11,12 +11,14 @@
 //! reference, and Calico's `libcalico-go/lib/backend/k8s/conversion` (`calico-features.md` §3.3).
 
 pub mod cluster_network_policy;
+mod conversion;
 pub mod label_selector;
 pub mod namespace;
 pub mod network_policy;
 pub mod service;
 
 pub use cluster_network_policy::ClusterNetworkPolicy;
+pub use conversion::Converted;
 pub use label_selector::LabelSelector;
 pub use namespace::{Namespace, ServiceAccount};
 pub use network_policy::NetworkPolicy;

@@ -101,12 +101,15 @@ pub enum Written {
 /// All that a node can ask for.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Make the kernel like this. A newer plan supersedes older ones that wait.
+    /// Make the kernel like this. A newer plan supersedes older ones that wait, but not their
+    /// updates of tables.
     Apply {
-        /// Counts plans.
+        /// Counts plans and updates.
         generation: u64,
-        /// The whole of it.
-        plan: Box<plan::Plan>,
+        /// The whole of it, but for its tables; `None`: as before.
+        plan: Option<Box<plan::Plan>>,
+        /// What has changed in the tables since the last time.
+        tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].
     Assign {

@@ -19,6 +19,7 @@ pub mod api;
 mod cluster;
 pub mod endpoint_status;
 pub mod event;
+mod policy;
 pub mod report;
 mod settings;
 mod speaker;
@@ -219,8 +220,23 @@ impl Node {
         effects
     }
 
-    /// Makes a plan if anything has changed that it is made of; hands it on if it differs.
+    /// What the kernel lacks of what is known now: a plan if anything has changed that it is made of,
+    /// and changes of policy.
     fn plan(&mut self) -> Option<Effect> {
+        let mut plan = self.new_plan();
+        let mut tables = Vec::new();
+        if let Some(plan) = &mut plan {
+            tables.extend(self.cluster.place(&std::mem::take(&mut plan.tables)));
+        }
+        tables.extend(self.cluster.settle_policy());
+        if plan.is_none() && tables.is_empty() {
+            return None;
+        }
+        self.generation += 1;
+        Some(Effect::Apply { generation: self.generation, plan, tables })
+    }
+
+    fn new_plan(&mut self) -> Option<Box<plan::Plan>> {
         let topology = self.cluster.topology();
         if self.planned.as_ref() == Some(topology) {
             return None;
@@ -230,9 +246,8 @@ impl Node {
         if self.last_plan.as_ref() == Some(&plan) {
             return None;
         }
-        self.generation += 1;
         self.last_plan = Some(plan.clone());
-        Some(Effect::Apply { generation: self.generation, plan: Box::new(plan) })
+        Some(Box::new(plan))
     }
 }
 

@@ -11,7 +11,7 @@ mod endpoint;
 pub use endpoint::network_profile;
 
 use crate::api::{AddWorkload, AddressSource, DeleteWorkload, KUBERNETES, Reply};
-use crate::cluster::{Cluster, Endpoint};
+use crate::cluster::Cluster;
 use crate::event::{Addresses, ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
 use ipam::Demand;
 use ipnet::IpNet;
@@ -162,7 +162,7 @@ impl Requests {
         let Some(add) = self.adds.get_mut(&id) else { return vec![] };
         let request = &add.request;
         let endpoint = endpoint::of(cluster.node(), request, &addresses);
-        cluster.set_endpoint(request.id.endpoint_key(cluster.node()), Endpoint::of(&endpoint));
+        cluster.set_endpoint(Box::new(endpoint.clone()));
         add.stage = Stage::Settling { addresses, stored: false, generation: None, applied: false };
         vec![Effect::WriteEndpoint { id, endpoint: Box::new(endpoint) }]
     }

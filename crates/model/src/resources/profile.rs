@@ -26,6 +26,15 @@ pub struct ProfileSpec {
 /// The profile that every cluster has, which allows everything.
 pub const ALLOW_PROFILE: &str = "projectcalico-default-allow";
 
+/// What stands before a namespace's labels where its endpoints have taken them over.
+pub const NAMESPACE_PREFIX: &str = "pcns.";
+
+/// What stands before a service account's labels where its endpoints have taken them over.
+pub const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
+
+/// The label, after one of these prefixes, of the namespace's or service account's name.
+pub const NAME_LABEL: &str = "projectcalico.org/name";
+
 impl ProfileSpec {
     /// A profile that allows everything in both directions.
     pub fn allow_all() -> ProfileSpec {

@@ -1,5 +1,6 @@
 //! Staged policies: as those they stand for, or nothing at all where they stand for a deletion.
 
+use super::policy;
 use crate::kubernetes::network_policy::NetworkPolicySpec as KubernetesPolicySpec;
 use crate::resources::staged::{Stageable, Staged, StagedAction};
 use crate::{Metadata, Problems};
@@ -14,7 +15,15 @@ pub(crate) fn check<P: Stageable>(spec: &Staged<P>, metadata: &Metadata, problem
     }
 }
 
-/// Checks what Kubernetes would refuse, by way of what Calico makes of it.
+/// Checks that Calico can make something of each rule.
 pub(crate) fn check_kubernetes(spec: &KubernetesPolicySpec, problems: &mut Problems) {
-    let _ = (spec, problems);
+    let (converted, unreadable) = spec.to_calico();
+    problems.0.extend(unreadable);
+    policy::selector("spec.podSelector", &converted.selector, problems);
+    let peers = converted.ingress.iter().map(|rule| ("spec.ingress", &rule.source));
+    let destinations = converted.egress.iter().map(|rule| ("spec.egress", &rule.destination));
+    for (field, peer) in peers.chain(destinations) {
+        policy::selector(field, &peer.selector, problems);
+        policy::selector(field, &peer.namespace_selector, problems);
+    }
 }
