@@ -101,12 +101,15 @@ pub enum Written {
 /// All that a node can ask for.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Make the kernel like this. A newer plan supersedes older ones that wait.
+    /// Make the kernel like this. A newer plan supersedes older ones that wait, but not their
+    /// updates of tables.
     Apply {
         /// Counts plans.
         generation: u64,
         /// The whole of it.
         plan: Box<plan::Plan>,
+        /// What has changed in the tables, beside the plan's own, since the plan before.
+        tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].
     Assign {

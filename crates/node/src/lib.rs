@@ -231,7 +231,8 @@ impl Node {
         }
         self.generation += 1;
         self.last_plan = Some(plan.clone());
-        Some(Effect::Apply { generation: self.generation, plan: Box::new(plan) })
+        let generation = self.generation;
+        Some(Effect::Apply { generation, plan: Box::new(plan), tables: vec![] })
     }
 }
 
