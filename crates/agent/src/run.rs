@@ -47,8 +47,18 @@ fn queries() -> Vec<Query> {
         Kind::CalicoNodeStatus,
         Kind::ClusterInformation,
         Kind::FelixConfiguration,
+        Kind::GlobalNetworkPolicy,
+        Kind::GlobalNetworkSet,
+        Kind::HostEndpoint,
         Kind::IpPool,
+        Kind::NetworkPolicy,
+        Kind::NetworkSet,
         Kind::Node,
+        Kind::Profile,
+        Kind::StagedGlobalNetworkPolicy,
+        Kind::StagedKubernetesNetworkPolicy,
+        Kind::StagedNetworkPolicy,
+        Kind::Tier,
         Kind::WorkloadEndpoint,
     ];
     kinds.map(Query::kind).into_iter().chain([Query::Blocks]).collect()

@@ -1,10 +1,11 @@
-//! The small web server of pods and of the outside host: says who answers, and to whom.
+//! The small server of pods and of the outside host: says who answers, and to whom.
 //!
-//! `GET /` is a line of text; `GET /bytes/N` is N bytes of a fixed pattern, to check that a long
-//! transfer arrives whole.
+//! By HTTP on any TCP port: `GET /` is a line of text; `GET /bytes/N` is N bytes of a fixed pattern,
+//! to check that a long transfer arrives whole. On a UDP port each datagram is answered by the same
+//! line.
 
 use std::io::{BufWriter, Read, Result, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,13 +17,36 @@ const REQUEST_BYTES_MAX: usize = 8 << 10;
 /// How long a client may keep us waiting.
 const CLIENT_WAIT: Duration = Duration::from_secs(10);
 
-/// Listens on port 80 of every address, IPv4 and (where the kernel has it) IPv6.
+/// The port that is always listened on.
+pub(crate) const PORT: u16 = 80;
+
+/// Listens on a TCP port of every address, IPv4 and (where the kernel has it) IPv6.
 ///
 /// # Errors
 /// The port is taken.
-pub(crate) fn listen() -> Result<TcpListener> {
-    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)))
+pub(crate) fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+}
+
+/// The same for UDP.
+///
+/// # Errors
+/// The port is taken.
+pub(crate) fn listen_udp(port: u16) -> Result<UdpSocket> {
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
+}
+
+/// Answers datagrams for ever as `name`.
+pub(crate) fn serve_udp(socket: &UdpSocket, name: &str) {
+    let mut question = [0; 1];
+    loop {
+        // What fails is one datagram: a port at which nobody listens any more, or a denied answer.
+        if let Ok((_, peer)) = socket.recv_from(&mut question) {
+            let _ = socket.send_to(line(name, peer).as_bytes(), peer);
+        }
+    }
 }
 
 /// Answers for ever as `name`.
@@ -61,7 +85,7 @@ fn answer(mut stream: &TcpStream, name: &str) -> Result<()> {
     let mut writer = BufWriter::with_capacity(1 << 16, stream);
     match path.strip_prefix("/bytes/").map(str::parse::<u64>) {
         None => {
-            let body = format!("{name} here; you are {}\n", canonical(stream.peer_addr()?));
+            let body = line(name, stream.peer_addr()?);
             head(&mut writer, "200 OK", body.len() as u64)?;
             writer.write_all(body.as_bytes())?;
         }
@@ -95,7 +119,7 @@ pub(crate) fn write_pattern(writer: &mut impl Write, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// An IPv4 client of a dual-stack socket under its own address.
-fn canonical(peer: SocketAddr) -> String {
-    peer.ip().to_canonical().to_string()
+/// Who answers, and to whom: an IPv4 client of a dual-stack socket under its own address.
+fn line(name: &str, peer: SocketAddr) -> String {
+    format!("{name} here; you are {}\n", peer.ip().to_canonical())
 }

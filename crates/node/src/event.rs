@@ -104,11 +104,11 @@ pub enum Effect {
     /// Make the kernel like this. A newer plan supersedes older ones that wait, but not their
     /// updates of tables.
     Apply {
-        /// Counts plans.
+        /// Counts plans and updates.
         generation: u64,
-        /// The whole of it.
-        plan: Box<plan::Plan>,
-        /// What has changed in the tables, beside the plan's own, since the plan before.
+        /// The whole of it, but for its tables; `None`: as before.
+        plan: Option<Box<plan::Plan>>,
+        /// What has changed in the tables since the last time.
         tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].

@@ -19,6 +19,7 @@ pub mod api;
 mod cluster;
 pub mod endpoint_status;
 pub mod event;
+mod policy;
 pub mod report;
 mod settings;
 mod speaker;
@@ -27,6 +28,7 @@ mod tunnel;
 mod workload;
 
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
+pub use workload::network_profile;
 
 use cluster::Cluster;
 use endpoint_status::EndpointStatuses;
@@ -218,8 +220,23 @@ impl Node {
         effects
     }
 
-    /// Makes a plan if anything has changed that it is made of; hands it on if it differs.
+    /// What the kernel lacks of what is known now: a plan if anything has changed that it is made of,
+    /// and changes of policy.
     fn plan(&mut self) -> Option<Effect> {
+        let mut plan = self.new_plan();
+        let mut tables = Vec::new();
+        if let Some(plan) = &mut plan {
+            tables.extend(self.cluster.place(&std::mem::take(&mut plan.tables)));
+        }
+        tables.extend(self.cluster.settle_policy());
+        if plan.is_none() && tables.is_empty() {
+            return None;
+        }
+        self.generation += 1;
+        Some(Effect::Apply { generation: self.generation, plan, tables })
+    }
+
+    fn new_plan(&mut self) -> Option<Box<plan::Plan>> {
         let topology = self.cluster.topology();
         if self.planned.as_ref() == Some(topology) {
             return None;
@@ -229,10 +246,8 @@ impl Node {
         if self.last_plan.as_ref() == Some(&plan) {
             return None;
         }
-        self.generation += 1;
         self.last_plan = Some(plan.clone());
-        let generation = self.generation;
-        Some(Effect::Apply { generation, plan: Box::new(plan), tables: vec![] })
+        Some(Box::new(plan))
     }
 }
 

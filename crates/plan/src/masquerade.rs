@@ -3,6 +3,7 @@
 //! Names of table, chains and sets are Felix's nftables mode's, so that either takes over from the
 //! other.
 
+use crate::policy::layout;
 use crate::topology::Topology;
 use crate::{ipip, vxlan};
 use ipnet::{IpNet, Ipv4Net};
@@ -17,12 +18,18 @@ const IPIP_NODES: &str = "cali40all-hosts-net";
 const IP_IN_IP: u8 = 4;
 const UDP: u8 = 17;
 
-/// The tables of the plan.
+/// The tables of the plan. With policy they are complete only together with what
+/// [`crate::policy::Renderer`] adds.
 pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
-    let mut table = Table::new(Family::Ip, "calico");
-    add_masquerade(topology, &mut table);
-    add_tunnel_protection(topology, &mut table);
-    vec![table]
+    let mut tables = match &topology.settings.policy {
+        Some(settings) => layout::tables(settings).into(),
+        None => vec![Table::new(Family::Ip, "calico")],
+    };
+    for table in tables.iter_mut().filter(|table| table.family == Family::Ip) {
+        add_masquerade(topology, table);
+        add_tunnel_protection(topology, table);
+    }
+    tables
 }
 
 fn add_masquerade(topology: &Topology, table: &mut Table) {
@@ -50,25 +57,43 @@ fn add_masquerade(topology: &Topology, table: &mut Table) {
     );
 }
 
+/// Before all policy: tunnels are open to cluster nodes, and to no others.
 fn add_tunnel_protection(topology: &Topology, table: &mut Table) {
     let nodes = || {
         let addresses = topology.nodes.values().filter_map(|node| node.address);
         addresses.map(|address| IpNet::V4(Ipv4Net::from(address)))
     };
-    base(table, "filter-INPUT", ChainKind::Filter, Hook::Input, 0, "filter-cali-INPUT");
-    let mut rules = Vec::new();
+    let (mut inbound, mut outbound) = (Vec::new(), Vec::new());
     set(table, VXLAN_NODES, false, nodes());
     if vxlan::in_use(topology) {
         let port = Match::destination_port(topology.settings.vxlan_port);
-        rules.extend(only_from(VXLAN_NODES, "VXLAN", &[Match::Protocol(UDP), port]));
+        let packets = [Match::Protocol(UDP), port];
+        inbound.extend(only_from(VXLAN_NODES, "VXLAN", &packets));
+        outbound.push(to_nodes(VXLAN_NODES, "VXLAN", &packets));
     }
     // A device by BPF takes its packets before these rules, from the same nodes only; what it
     // leaves comes here.
     if ipip::in_use(topology) {
         set(table, IPIP_NODES, false, nodes());
-        rules.extend(only_from(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
+        inbound.extend(only_from(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
+        outbound.push(to_nodes(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
     }
-    chain(table, "filter-cali-INPUT", rules);
+    if topology.settings.policy.is_none() {
+        base(table, "filter-INPUT", ChainKind::Filter, Hook::Input, 0, layout::INPUT);
+    }
+    table.chains.entry(layout::INPUT.to_owned()).or_default().rules.splice(0..0, inbound);
+    if let Some(output) = table.chains.get_mut(layout::OUTPUT) {
+        output.rules.splice(0..0, outbound);
+    }
+}
+
+/// Packets of a tunnel from this node to the set's addresses, which no policy of a host endpoint
+/// may stop.
+fn to_nodes(set: &str, tunnel: &str, packets: &[Match]) -> Rule {
+    let mut matches = packets.to_vec();
+    matches.push(Match::SourceIsLocal { not: false });
+    matches.push(Match::DestinationInSet { set: set.to_owned(), not: false });
+    rule(matches, Verdict::Accept, &format!("{tunnel} to cluster nodes"))
 }
 
 /// Packets of a tunnel to this node: accepted from the set's addresses, dropped from all others.
