@@ -198,9 +198,9 @@ impl Agent {
 
     async fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Apply { generation, plan } => {
+            Effect::Apply { generation, plan, tables } => {
                 self.write_mtu(plan.pod_mtu);
-                self.kernel.apply(generation, plan);
+                self.kernel.apply(generation, plan, tables);
             }
             Effect::ShowEndpoints { prefix, endpoints } => {
                 if let Err(why) = self.endpoint_status.show(&prefix, endpoints) {
