@@ -28,9 +28,7 @@ use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};
 use host::Assigned;
 use ipnet::IpNet;
-use kernel::nft::{
-    Chain, Device, Element, Match, Part, Rule, SetKey, Table, Update, Verdict, VerdictMap,
-};
+use kernel::nft::{Chain, Device, Element, Match, Part, Rule, SetKey, Update, Verdict, VerdictMap};
 use names::FAMILIES;
 use policy::Output;
 use policy::evaluate::{Direction, Owner};
@@ -48,12 +46,12 @@ const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// Keeps what the tables must hold for policy, and says what changes.
 ///
-/// Only one must make updates of the tables that it knows of: what [`Renderer::place`] is given, and
-/// what policy needs. The sum of its updates depends on what it was told, not on the order.
+/// The plan's own tables ([`crate::Plan::tables`]) have the chains that are always there; the updates
+/// of [`Renderer::start`] and all after it are of other objects of the same tables, which are
+/// complete with both. The sum of the updates depends on what was told, not on the order.
 #[derive(Debug, Default)]
 pub struct Renderer {
     settings: Settings,
-    placed: Vec<Table>,
     shapes: Shapes,
     contents: ContentUsers,
     policies: BTreeMap<PolicyId, Arc<Policy>>,
@@ -136,34 +134,16 @@ impl Renderer {
         updates
     }
 
-    /// The plan's own tables, whose chains lead to those of policy.
-    pub fn place(&mut self, tables: Vec<Table>) -> Vec<Update> {
-        let mut updates = Vec::new();
-        if self.host_chains.is_empty() {
-            // The maps and chains that they refer to.
-            self.start(&mut updates);
-        }
-        for table in &tables {
-            let same = |old: &&Table| (old.family, &old.name) == (table.family, &table.name);
-            let empty = Table::new(table.family, &*table.name);
-            let old = self.placed.iter().find(same).unwrap_or(&empty);
-            let parts = changed(&old.sets, &table.sets, Part::Set)
-                .chain(changed(&old.maps, &table.maps, Part::Map))
-                .chain(changed(&old.chains, &table.chains, Part::Chain));
-            let (family, name) = (table.family, &table.name);
-            updates.extend(parts.map(|part| Update { family, table: name.clone(), part }));
-        }
-        self.placed = tables;
-        updates
-    }
-
-    fn start(&mut self, updates: &mut Vec<Update>) {
-        for (family, map) in maps() {
+    /// What the plan's own tables refer to, and must be there before anything is told.
+    pub fn start(&mut self) -> Vec<Update> {
+        let map = |(family, map): (_, &str)| {
             let part = Part::Map(map.to_owned(), Some(VerdictMap::new(SetKey::Interface)));
-            updates.push(names::update(family, part));
-        }
-        self.render_hosts(updates);
-        self.render_rpf_skip(updates);
+            names::update(family, part)
+        };
+        let mut updates = maps().map(map).collect();
+        self.render_hosts(&mut updates);
+        self.render_rpf_skip(&mut updates);
+        updates
     }
 
     fn take(&mut self, output: Output, stale: &mut Stale, updates: &mut Vec<Update>) {

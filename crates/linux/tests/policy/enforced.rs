@@ -1,10 +1,11 @@
 //! A node that enforces what it is told, and packets to try it with.
 
-use crate::inputs::layout;
-use crate::kept::{Kept, difference};
+use crate::difference::difference;
+use crate::inputs::{apply, check, layout, text};
 use crate::machine::{Machine, Spot};
 use crate::random::INTERFACES;
 use crate::wire;
+use kernel::nft::Tables;
 use plan::policy::{Renderer, Settings};
 use policy::Told;
 use policy::evaluate::Packet;
@@ -19,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) struct Enforced {
     pub(crate) machine: Machine,
     pub(crate) renderer: Renderer,
-    pub(crate) kept: Kept,
+    tables: Tables,
     pub(crate) told: Told,
     /// Of the next packet.
     pub(crate) number: u64,
@@ -38,18 +39,19 @@ pub(crate) struct Trial {
 impl Enforced {
     pub(crate) fn new(settings: &Settings) -> Enforced {
         let mut renderer = Renderer::new(settings.clone());
-        let mut kept = Kept::new();
-        kept.apply(renderer.place(layout(settings)));
+        let mut tables = Tables::new();
+        tables.set_static(&layout(settings));
+        apply(&mut tables, renderer.start());
         let held = ["10.66.0.254".parse().unwrap()].into();
         let interfaces = [(INTERFACES[0].into(), BTreeSet::new()), (INTERFACES[1].into(), held)];
-        kept.apply(renderer.interfaces(interfaces.into()));
+        apply(&mut tables, renderer.interfaces(interfaces.into()));
         let machine = Machine::new();
-        Enforced { machine, renderer, kept, told: Told::default(), number: 0 }
+        Enforced { machine, renderer, tables, told: Told::default(), number: 0 }
     }
 
     pub(crate) fn configure(&mut self, settings: &Settings) {
-        self.kept.apply(self.renderer.configure(settings.clone()));
-        self.kept.apply(self.renderer.place(layout(settings)));
+        apply(&mut self.tables, self.renderer.configure(settings.clone()));
+        self.tables.set_static(&layout(settings));
     }
 
     /// Brings the kernel from what was told before to this; all packets begin connections then.
@@ -61,15 +63,20 @@ impl Enforced {
     /// The same, with the connections there are.
     pub(crate) fn retell(&mut self, told: Told) {
         let outputs = difference(&self.told, &told);
-        self.kept.apply(self.renderer.apply(outputs));
-        self.kept.check();
-        self.machine.program(self.kept.tables.values().cloned().collect());
+        apply(&mut self.tables, self.renderer.apply(outputs));
+        check(&self.tables);
+        self.machine.program(&mut self.tables);
         self.told = told;
     }
 
     pub(crate) fn next_number(&mut self) -> u64 {
         self.number += 1;
         self.number
+    }
+
+    /// Whether the kernel has the tables that it was brought to.
+    pub(crate) fn check(&mut self) {
+        self.machine.check(&self.tables);
     }
 
     /// Sends all packets, and waits for those that must come out.
@@ -112,11 +119,10 @@ impl Enforced {
     fn account(&self, trial: &Trial, seen: &str) -> String {
         let Trial { from, to, packet, why, .. } = trial;
         let outputs = difference(&Told::default(), &self.told);
-        let mut text = format!("{packet:?} from {from:?} to {to:?}: {seen}, but\n{why}\n");
+        let mut account = format!("{packet:?} from {from:?} to {to:?}: {seen}, but\n{why}\n");
         for output in outputs {
-            writeln!(text, "{output:?}").unwrap();
+            writeln!(account, "{output:?}").unwrap();
         }
-        text.push_str(&self.kept.text());
-        text
+        account + &text(&self.tables)
     }
 }

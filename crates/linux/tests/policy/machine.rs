@@ -3,7 +3,7 @@
 
 use crate::random::{INTERFACES, OF_HOST, WORKLOADS};
 use crate::wire;
-use kernel::nft::{self, Table};
+use kernel::nft::{self, Table, Tables};
 use linux::netns::NetNs;
 use linux::nft::Nft;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -60,7 +60,6 @@ pub(crate) struct Machine {
     sending: [OwnedFd; 2],
     connections: OwnedFd,
     nft: Nft,
-    tables: Vec<Table>,
 }
 
 impl Machine {
@@ -105,23 +104,22 @@ impl Machine {
         )
         .unwrap();
         let nft = Nft::open().unwrap();
-        let tables = Vec::new();
-        Machine { devices, received: received.into(), sending, connections, nft, tables }
+        Machine { devices, received: received.into(), sending, connections, nft }
     }
 
-    /// Brings the tables to these.
-    pub(crate) fn program(&mut self, tables: Vec<Table>) {
-        let changes = nft::diff(&tables, &self.tables);
-        self.nft.apply(&changes).unwrap();
-        self.tables = tables;
+    /// Tells the kernel what it does not know yet of what is desired.
+    pub(crate) fn program(&mut self, tables: &mut Tables) {
+        self.nft.apply(&tables.changes()).unwrap();
+        tables.commit();
     }
 
-    /// Whether the kernel has the tables that it was brought to.
-    pub(crate) fn check(&mut self) {
+    /// Whether the kernel has what is desired.
+    pub(crate) fn check(&mut self, tables: &Tables) {
         let families = [nft::Family::Ip, nft::Family::Ip6];
-        let tables = families.map(|family| self.nft.read(family, "calico").unwrap());
-        let actual: Vec<Table> = tables.into_iter().flatten().collect();
-        assert_eq!(nft::diff(&self.tables, &actual), []);
+        let actual = families.map(|family| self.nft.read(family, "calico").unwrap());
+        let actual: Vec<Table> = actual.into_iter().flatten().collect();
+        let desired: Vec<Table> = tables.desired().cloned().collect();
+        assert_eq!(nft::diff(&desired, &actual), []);
     }
 
     /// Forgets all connections, so that every packet begins one.

@@ -3,11 +3,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../plan/tests/policy/difference.rs"]
+mod difference;
 mod enforced;
 #[path = "../../../plan/tests/policy/inputs.rs"]
 mod inputs;
-#[path = "../../../plan/tests/policy/kept.rs"]
-mod kept;
 mod machine;
 mod packets;
 mod proof;

@@ -48,7 +48,7 @@ fn random_policies_are_enforced_as_they_are_evaluated() {
             counts[version][usize::from(trial.allowed)] += 1;
         }
         if set % 100 == 0 {
-            enforced.machine.check();
+            enforced.check();
         }
     }
     let [[denied, allowed], [denied_v6, allowed_v6]] = counts;
