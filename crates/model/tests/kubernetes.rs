@@ -32,7 +32,8 @@ fn objects_become_what_calico_makes_of_them() {
         let input: Value = serde_saphyr::from_str(&read(&case, "input.yaml")).unwrap();
         let became = converted(input);
         selectors_parse(&became, &case);
-        expect_file![case.join("expect.yaml")].assert_eq(&serde_saphyr::to_string(&became).unwrap());
+        expect_file![case.join("expect.yaml")]
+            .assert_eq(&serde_saphyr::to_string(&became).unwrap());
     }
 }
 
