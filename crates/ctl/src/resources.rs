@@ -95,6 +95,18 @@ pub(crate) async fn check(document: &Document) -> Result<(), Error> {
     with_spec!(document.kind, check_as(&document.value))
 }
 
+/// A document as the datastore would keep it, with defaults.
+pub(crate) async fn as_stored(document: &Document) -> Result<Entry, Error> {
+    let value = with_spec!(document.kind, stored_bytes(&document.value))?;
+    Ok(Entry { key: document.key(), value, revision: Revision::default() })
+}
+
+async fn stored_bytes<S: Spec>(value: &Value) -> Result<Vec<u8>, Error> {
+    let mut resource = documents::typed::<S>(value)?;
+    resource.spec.apply_defaults(&mut resource.metadata);
+    Ok(resource.to_stored())
+}
+
 async fn check_as<S: Spec>(value: &Value) -> Result<(), Error> {
     documents::typed::<S>(value).map(drop)
 }

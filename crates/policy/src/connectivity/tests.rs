@@ -66,7 +66,7 @@ fn shown(before: &Told, after: &Told) -> String {
     assert!(!more);
     let line = |change: &Change| {
         let (from, to, packets) = (&change.from.name, &change.to.name, &change.packets);
-        let (was, is) = (change.before.decided_by(), change.after.decided_by());
+        let [was, is] = [&change.before, &change.after].map(|side| side.decided_by().unwrap());
         format!("{from} > {to} {packets}: {was} -> {is}\n")
     };
     changes.iter().map(line).collect()
