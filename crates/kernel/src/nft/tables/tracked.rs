@@ -10,8 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Tracked {
     /// What is desired.
     pub(super) desired: Table,
-    /// The table is desired even with nothing in it.
-    pub(super) fixed: bool,
     held: Held,
     sets: BTreeMap<String, Pending<Set, Toggled>>,
     maps: BTreeMap<String, Pending<VerdictMap, Former>>,
@@ -49,7 +47,6 @@ impl Tracked {
     pub(super) fn new(desired: Table) -> Tracked {
         Tracked {
             desired,
-            fixed: false,
             held: Held::Nothing,
             sets: BTreeMap::new(),
             maps: BTreeMap::new(),
@@ -57,10 +54,10 @@ impl Tracked {
         }
     }
 
-    /// Whether there shall be such a table.
+    /// Whether there shall be such a table: there is something in it.
     pub(super) fn is_wanted(&self) -> bool {
         let Table { sets, maps, chains, .. } = &self.desired;
-        self.fixed || !(sets.is_empty() && maps.is_empty() && chains.is_empty())
+        !(sets.is_empty() && maps.is_empty() && chains.is_empty())
     }
 
     /// Puts an object in place of the one of its name, or takes that away. Parts of objects are
