@@ -122,7 +122,7 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
         },
         (Kind::Tier, _) => columns! {
             "NAME" => name,
-            "ORDER" => |v| text(&v["spec"]["order"]),
+            "ORDER" => order,
         },
         (Kind::WorkloadEndpoint, false) => columns! {
             "WORKLOAD" => workload,
@@ -177,7 +177,7 @@ fn policy(wide: bool) -> Vec<Column> {
     };
     if wide {
         columns.extend(columns! {
-            "ORDER" => |v| text(&v["spec"]["order"]),
+            "ORDER" => order,
             "SELECTOR" => |v| text(&v["spec"]["selector"]),
         });
     }
@@ -250,20 +250,33 @@ fn tier(value: &Value) -> String {
     }
 }
 
+/// An order as Go writes a number: from 1000000 on with an exponent; `<nil>` for none.
+fn order(value: &Value) -> String {
+    const EXPONENT_FROM: f64 = 1e6;
+    let Some(order) = value["spec"]["order"].as_f64() else { return "<nil>".to_owned() };
+    if order.abs() < EXPONENT_FROM {
+        return order.to_string();
+    }
+    let text = format!("{order:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    format!("{digits}e+{exponent:0>2}")
+}
+
 /// Ranges, cut where they would fill the terminal.
 fn nets(value: &Value) -> String {
     const SHOWN_MAX: usize = 80;
+    const CUT: &str = "...";
     let all = list(&value["spec"]["nets"]);
     match all.char_indices().nth(SHOWN_MAX) {
-        Some((end, _)) => format!("{}...", &all[..end]),
         None => all,
+        Some(_) => all.chars().take(SHOWN_MAX - CUT.len()).chain(CUT.chars()).collect(),
     }
 }
 
-/// What Calico makes of the selector.
+/// The selector as one of Calico's.
 fn pod_selector(value: &Value) -> String {
     let selector = serde_json::from_value(value["spec"]["podSelector"].clone());
-    selector.map(|selector: LabelSelector| selector.of_pods()).unwrap_or_default()
+    selector.map(|selector: LabelSelector| selector.to_selector()).unwrap_or_default()
 }
 
 fn workload(value: &Value) -> String {

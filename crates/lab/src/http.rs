@@ -1,7 +1,8 @@
 //! The small server of pods and of the outside host: says who answers, and to whom.
 //!
 //! By HTTP on any TCP port: `GET /` is a line of text; `GET /bytes/N` is N bytes of a fixed pattern,
-//! to check that a long transfer arrives whole. On a UDP port each datagram is answered by the same
+//! to check that a long transfer arrives whole; `GET /ticks/N` is N lines, ten a second, to see how
+//! long a connection lasts. On a UDP port each datagram is answered by the same
 //! line.
 
 use std::io::{BufWriter, Read, Result, Write};
@@ -16,6 +17,10 @@ const CONNECTIONS_MAX: usize = 64;
 const REQUEST_BYTES_MAX: usize = 8 << 10;
 /// How long a client may keep us waiting.
 const CLIENT_WAIT: Duration = Duration::from_secs(10);
+
+/// A line of `/ticks/N`, and the pause after each.
+const TICK: &[u8] = b"tick\n";
+const TICK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The port that is always listened on.
 pub(crate) const PORT: u16 = 80;
@@ -83,17 +88,26 @@ fn answer(mut stream: &TcpStream, name: &str) -> Result<()> {
     let request = String::from_utf8_lossy(&request);
     let path = request.split(' ').nth(1).unwrap_or("/");
     let mut writer = BufWriter::with_capacity(1 << 16, stream);
-    match path.strip_prefix("/bytes/").map(str::parse::<u64>) {
-        None => {
+    let counted = |what: &str| path.strip_prefix(what).map(str::parse::<u64>);
+    match (counted("/bytes/"), counted("/ticks/")) {
+        (Some(Ok(count)), _) => {
+            head(&mut writer, "200 OK", count)?;
+            write_pattern(&mut writer, count)?;
+        }
+        (_, Some(Ok(count))) => {
+            head(&mut writer, "200 OK", count.saturating_mul(TICK.len() as u64))?;
+            for _ in 0..count {
+                writer.write_all(TICK)?;
+                writer.flush()?;
+                std::thread::sleep(TICK_PAUSE);
+            }
+        }
+        (Some(Err(_)), _) | (_, Some(Err(_))) => head(&mut writer, "400 Bad Request", 0)?,
+        (None, None) => {
             let body = line(name, stream.peer_addr()?);
             head(&mut writer, "200 OK", body.len() as u64)?;
             writer.write_all(body.as_bytes())?;
         }
-        Some(Ok(count)) => {
-            head(&mut writer, "200 OK", count)?;
-            write_pattern(&mut writer, count)?;
-        }
-        Some(Err(_)) => head(&mut writer, "400 Bad Request", 0)?,
     }
     writer.flush()
 }

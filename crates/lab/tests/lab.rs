@@ -70,6 +70,8 @@ fn the_fabric_is_the_walkthroughs() {
     let count =
         rig.output("worker-3", &["sh", "-c", "curl -s http://outside/bytes/1000003 | wc -c"]);
     assert_eq!(count.trim(), "1000003");
+    let ticks = rig.output("worker-3", &["curl", "-s", "http://outside/ticks/3"]);
+    assert_eq!(ticks, "tick\ntick\ntick\n");
     // The router knows no pod address, and no namespace has a way out.
     let routes = rig.output("router", &["ip", "-o", "route"]);
     assert_eq!(routes.lines().count(), 3, "{routes}");

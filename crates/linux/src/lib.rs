@@ -7,6 +7,7 @@
 //!  ipip         tunl0 by BPF, for kernels without IP-in-IP
 //!  monitor      what others change, as notices
 //!  nft          nf_tables: read, and apply in one transaction
+//!  nflog        packets that rules log
 //!  sysctl       /proc/sys
 //!  connections  TCP connections ended
 //!  conntrack    tracked flows listed and forgotten
@@ -34,6 +35,7 @@ pub mod file;
 pub mod ipip;
 pub mod monitor;
 pub mod netns;
+pub mod nflog;
 mod nfnetlink;
 pub mod nft;
 pub mod own_process;

@@ -31,6 +31,8 @@ pub enum Request {
     CheckWorkload(DeleteWorkload),
     /// How the node is; what `calicoctl node status` prints.
     Status,
+    /// What the node does with a packet, and why; what `calicoctl explain` prints.
+    Explain(policy::evaluate::Packet),
 }
 
 /// The endpoint that CNI ADD asks for.
@@ -150,6 +152,8 @@ pub enum Reply {
     Done,
     /// The node's status.
     Status(Box<crate::status::NodeStatus>),
+    /// What the node does with the packet.
+    Explained(Box<crate::explain::Explanation>),
     /// Not done.
     Failed {
         /// Worth trying again later (CNI error code 11).

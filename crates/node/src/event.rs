@@ -2,6 +2,7 @@
 
 use crate::api::{DeleteWorkload, Reply, Request};
 use crate::endpoint_status::EndpointStatuses;
+use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
 use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
@@ -65,6 +66,13 @@ pub enum Event {
     },
     /// The BGP speaker's sessions have changed.
     BgpStatus(Box<bgp::status::SpeakerStatus>),
+    /// An [`Effect::ReadKernel`] is done.
+    KernelRead {
+        /// For which request.
+        id: RequestId,
+        /// What the kernel holds.
+        holds: Box<KernelHolds>,
+    },
     /// The inbox is empty: time to plan.
     Idle,
 }
@@ -149,6 +157,13 @@ pub enum Effect {
         prefix: String,
         /// All of them.
         endpoints: EndpointStatuses,
+    },
+    /// Read what the kernel holds; answer with [`Event::KernelRead`].
+    ReadKernel {
+        /// For which request.
+        id: RequestId,
+        /// Of what.
+        question: KernelQuestion,
     },
     /// Answer a request.
     Reply {

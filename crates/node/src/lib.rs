@@ -19,6 +19,7 @@ pub mod api;
 mod cluster;
 pub mod endpoint_status;
 pub mod event;
+pub mod explain;
 mod policy;
 pub mod report;
 mod settings;
@@ -43,6 +44,7 @@ pub struct Node {
     requests: workload::Requests,
     tunnels: tunnel::Tunnels,
     speaker: speaker::Speaker,
+    explanations: explain::Explanations,
     in_sync: bool,
     unreachable: Option<String>,
     /// What the last plan was made of.
@@ -62,6 +64,7 @@ impl Node {
             requests: workload::Requests::default(),
             tunnels: tunnel::Tunnels::default(),
             speaker: speaker::Speaker::default(),
+            explanations: explain::Explanations::default(),
             in_sync: false,
             unreachable: None,
             planned: None,
@@ -100,6 +103,7 @@ impl Node {
                 self.speaker.set_status(status);
                 vec![]
             }
+            Event::KernelRead { id, holds } => self.explanations.finish(id, *holds),
             Event::Idle => self.settle(),
         }
     }
@@ -155,6 +159,9 @@ impl Node {
             }
             api::Request::CheckWorkload(check) => {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
+            }
+            api::Request::Explain(packet) => {
+                vec![self.explanations.start(id, packet, &self.cluster, self.in_sync)]
             }
             api::Request::Status => {
                 let reply = api::Reply::Status(Box::new(self.status()));

@@ -10,8 +10,9 @@ use model::{Key, Value};
 use plan::Topology;
 use plan::policy::Renderer;
 use policy::evaluate::Rules;
-use policy::output::{Policy as InForce, Profile, SetId};
-use policy::{Graph, convert, input::PolicyId};
+use policy::input::{PolicyId, WorkloadId};
+use policy::output::{Policy as InForce, Profile, SetId, Workload};
+use policy::{Graph, convert};
 use std::net::IpAddr;
 
 /// What is known of policy, and what of it the kernel shall have.
@@ -67,6 +68,16 @@ impl Policy {
     /// The plan's own tables, whenever they have changed.
     pub(crate) fn place(&mut self, tables: &[Table]) -> Vec<Update> {
         self.renderer.place(tables.to_vec())
+    }
+
+    /// The workloads of this node.
+    pub(crate) fn workloads(&self) -> impl Iterator<Item = (&WorkloadId, &Workload)> {
+        self.renderer.workloads()
+    }
+
+    /// The workload of this node that has an address.
+    pub(crate) fn workload_at(&self, address: IpAddr) -> Option<(&WorkloadId, &Workload)> {
+        self.workloads().find(|(_, workload)| workload.addresses.contains(&address))
     }
 
     /// What keeps something from meaning what it says.

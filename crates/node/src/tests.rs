@@ -579,7 +579,7 @@ fn detour(position: usize, deletes: bool) -> Event {
 
 fn plan_of(effects: &[Effect]) -> plan::Plan {
     let plan = effects.iter().find_map(|effect| match effect {
-        Effect::Apply { plan, .. } => Some((**plan).clone()),
+        Effect::Apply { plan: Some(plan), .. } => Some((**plan).clone()),
         _ => None,
     });
     plan.expect("a plan")

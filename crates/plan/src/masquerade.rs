@@ -19,7 +19,7 @@ const IP_IN_IP: u8 = 4;
 const UDP: u8 = 17;
 
 /// The tables of the plan. With policy they are complete only together with what
-/// [`crate::policy::Renderer`] adds.
+/// [`crate::policy::Renderer::start`] adds.
 pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
     let mut tables = match &topology.settings.policy {
         Some(settings) => layout::tables(settings).into(),

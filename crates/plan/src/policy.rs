@@ -10,6 +10,7 @@
 //! Names and layout are those of Felix's nftables mode, so that either takes over from the other.
 //! What the tables must do with a packet is said by [`policy::evaluate`].
 
+pub mod chain_name;
 mod conditions;
 mod contents;
 mod endpoint;
@@ -27,9 +28,7 @@ use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};
 use host::Assigned;
 use ipnet::IpNet;
-use kernel::nft::{
-    Chain, Device, Element, Match, Part, Rule, SetKey, Table, Update, Verdict, VerdictMap,
-};
+use kernel::nft::{Chain, Device, Element, Match, Part, Rule, SetKey, Update, Verdict, VerdictMap};
 use names::FAMILIES;
 use policy::Output;
 use policy::evaluate::{Direction, Owner};
@@ -47,12 +46,12 @@ const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// Keeps what the tables must hold for policy, and says what changes.
 ///
-/// Only one must make updates of the tables that it knows of: what [`Renderer::place`] is given, and
-/// what policy needs. The sum of its updates depends on what it was told, not on the order.
+/// The plan's own tables ([`crate::Plan::tables`]) have the chains that are always there; the updates
+/// of [`Renderer::start`] and all after it are of other objects of the same tables, which are
+/// complete with both. The sum of the updates depends on what was told, not on the order.
 #[derive(Debug, Default)]
 pub struct Renderer {
     settings: Settings,
-    placed: Vec<Table>,
     shapes: Shapes,
     contents: ContentUsers,
     policies: BTreeMap<PolicyId, Arc<Policy>>,
@@ -135,34 +134,16 @@ impl Renderer {
         updates
     }
 
-    /// The plan's own tables, whose chains lead to those of policy.
-    pub fn place(&mut self, tables: Vec<Table>) -> Vec<Update> {
-        let mut updates = Vec::new();
-        if self.host_chains.is_empty() {
-            // The maps and chains that they refer to.
-            self.start(&mut updates);
-        }
-        for table in &tables {
-            let same = |old: &&Table| (old.family, &old.name) == (table.family, &table.name);
-            let empty = Table::new(table.family, &*table.name);
-            let old = self.placed.iter().find(same).unwrap_or(&empty);
-            let parts = changed(&old.sets, &table.sets, Part::Set)
-                .chain(changed(&old.maps, &table.maps, Part::Map))
-                .chain(changed(&old.chains, &table.chains, Part::Chain));
-            let (family, name) = (table.family, &table.name);
-            updates.extend(parts.map(|part| Update { family, table: name.clone(), part }));
-        }
-        self.placed = tables;
-        updates
-    }
-
-    fn start(&mut self, updates: &mut Vec<Update>) {
-        for (family, map) in maps() {
+    /// What the plan's own tables refer to, and must be there before anything is told.
+    pub fn start(&mut self) -> Vec<Update> {
+        let map = |(family, map): (_, &str)| {
             let part = Part::Map(map.to_owned(), Some(VerdictMap::new(SetKey::Interface)));
-            updates.push(names::update(family, part));
-        }
-        self.render_hosts(updates);
-        self.render_rpf_skip(updates);
+            names::update(family, part)
+        };
+        let mut updates = maps().map(map).collect();
+        self.render_hosts(&mut updates);
+        self.render_rpf_skip(&mut updates);
+        updates
     }
 
     fn take(&mut self, output: Output, stale: &mut Stale, updates: &mut Vec<Update>) {
@@ -251,8 +232,8 @@ impl Renderer {
         self.contents.uses(&user, Contents::default(), updates);
         for direction in DIRECTIONS {
             let chain = match &user {
-                User::Policy(id) => names::policy(id, direction),
-                User::Profile(name) => names::profile(name, direction),
+                User::Policy(id) => chain_name::policy(id, direction),
+                User::Profile(name) => chain_name::profile(name, direction),
             };
             for family in FAMILIES {
                 updates.push(names::update(family, Part::Chain(chain.clone(), None)));
@@ -312,14 +293,14 @@ impl Renderer {
         let staged = |id: &PolicyId| self.policies.get(id).map(|policy| policy.staged);
         let exists = |name: &str| self.profiles.contains_key(name);
         for direction in DIRECTIONS {
-            let (map, prefix) = match direction {
-                Direction::Ingress => (names::TO_WORKLOAD, "filter-cali-tw-"),
-                Direction::Egress => (names::FROM_WORKLOAD, "filter-cali-fw-"),
+            let map = match direction {
+                Direction::Ingress => names::TO_WORKLOAD,
+                Direction::Egress => names::FROM_WORKLOAD,
             };
             let (mut elements, mut removed) = (Vec::new(), Vec::new());
             for interface in interfaces {
                 let Some(device) = Device::new(interface) else { continue };
-                let name = names::chain(prefix, interface);
+                let name = chain_name::workload(interface, direction);
                 let chain = self.workload_of(interface).map(|workload| {
                     let (tiers, profiles) = (&workload.tiers, &workload.profiles);
                     let (settings, kind) = (&self.settings, Kind::Workload);

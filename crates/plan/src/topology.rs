@@ -145,6 +145,11 @@ impl Facts {
         devices
     }
 
+    /// Whether an address is one of the node's own.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.device_of(address).is_some()
+    }
+
     /// The device that holds an address.
     pub(crate) fn device_of(&self, address: IpAddr) -> Option<&str> {
         let found = self.addresses.iter().find(|(_, net)| net.addr() == address);

@@ -2,9 +2,11 @@
 
 mod bird;
 mod connections;
+mod enforcement;
 mod interop;
 mod modes;
 mod pods;
+mod policy;
 mod recovery;
 mod support;
 mod walkthrough;

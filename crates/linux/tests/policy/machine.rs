@@ -3,7 +3,7 @@
 
 use crate::random::{INTERFACES, OF_HOST, WORKLOADS};
 use crate::wire;
-use kernel::nft::{self, Table};
+use kernel::nft::{self, Table, Tables};
 use linux::netns::NetNs;
 use linux::nft::Nft;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -36,12 +36,14 @@ const ROUTES: [(&str, &[&str]); 4] = [
     (INTERFACES[1], &["10.66.0.0/16", "fd00:66::/32"]),
 ];
 /// Protocols whose packets are looked for where the node itself gets them.
-const OF_NODE: [(AddressFamily, u8); 10] = [
+const OF_NODE: [(AddressFamily, u8); 12] = [
     (AddressFamily::Inet, 1),
+    (AddressFamily::Inet, 4),
     (AddressFamily::Inet, 6),
     (AddressFamily::Inet, 17),
     (AddressFamily::Inet, 47),
     (AddressFamily::Inet, 132),
+    (AddressFamily::Inet6, 4),
     (AddressFamily::Inet6, 6),
     (AddressFamily::Inet6, 17),
     (AddressFamily::Inet6, 47),
@@ -58,18 +60,16 @@ pub(crate) struct Machine {
     sending: [OwnedFd; 2],
     connections: OwnedFd,
     nft: Nft,
-    tables: Vec<Table>,
-    namespace: NetNs,
 }
 
 impl Machine {
     /// A node without tables.
     pub(crate) fn new() -> Machine {
         let namespace = NetNs::create().expect("these tests need root");
-        namespace.run(|| Machine::here(NetNs::current().unwrap())).unwrap()
+        namespace.run(Machine::here).unwrap()
     }
 
-    fn here(namespace: NetNs) -> Machine {
+    fn here() -> Machine {
         let devices = DEVICES.iter().map(|name| tun(name)).collect();
         for arguments in ["link set lo up", "addr add 10.64.0.1/32 dev lo"] {
             ip(arguments);
@@ -104,23 +104,22 @@ impl Machine {
         )
         .unwrap();
         let nft = Nft::open().unwrap();
-        let tables = Vec::new();
-        Machine { devices, received: received.into(), sending, connections, nft, tables, namespace }
+        Machine { devices, received: received.into(), sending, connections, nft }
     }
 
-    /// Brings the tables to these.
-    pub(crate) fn program(&mut self, tables: Vec<Table>) {
-        let changes = nft::diff(&tables, &self.tables);
-        self.nft.apply(&changes).unwrap();
-        self.tables = tables;
+    /// Tells the kernel what it does not know yet of what is desired.
+    pub(crate) fn program(&mut self, tables: &mut Tables) {
+        self.nft.apply(&tables.changes()).unwrap();
+        tables.commit();
     }
 
-    /// Whether the kernel has the tables that it was brought to.
-    pub(crate) fn check(&mut self) {
+    /// Whether the kernel has what is desired.
+    pub(crate) fn check(&mut self, tables: &Tables) {
         let families = [nft::Family::Ip, nft::Family::Ip6];
-        let tables = families.map(|family| self.nft.read(family, "calico").unwrap());
-        let actual: Vec<Table> = tables.into_iter().flatten().collect();
-        assert_eq!(nft::diff(&self.tables, &actual), []);
+        let actual = families.map(|family| self.nft.read(family, "calico").unwrap());
+        let actual: Vec<Table> = actual.into_iter().flatten().collect();
+        let desired: Vec<Table> = tables.desired().cloned().collect();
+        assert_eq!(nft::diff(&desired, &actual), []);
     }
 
     /// Forgets all connections, so that every packet begins one.
@@ -176,14 +175,6 @@ impl Machine {
             }
         }
         seen
-    }
-
-    /// What `nft` says of the tables.
-    pub(crate) fn listing(&self) -> String {
-        let mut command = Command::new("nft");
-        command.args(["list", "ruleset"]);
-        let output = self.namespace.run(|| command.output()).unwrap().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }
 

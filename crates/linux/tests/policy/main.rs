@@ -3,14 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "../../../plan/tests/policy/difference.rs"]
+mod difference;
+mod enforced;
 #[path = "../../../plan/tests/policy/inputs.rs"]
 mod inputs;
-#[path = "../../../plan/tests/policy/kept.rs"]
-mod kept;
 mod machine;
+mod packets;
 mod proof;
 #[path = "../../../plan/tests/policy/random.rs"]
 mod random;
+mod situations;
 #[path = "../../../policy/tests/truth_tables/table.rs"]
+#[expect(dead_code, reason = "the evaluator's own test uses the rest")]
 mod table;
 mod wire;

@@ -102,8 +102,8 @@ fn net(text: &str) -> Result<String, Unreadable> {
 /// Pods with such labels in namespaces with such labels.
 fn pods(pods: &LabelSelector, namespaces: &LabelSelector) -> EntityRule {
     EntityRule {
-        selector: pods.of_pods(),
-        namespace_selector: namespaces.of_namespaces(),
+        selector: pods.to_pod_selector(),
+        namespace_selector: namespaces.to_selector(),
         ..EntityRule::default()
     }
 }

@@ -50,13 +50,13 @@ impl LabelSelector {
 
     /// Calico's selector of the pods that it selects, byte for byte: Kubernetes' pods, and each
     /// requirement after the other.
-    pub fn of_pods(&self) -> String {
+    pub fn to_pod_selector(&self) -> String {
         let pods = format!("{ORCHESTRATOR_LABEL} == 'k8s'");
         std::iter::once(pods).chain(self.requirements()).collect::<Vec<_>>().join(" && ")
     }
 
-    /// Calico's selector of the namespaces that it selects; an empty selector selects all of them.
-    pub fn of_namespaces(&self) -> String {
+    /// Calico's selector of what it selects; that of an empty one is `all()`.
+    pub fn to_selector(&self) -> String {
         if self.is_empty() {
             return "all()".to_owned();
         }

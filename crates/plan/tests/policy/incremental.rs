@@ -1,8 +1,9 @@
 //! Tables that grew by changes equal tables made afresh.
 
-use crate::inputs::layout;
-use crate::kept::{Kept, difference};
+use crate::difference::difference;
+use crate::inputs::{apply, check, layout, text};
 use crate::random::{INTERFACES, Random};
+use kernel::nft::Tables;
 use plan::policy::{EndpointToHost, Renderer, Settings};
 use policy::Told;
 use proptest::prelude::*;
@@ -14,13 +15,14 @@ fn interfaces() -> BTreeMap<Box<str>, BTreeSet<IpAddr>> {
     [(INTERFACES[0].into(), BTreeSet::new()), (INTERFACES[1].into(), held)].into()
 }
 
-fn fresh(settings: &Settings, told: &Told) -> Kept {
+fn fresh(settings: &Settings, told: &Told) -> Tables {
     let mut renderer = Renderer::new(settings.clone());
-    let mut kept = Kept::new();
-    kept.apply(renderer.place(layout(settings)));
-    kept.apply(renderer.interfaces(interfaces()));
-    kept.apply(renderer.apply(difference(&Told::default(), told)));
-    kept
+    let mut tables = Tables::new();
+    tables.set_static(&layout(settings));
+    apply(&mut tables, renderer.start());
+    apply(&mut tables, renderer.interfaces(interfaces()));
+    apply(&mut tables, renderer.apply(difference(&Told::default(), told)));
+    tables
 }
 
 /// Something random of one state and the rest of another, so that little changes at a time.
@@ -47,6 +49,10 @@ fn between(random: &mut Random, old: &Told, new: &Told) -> Told {
     next
 }
 
+fn same(one: &Tables, other: &Tables) -> bool {
+    one.desired().eq(other.desired())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
@@ -55,30 +61,31 @@ proptest! {
         let mut random = Random(seed);
         let mut settings = Settings::default();
         let mut renderer = Renderer::new(settings.clone());
-        let mut kept = Kept::new();
-        kept.apply(renderer.place(layout(&settings)));
+        let mut tables = Tables::new();
+        tables.set_static(&layout(&settings));
+        apply(&mut tables, renderer.start());
         let mut told = random.told(true);
-        kept.apply(renderer.apply(difference(&Told::default(), &told)));
-        kept.apply(renderer.interfaces(interfaces()));
+        apply(&mut tables, renderer.apply(difference(&Told::default(), &told)));
+        apply(&mut tables, renderer.interfaces(interfaces()));
         for _ in 0..4 {
             let next = random.told(true);
             let next = between(&mut random, &told, &next);
-            kept.apply(renderer.apply(difference(&told, &next)));
+            apply(&mut tables, renderer.apply(difference(&told, &next)));
             told = next;
             if random.percent(30) {
                 settings.source_spoofing = !settings.source_spoofing;
                 settings.vxlan_from_workloads = !settings.vxlan_from_workloads;
                 settings.endpoint_to_host = EndpointToHost::Accept;
-                kept.apply(renderer.configure(settings.clone()));
-                kept.apply(renderer.place(layout(&settings)));
+                apply(&mut tables, renderer.configure(settings.clone()));
+                tables.set_static(&layout(&settings));
             }
-            kept.check();
+            check(&tables);
             let afresh = fresh(&settings, &told);
-            prop_assert!(kept == afresh, "{}\n\nafresh:\n{}", kept.text(), afresh.text());
+            prop_assert!(same(&tables, &afresh), "{}\n\nafresh:\n{}", text(&tables), text(&afresh));
         }
         // Nothing is left where nothing is told.
-        kept.apply(renderer.apply(difference(&told, &Told::default())));
+        apply(&mut tables, renderer.apply(difference(&told, &Told::default())));
         let afresh = fresh(&settings, &Told::default());
-        prop_assert!(kept == afresh, "{}\n\nafresh:\n{}", kept.text(), afresh.text());
+        prop_assert!(same(&tables, &afresh), "{}\n\nafresh:\n{}", text(&tables), text(&afresh));
     }
 }

@@ -1,7 +1,7 @@
-//! What a renderer is given.
+//! What a renderer is given, and the tables that its updates make.
 
 use crate::table::{Case, Through};
-use kernel::nft::Table;
+use kernel::nft::{Table, Tables, Update};
 use plan::policy::Settings;
 use plan::{Topology, plan};
 use policy::Output;
@@ -28,4 +28,21 @@ pub(crate) fn outputs(case: &Case, workload: &str, host: &str) -> Vec<Output> {
         outputs.push(Output::HostEndpoint("node".to_owned(), endpoint.into()));
     }
     outputs
+}
+
+pub(crate) fn apply(tables: &mut Tables, updates: Vec<Update>) {
+    updates
+        .into_iter()
+        .for_each(|update| tables.update(update).expect("of something that is there"));
+}
+
+/// Panics where the kernel would refuse a table.
+pub(crate) fn check(tables: &Tables) {
+    for table in tables.desired() {
+        table.check().unwrap_or_else(|wrong| panic!("{wrong}\n{table}"));
+    }
+}
+
+pub(crate) fn text(tables: &Tables) -> String {
+    tables.desired().map(|table| format!("{table}\n")).collect()
 }

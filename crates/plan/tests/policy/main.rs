@@ -1,9 +1,9 @@
 //! Policy in the kernel: texts of the tables, and the tables against the evaluator's word.
 
+mod difference;
 mod golden;
 mod incremental;
 mod inputs;
-mod kept;
 mod random;
 #[path = "../../../policy/tests/truth_tables/table.rs"]
 #[expect(dead_code, reason = "the evaluator's own test uses the rest")]

@@ -60,13 +60,12 @@ pub fn through_node(
     packet: &Packet,
 ) -> Vec<(At, Decision)> {
     let mut way = Way { rules, node, packet, decisions: Vec::new() };
-    let passed = match (from, to) {
-        (Place::Host, to) => way.out_of_the_host(to),
-        (from, Place::Host) => way.into_the_host(from),
+    // That it was denied is what the last decision says.
+    let (Ok(()) | Err(Denied)) = match (from, to) {
+        (Place::Host, to) => way.sent(to),
+        (from, Place::Host) => way.received(from),
         (from, to) => way.forwarded(from, to),
     };
-    // Whether it passed is what the last decision says.
-    let _ = passed;
     way.decisions
 }
 
@@ -107,7 +106,7 @@ impl<R: Rules> Way<'_, R> {
         Ok(())
     }
 
-    fn into_the_host(&mut self, from: Place) -> Result<(), Denied> {
+    fn received(&mut self, from: Place) -> Result<(), Denied> {
         let allowed = self.before_routing(from)?;
         if let Place::Workload(endpoint) = from {
             let (protocol, kind) = (self.packet.protocol, self.packet.icmp.map(|(kind, _)| kind));
@@ -124,7 +123,7 @@ impl<R: Rules> Way<'_, R> {
         Ok(())
     }
 
-    fn out_of_the_host(&mut self, to: Place) -> Result<(), Denied> {
+    fn sent(&mut self, to: Place) -> Result<(), Denied> {
         if let Place::Interface(_) = to
             && !self.host(to, Traffic::Untracked, Direction::Egress)?
         {

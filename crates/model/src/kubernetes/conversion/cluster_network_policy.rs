@@ -115,10 +115,9 @@ fn entity(peer: &ClusterPolicyPeer, direction: PolicyType) -> Result<EntityRule,
     match (&peer.pods, &peer.namespaces, peer.networks.as_slice()) {
         (Some(given), ..) => Ok(pods(&given.pod_selector, &given.namespace_selector)),
         // All of their pods; as in Calico, host networking and all.
-        (None, Some(namespaces), _) => Ok(EntityRule {
-            namespace_selector: namespaces.of_namespaces(),
-            ..EntityRule::default()
-        }),
+        (None, Some(namespaces), _) => {
+            Ok(EntityRule { namespace_selector: namespaces.to_selector(), ..EntityRule::default() })
+        }
         (None, None, networks) if !networks.is_empty() && direction == PolicyType::Egress => {
             let nets = networks.iter().map(|text| net(text)).collect::<Result<_, _>>()?;
             Ok(EntityRule { nets, ..EntityRule::default() })

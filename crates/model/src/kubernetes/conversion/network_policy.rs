@@ -50,7 +50,7 @@ impl NetworkPolicySpec {
             order: Some(ORDER),
             ingress,
             egress,
-            selector: self.pod_selector.of_pods(),
+            selector: self.pod_selector.to_pod_selector(),
             // Calico goes by what is stated, as every API server of today states it.
             types: match self.policy_types.as_slice() {
                 [] => vec![PolicyType::Ingress],
@@ -109,12 +109,16 @@ fn port(given: &NetworkPolicyPort) -> Result<Option<Port>, Unreadable> {
 fn entity(peer: &NetworkPolicyPeer) -> Result<EntityRule, Unreadable> {
     let Some(block) = &peer.ip_block else {
         return Ok(EntityRule {
-            selector: peer.pod_selector.as_ref().unwrap_or(&LabelSelector::default()).of_pods(),
+            selector: peer
+                .pod_selector
+                .as_ref()
+                .unwrap_or(&LabelSelector::default())
+                .to_pod_selector(),
             // Without one it is the policy's own namespace.
             namespace_selector: peer
                 .namespace_selector
                 .as_ref()
-                .map(LabelSelector::of_namespaces)
+                .map(LabelSelector::to_selector)
                 .unwrap_or_default(),
             ..EntityRule::default()
         });

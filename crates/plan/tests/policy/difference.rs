@@ -1,61 +1,9 @@
-//! Tables as the sum of updates, and outputs as the difference of what is to be told.
+//! What must be told for one state to become another.
 
-use kernel::nft::{Family, Part, Table, Update};
 use policy::Told;
 use policy::output::{Member, Output};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-/// The tables that a sum of updates makes.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Kept {
-    pub(crate) tables: BTreeMap<Family, Table>,
-}
-
-impl Kept {
-    pub(crate) fn new() -> Kept {
-        let table = |family| (family, Table::new(family, "calico"));
-        Kept { tables: [Family::Ip, Family::Ip6].map(table).into() }
-    }
-
-    pub(crate) fn apply(&mut self, updates: Vec<Update>) {
-        for update in updates {
-            let table = self.tables.get_mut(&update.family).expect("a table of ours");
-            match update.part {
-                Part::Set(name, set) => put(&mut table.sets, name, set),
-                Part::Map(name, map) => put(&mut table.maps, name, map),
-                Part::Chain(name, chain) => put(&mut table.chains, name, chain),
-                Part::Members { set, added, removed } => {
-                    let elements = &mut table.sets.get_mut(&set).expect("a set").elements;
-                    removed.iter().for_each(|member| assert!(elements.remove(member), "{member}"));
-                    elements.extend(added);
-                }
-                Part::MapElements { map, elements, removed } => {
-                    let map = &mut table.maps.get_mut(&map).expect("a map").elements;
-                    removed.iter().for_each(|key| drop(map.remove(key)));
-                    map.extend(elements);
-                }
-            }
-        }
-    }
-
-    pub(crate) fn check(&self) {
-        for table in self.tables.values() {
-            table.check().unwrap_or_else(|wrong| panic!("{wrong}\n{table}"));
-        }
-    }
-
-    pub(crate) fn text(&self) -> String {
-        self.tables.values().map(|table| format!("{table}\n")).collect()
-    }
-}
-
-fn put<T>(objects: &mut BTreeMap<String, T>, name: String, object: Option<T>) {
-    match object {
-        Some(object) => drop(objects.insert(name, object)),
-        None => drop(objects.remove(&name)),
-    }
-}
 
 /// What must be told so that `new` is known where `old` was, in the order that the graph keeps.
 pub(crate) fn difference(old: &Told, new: &Told) -> Vec<Output> {
