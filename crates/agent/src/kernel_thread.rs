@@ -204,7 +204,7 @@ impl Thread {
         self.tell_facts()?;
         let Some((generation, plan)) = self.current.take() else { return Ok(()) };
         let begun = Instant::now();
-        let mut failures = self.tables.apply();
+        let mut failures = self.tables.apply(&plan.tables);
         self.stale.tables |= !failures.is_empty();
         if of_state {
             failures.extend(self.apply(&plan));

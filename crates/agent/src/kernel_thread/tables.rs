@@ -1,6 +1,6 @@
 //! The tables `ip calico` and `ip6 calico`: kept as they shall be, repaired when others change them.
 
-use kernel::nft::{Change, Family, Tables, Update};
+use kernel::nft::{Change, Family, Table, Tables, Update};
 use linux::nft::{Error, Heard, Nft, NftMonitor};
 use node::event::ApplyFailure;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -52,7 +52,14 @@ impl OwnTables {
 
     /// Brings the kernel to what is desired, in one transaction. After a failure the tables must be
     /// read again.
-    pub(super) fn apply(&mut self) -> Vec<ApplyFailure> {
+    pub(super) fn apply(&mut self, fixed: &[Table]) -> Vec<ApplyFailure> {
+        let of_kernel = |table: &&Table| self.families.contains(&table.family);
+        if fixed.iter().all(|table| of_kernel(&table)) {
+            self.tables.set_static(fixed);
+        } else {
+            let fixed: Vec<Table> = fixed.iter().filter(of_kernel).cloned().collect();
+            self.tables.set_static(&fixed);
+        }
         let mut failures = std::mem::take(&mut self.failures);
         failures.extend(self.transact().err());
         failures

@@ -1,7 +1,8 @@
 //! The desired tables, kept as one copy, and what of them the kernel has not been told yet.
 //!
 //! ```text
-//!  update(one object's delta) ──▶ desired, pending ┬─ changes() ──▶ one transaction ──▶ kernel
+//!  set_static(plan's tables) ─┐                    ┌─ changes() ──▶ one transaction ──▶ kernel
+//!  update(one object's delta) ┴▶ desired ∪ pending ┤                                      │
 //!                                    ▲             └─ commit() ◀── taken ─────────────────┤
 //!                                    └─ resync(dump) ◀── refused, or others were at it ───┘
 //! ```
@@ -24,6 +25,8 @@ type Id = (Family, String);
 #[derive(Clone, Debug, Default)]
 pub struct Tables {
     tables: BTreeMap<Id, Tracked>,
+    /// What [`Tables::set_static`] was given last.
+    fixed: Vec<Table>,
 }
 
 /// An update of a part of something that is not there.
@@ -44,6 +47,29 @@ impl Tables {
     /// No tables, nor any in the kernel.
     pub fn new() -> Tables {
         Tables::default()
+    }
+
+    /// Makes the objects of these tables desired as they are, in place of those of the last call.
+    /// Objects of other names, which came by [`Tables::update`], stay.
+    pub fn set_static(&mut self, tables: &[Table]) {
+        if self.fixed == tables {
+            return;
+        }
+        let former = std::mem::replace(&mut self.fixed, tables.to_vec());
+        for table in &former {
+            let now = tables.iter().find(|now| id(now) == id(table));
+            let empty = Table::new(table.family, &*table.name);
+            let parts = gone(table, now.unwrap_or(&empty));
+            let tracked = self.tracked(id(table));
+            tracked.fixed = now.is_some();
+            parts.for_each(|part| tracked.replace(part));
+        }
+        for table in tables {
+            let before = former.iter().find(|before| id(before) == id(table));
+            let tracked = self.tracked(id(table));
+            tracked.fixed = true;
+            changed(table, before).for_each(|part| tracked.replace(part));
+        }
     }
 
     /// Changes one object of the desired tables.
@@ -111,6 +137,31 @@ impl Tables {
 
 fn id(table: &Table) -> Id {
     (table.family, table.name.clone())
+}
+
+/// Objects that `now` lacks, as parts that take them away.
+fn gone<'a>(before: &'a Table, now: &'a Table) -> impl Iterator<Item = Part> + 'a {
+    let sets = before.sets.keys().filter(|name| !now.sets.contains_key(*name));
+    let maps = before.maps.keys().filter(|name| !now.maps.contains_key(*name));
+    let chains = before.chains.keys().filter(|name| !now.chains.contains_key(*name));
+    let sets = sets.map(|name| Part::Set(name.clone(), None));
+    let maps = maps.map(|name| Part::Map(name.clone(), None));
+    sets.chain(maps).chain(chains.map(|name| Part::Chain(name.clone(), None)))
+}
+
+/// Objects of `now` that were others `before`, or none.
+fn changed<'a>(now: &'a Table, before: Option<&'a Table>) -> impl Iterator<Item = Part> + 'a {
+    let sets = now.sets.iter();
+    let sets = sets.filter(move |(name, set)| before.and_then(|b| b.sets.get(*name)) != Some(set));
+    let maps = now.maps.iter();
+    let maps = maps.filter(move |(name, map)| before.and_then(|b| b.maps.get(*name)) != Some(map));
+    let chains = now.chains.iter();
+    let chains =
+        chains.filter(move |(name, chain)| before.and_then(|b| b.chains.get(*name)) != Some(chain));
+    let sets = sets.map(|(name, set)| Part::Set(name.clone(), Some(set.clone())));
+    let maps = maps.map(|(name, map)| Part::Map(name.clone(), Some(map.clone())));
+    let chains = chains.map(|(name, chain)| Part::Chain(name.clone(), Some(chain.clone())));
+    sets.chain(maps).chain(chains)
 }
 
 #[cfg(test)]

@@ -23,34 +23,10 @@ fn step() -> impl Strategy<Value = Step> {
         .prop_map(|(finely, tell, disturb)| Step { finely, tell, disturb })
 }
 
-/// Objects that `now` lacks, as parts that take them away.
-fn gone<'a>(before: &'a Table, now: &'a Table) -> impl Iterator<Item = Part> + 'a {
-    let sets = before.sets.keys().filter(|name| !now.sets.contains_key(*name));
-    let maps = before.maps.keys().filter(|name| !now.maps.contains_key(*name));
-    let chains = before.chains.keys().filter(|name| !now.chains.contains_key(*name));
-    let sets = sets.map(|name| Part::Set(name.clone(), None));
-    let maps = maps.map(|name| Part::Map(name.clone(), None));
-    sets.chain(maps).chain(chains.map(|name| Part::Chain(name.clone(), None)))
-}
-
-/// Objects of `now` that were others `before`.
-fn changed<'a>(now: &'a Table, before: &'a Table) -> impl Iterator<Item = Part> + 'a {
-    let sets = now.sets.iter();
-    let sets = sets.filter(move |(name, set)| before.sets.get(*name) != Some(set));
-    let maps = now.maps.iter();
-    let maps = maps.filter(move |(name, map)| before.maps.get(*name) != Some(map));
-    let chains = now.chains.iter();
-    let chains = chains.filter(move |(name, chain)| before.chains.get(*name) != Some(chain));
-    let sets = sets.map(|(name, set)| Part::Set(name.clone(), Some(set.clone())));
-    let maps = maps.map(|(name, map)| Part::Map(name.clone(), Some(map.clone())));
-    let chains = chains.map(|(name, chain)| Part::Chain(name.clone(), Some(chain.clone())));
-    sets.chain(maps).chain(chains)
-}
-
 /// The updates that lead from one table to another.
 fn updates(from: &Table, to: &Table, finely: bool) -> Vec<Update> {
-    let mut parts: Vec<Part> = gone(from, to).collect();
-    for part in changed(to, from) {
+    let mut parts: Vec<Part> = super::gone(from, to).collect();
+    for part in super::changed(to, Some(from)) {
         parts.push(match part {
             Part::Set(name, Some(set)) => match from.sets.get(&name) {
                 Some(before) if finely && before.is_like(&set) => Part::Members {
@@ -141,6 +117,37 @@ proptest! {
             prop_assert_eq!(tables.changes(), vec![]);
         }
     }
+
+    /// Static and other parts come and go on their own.
+    #[test]
+    fn static_part_leaves_the_rest_alone(
+        history in prop::collection::vec((table(), any::<bool>(), any::<bool>()), 1..6),
+    ) {
+        let mut tables = Tables::new();
+        let mut kernel: Vec<Table> = vec![];
+        let own = Part::Set("own".into(), Some(Set::new(SetKey::Port, true)));
+        let mut expected_own = false;
+        for (next, with_static, toggle_own) in history {
+            let fixed = if with_static { vec![next] } else { vec![] };
+            tables.set_static(&fixed);
+            if toggle_own {
+                expected_own = !expected_own;
+                let part = if expected_own { own.clone() } else { Part::Set("own".into(), None) };
+                tables.update(Update { family: Family::Ip, table: "calico".into(), part })
+                    .map_err(fail)?;
+            }
+            apply(&mut kernel, &tables.changes()).map_err(fail)?;
+            tables.commit();
+            let mut expected = fixed;
+            if expected_own {
+                if expected.is_empty() {
+                    expected.push(Table::new(Family::Ip, "calico"));
+                }
+                expected[0].sets.insert("own".into(), Set::new(SetKey::Port, true));
+            }
+            prop_assert_eq!(&kernel, &held(&expected));
+        }
+    }
 }
 
 fn calico() -> Table {
@@ -156,9 +163,7 @@ fn calico() -> Table {
 /// Tables that the kernel has been told.
 fn told(table: Table) -> Tables {
     let mut tables = Tables::new();
-    for update in updates(&Table::new(Family::Ip, "calico"), &table, false) {
-        tables.update(update).expect("whole objects");
-    }
+    tables.set_static(&[table]);
     tables.commit();
     tables
 }
@@ -248,9 +253,7 @@ fn set_of_another_type_makes_its_rules_let_go() {
 #[test]
 fn table_goes_with_the_last_of_it() {
     let mut tables = told(calico());
-    for update in updates(&calico(), &Table::new(Family::Ip, "calico"), false) {
-        tables.update(update).expect("whole objects");
-    }
+    tables.set_static(&[]);
     assert_eq!(texts(&tables), ["delete table ip calico"]);
     tables.commit();
     assert_eq!(texts(&tables), [""; 0]);

@@ -10,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Tracked {
     /// What is desired.
     pub(super) desired: Table,
+    /// The table is desired even with nothing in it.
+    pub(super) fixed: bool,
     held: Held,
     sets: BTreeMap<String, Pending<Set, Toggled>>,
     maps: BTreeMap<String, Pending<VerdictMap, Former>>,
@@ -47,6 +49,7 @@ impl Tracked {
     pub(super) fn new(desired: Table) -> Tracked {
         Tracked {
             desired,
+            fixed: false,
             held: Held::Nothing,
             sets: BTreeMap::new(),
             maps: BTreeMap::new(),
@@ -54,10 +57,10 @@ impl Tracked {
         }
     }
 
-    /// Whether there shall be such a table: there is something in it.
+    /// Whether there shall be such a table.
     pub(super) fn is_wanted(&self) -> bool {
         let Table { sets, maps, chains, .. } = &self.desired;
-        !(sets.is_empty() && maps.is_empty() && chains.is_empty())
+        self.fixed || !(sets.is_empty() && maps.is_empty() && chains.is_empty())
     }
 
     /// Puts an object in place of the one of its name, or takes that away. Parts of objects are
