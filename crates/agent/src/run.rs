@@ -199,7 +199,9 @@ impl Agent {
     async fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Apply { generation, plan, tables } => {
-                self.write_mtu(plan.pod_mtu);
+                if let Some(plan) = &plan {
+                    self.write_mtu(plan.pod_mtu);
+                }
                 self.kernel.apply(generation, plan, tables);
             }
             Effect::ShowEndpoints { prefix, endpoints } => {
