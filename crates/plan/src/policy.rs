@@ -384,6 +384,3 @@ fn comment(text: &str) -> String {
     }
     comment
 }
-
-#[cfg(test)]
-mod tests;

@@ -63,3 +63,24 @@ fn limited(prefix: String) -> String {
     let end = prefix.len() - KEPT_BYTES;
     format!("{}{hash}_{}", &prefix[..KEPT_BYTES], &prefix[end..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_fit_and_stay_apart() {
+        let name = |length: usize| format!("DPI0|np/shop/{}", "x".repeat(length - 13));
+        assert_eq!(limited(name(62)), name(62), "it fits");
+        let (just, long) = (limited(name(63)), limited(name(300)));
+        for hashed in [&just, &long] {
+            assert_eq!(hashed.len(), PREFIX_BYTES_MAX, "{hashed}");
+            assert!(
+                hashed.starts_with("DPI0|np/sh") && hashed.ends_with("_xxxxxxxxxx"),
+                "{hashed}"
+            );
+        }
+        assert_ne!(just, long);
+        assert_eq!(limited("DPI|\"später\"\n".to_owned()), "DPI|spter");
+    }
+}
