@@ -15,7 +15,7 @@ Examples:
   calicoctl get workloadendpoints -a
   calicoctl ipam show --show-blocks
 
-Kinds may be written in any case, in the plural, or short: ippool, pools, wep, nodes, bgpconfig …
+Kinds may be written in any case, in the plural, or short: ippool, pools, wep, nodes, np, gnp, tier …
 The datastore is where ETCD_ENDPOINTS says (or the file of --config), else http://127.0.0.1:2379.";
 
 /// Shows and changes Calico's resources, addresses and nodes.
@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Apply(Apply),
     /// Change resources; an error where one does not exist
     Replace(Apply),
+    /// Check resources by themselves; asks no datastore
+    Validate(Apply),
     /// Change parts of one resource
     Patch(Patch),
     /// Remove resources

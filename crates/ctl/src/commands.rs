@@ -29,6 +29,7 @@ pub(crate) async fn run(
             return terminal.print(&String::from_utf8_lossy(&text));
         }
         Command::Node(command) => return node::run(command, terminal),
+        Command::Validate(files) => return change::validate(terminal, files).await,
         Command::Version(version) if version.client => return terminal.print(&version::client()),
         Command::Version(_) => terminal.print(&version::client())?,
         _ => {}
@@ -61,7 +62,7 @@ async fn on_datastore(
         Command::Ipam(command) => ipam::run(datastore, terminal, command).await,
         Command::Version(_) => terminal.print(&version::cluster(datastore).await?),
         // Carried out before, without a datastore.
-        Command::Node(_) | Command::Completion { .. } => Ok(()),
+        Command::Node(_) | Command::Validate(_) | Command::Completion { .. } => Ok(()),
     }
 }
 

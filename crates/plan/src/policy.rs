@@ -10,6 +10,7 @@
 //! Names and layout are those of Felix's nftables mode, so that either takes over from the other.
 //! What the tables must do with a packet is said by [`policy::evaluate`].
 
+pub mod chain_name;
 mod conditions;
 mod contents;
 mod endpoint;
@@ -80,6 +81,21 @@ impl Renderer {
     /// A renderer that was told nothing.
     pub fn new(settings: Settings) -> Renderer {
         Renderer { settings, ..Renderer::default() }
+    }
+
+    /// A policy in force.
+    pub fn policy(&self, id: &PolicyId) -> Option<&Policy> {
+        self.policies.get(id).map(|policy| &**policy)
+    }
+
+    /// A profile in force.
+    pub fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name).map(|profile| &**profile)
+    }
+
+    /// The workloads of this node.
+    pub fn workloads(&self) -> impl Iterator<Item = (&WorkloadId, &Workload)> {
+        self.workloads.iter().map(|(id, workload)| (id, &**workload))
     }
 
     /// Takes in what the graph tells.
@@ -216,8 +232,8 @@ impl Renderer {
         self.contents.uses(&user, Contents::default(), updates);
         for direction in DIRECTIONS {
             let chain = match &user {
-                User::Policy(id) => names::policy(id, direction),
-                User::Profile(name) => names::profile(name, direction),
+                User::Policy(id) => chain_name::policy(id, direction),
+                User::Profile(name) => chain_name::profile(name, direction),
             };
             for family in FAMILIES {
                 updates.push(names::update(family, Part::Chain(chain.clone(), None)));
@@ -277,14 +293,14 @@ impl Renderer {
         let staged = |id: &PolicyId| self.policies.get(id).map(|policy| policy.staged);
         let exists = |name: &str| self.profiles.contains_key(name);
         for direction in DIRECTIONS {
-            let (map, prefix) = match direction {
-                Direction::Ingress => (names::TO_WORKLOAD, "filter-cali-tw-"),
-                Direction::Egress => (names::FROM_WORKLOAD, "filter-cali-fw-"),
+            let map = match direction {
+                Direction::Ingress => names::TO_WORKLOAD,
+                Direction::Egress => names::FROM_WORKLOAD,
             };
             let (mut elements, mut removed) = (Vec::new(), Vec::new());
             for interface in interfaces {
                 let Some(device) = Device::new(interface) else { continue };
-                let name = names::chain(prefix, interface);
+                let name = chain_name::workload(interface, direction);
                 let chain = self.workload_of(interface).map(|workload| {
                     let (tiers, profiles) = (&workload.tiers, &workload.profiles);
                     let (settings, kind) = (&self.settings, Kind::Workload);

@@ -135,6 +135,21 @@ impl Facts {
         facts
     }
 
+    /// The addresses of each device that isn't ours.
+    pub fn addresses_by_device(&self) -> BTreeMap<Box<str>, BTreeSet<IpAddr>> {
+        let mut devices: BTreeMap<Box<str>, BTreeSet<IpAddr>> =
+            self.links.keys().map(|name| (name.as_str().into(), BTreeSet::new())).collect();
+        for (device, net) in &self.addresses {
+            devices.entry(device.as_str().into()).or_default().insert(net.addr());
+        }
+        devices
+    }
+
+    /// Whether an address is one of the node's own.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.device_of(address).is_some()
+    }
+
     /// The device that holds an address.
     pub(crate) fn device_of(&self, address: IpAddr) -> Option<&str> {
         let found = self.addresses.iter().find(|(_, net)| net.addr() == address);

@@ -153,7 +153,7 @@ pub struct Entity {
 }
 
 /// The policies of one tier that apply to an endpoint in some direction; at least one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tier {
     /// Its name.
     pub name: Box<str>,

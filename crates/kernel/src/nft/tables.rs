@@ -52,6 +52,9 @@ impl Tables {
     /// Makes the objects of these tables desired as they are, in place of those of the last call.
     /// Objects of other names, which came by [`Tables::update`], stay.
     pub fn set_static(&mut self, tables: &[Table]) {
+        if self.fixed == tables {
+            return;
+        }
         let former = std::mem::replace(&mut self.fixed, tables.to_vec());
         for table in &former {
             let now = tables.iter().find(|now| id(now) == id(table));

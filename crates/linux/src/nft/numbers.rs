@@ -1,6 +1,8 @@
 //! Numbers of nf_tables' netlink protocol (`linux/netfilter/nf_tables.h`, `nfnetlink.h`), by their
 //! names there.
 
+pub(super) use crate::nfnetlink::netlink;
+
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of a message's type.
 pub(super) const SUBSYSTEM: u16 = 10;
 /// `NFNLGRP_NFTABLES`.
@@ -29,21 +31,6 @@ pub(super) mod message {
     pub(crate) const GETGEN: u16 = 16;
     pub(crate) const GETOBJ: u16 = 19;
     pub(crate) const GETFLOWTABLE: u16 = 23;
-}
-
-/// `NLM_F_*` and `NLMSG_*`.
-pub(super) mod netlink {
-    pub(crate) const REQUEST: u16 = 0x1;
-    pub(crate) const DUMP_INTR: u16 = 0x10;
-    pub(crate) const ACK_CAPPED: u16 = 0x100;
-    pub(crate) const ACK_TLVS: u16 = 0x200;
-    pub(crate) const DUMP: u16 = 0x300;
-    pub(crate) const EXCL: u16 = 0x200;
-    pub(crate) const CREATE: u16 = 0x400;
-    pub(crate) const APPEND: u16 = 0x800;
-    pub(crate) const ERROR: u16 = 2;
-    pub(crate) const DONE: u16 = 3;
-    pub(crate) const ERROR_ATTRIBUTE_MESSAGE: u16 = 1;
 }
 
 /// `NFTA_*` of tables, chains, rules, sets and elements; the table's name is 1 in all of them.

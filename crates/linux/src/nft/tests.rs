@@ -2,11 +2,11 @@
 
 mod every_kind;
 mod kernel_says;
-mod namespace;
 mod packets;
 mod random;
 
 use super::{Error, Heard, Nft, NftMonitor};
+use crate::test_namespace as namespace;
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Change, Device, Edit, Element, Family, Hook, MapField, Match,
     PacketType, Rule, Set, SetKey, Statement, Table, Verdict, VerdictMap, Version, diff,

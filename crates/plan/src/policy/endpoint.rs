@@ -1,7 +1,7 @@
 //! The chain of an endpoint in one direction: connections, tiers, profiles, the end.
 
 use super::settings::{Marks, Settings};
-use super::{comment, log, names};
+use super::{chain_name, comment, log, names};
 use kernel::nft::{Chain, ConnectionState, Match, Rule, Statement, Verdict};
 use model::DefaultAction;
 use policy::evaluate::{Direction, Traffic};
@@ -103,7 +103,7 @@ impl Endpoint<'_> {
         for id in enforced {
             // One that is not there has no rules; the end of the tier counts all the same.
             if (self.staged)(id).is_some() {
-                let chain = names::policy(id, self.direction);
+                let chain = chain_name::policy(id, self.direction);
                 rules.push(Rule::new(undecided.clone(), Verdict::Jump(chain)));
                 undecided = vec![Match::Mark { mask: marks.verdicts(), value: 0, not: false }];
             }
@@ -123,7 +123,7 @@ impl Endpoint<'_> {
 
     fn add_profiles(&self, rules: &mut Vec<Rule>) {
         for name in self.profiles.iter().filter(|name| (self.exists)(name)) {
-            let chain = names::profile(name, self.direction);
+            let chain = chain_name::profile(name, self.direction);
             rules.push(Rule::new(vec![], Verdict::Jump(chain)));
             self.add_accepted(&format!("accepted by profile {name}"), rules);
         }

@@ -2,8 +2,6 @@
 
 use kernel::nft::{Family, Part, Update};
 use model::names::length_limited_id;
-use policy::evaluate::Direction;
-use policy::input::{PolicyId, PolicyKind};
 use policy::output::SetId;
 
 /// The name of both tables.
@@ -32,41 +30,6 @@ pub(super) const ANY_INTERFACE: &str = "any-interface-at-all";
 const CHAIN_BYTES_MAX: usize = 255;
 /// Longest name of a set in Felix, in bytes: as long as ipset's.
 const SET_BYTES_MAX: usize = 31;
-
-/// The chain of a policy's rules.
-pub(super) fn policy(id: &PolicyId, direction: Direction) -> String {
-    let prefix = match direction {
-        Direction::Ingress => "filter-cali-pi-",
-        Direction::Egress => "filter-cali-po-",
-    };
-    chain(prefix, &short(id))
-}
-
-/// The chain of a profile's rules.
-pub(super) fn profile(name: &str, direction: Direction) -> String {
-    let prefix = match direction {
-        Direction::Ingress => "filter-cali-pri-",
-        Direction::Egress => "filter-cali-pro-",
-    };
-    chain(prefix, name)
-}
-
-/// `np/shop/web`.
-pub(super) fn short(id: &PolicyId) -> String {
-    let kind = match id.kind {
-        PolicyKind::GlobalNetworkPolicy => "gnp",
-        PolicyKind::NetworkPolicy => "np",
-        PolicyKind::StagedGlobalNetworkPolicy => "sgnp",
-        PolicyKind::StagedNetworkPolicy => "snp",
-        PolicyKind::StagedKubernetesNetworkPolicy => "sknp",
-        PolicyKind::KubernetesNetworkPolicy => "knp",
-        PolicyKind::KubernetesClusterNetworkPolicy => "kcnp",
-    };
-    match &*id.namespace {
-        "" => format!("{kind}/{}", id.name),
-        namespace => format!("{kind}/{namespace}/{}", id.name),
-    }
-}
 
 /// A chain's name; what nft's grammar doesn't have, or is too long, becomes a hash.
 pub(super) fn chain(prefix: &str, name: &str) -> String {

@@ -2,10 +2,9 @@
 
 use super::conditions::{Conditions, Variant};
 use super::contents::Contents;
-use super::names;
 use super::sets::Shapes;
 use super::settings::Marks;
-use super::{comment, log};
+use super::{chain_name, comment, log};
 use kernel::nft::{Chain, Family, Match, Rule, Statement, Verdict};
 use policy::evaluate::{Direction, Owner, RuleId};
 use policy::input::Action;
@@ -32,8 +31,8 @@ impl Rendering<'_> {
         rules: &[policy::output::Rule],
     ) -> (String, Chain) {
         let name = match owner {
-            Owner::Policy { id, .. } => names::policy(id, direction),
-            Owner::Profile(name) => names::profile(name, direction),
+            Owner::Policy { id, .. } => chain_name::policy(id, direction),
+            Owner::Profile(name) => chain_name::profile(name, direction),
         };
         let mut chain = Chain::default();
         for (index, rule) in rules.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! What was decided about a packet, by what, and after what.
 
 use super::Direction;
-use crate::input::{Action, PolicyId, PolicyKind};
+use crate::input::{Action, PolicyId};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -115,7 +115,7 @@ impl Reason {
     }
 }
 
-/// `allow: ingress rule 1 'web' of NetworkPolicy shop/web, tier default`; the first rule is 0, as in
+/// `allow: ingress rule 1 'web' of NetworkPolicy(shop/web), tier default`; the first rule is 0, as in
 /// Calico's logs.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -150,7 +150,9 @@ impl fmt::Display for Step {
             }
             Step::Rule { rule, matched: true } => write!(f, "logged by {rule}"),
             Step::Rule { rule, matched: false } => write!(f, "no match: {rule}"),
-            Step::Staged { policy, would: None } => write!(f, "no match: staged {policy}"),
+            Step::Staged { policy, would: None } => {
+                write!(f, "no match: staged {}", policy.resource())
+            }
             Step::Staged { would: Some(rule), .. } => {
                 write!(f, "would {}: {rule}", action(rule.action))
             }
@@ -172,27 +174,8 @@ impl fmt::Display for RuleId {
             write!(f, " '{}'", self.name)?;
         }
         match &self.owner {
-            Owner::Policy { tier, id } => write!(f, " of {id}, tier {tier}"),
+            Owner::Policy { tier, id } => write!(f, " of {}, tier {tier}", id.resource()),
             Owner::Profile(name) => write!(f, " of profile {name}"),
-        }
-    }
-}
-
-/// `NetworkPolicy shop/web`.
-impl fmt::Display for PolicyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            PolicyKind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
-            PolicyKind::NetworkPolicy => "NetworkPolicy",
-            PolicyKind::StagedGlobalNetworkPolicy => "StagedGlobalNetworkPolicy",
-            PolicyKind::StagedNetworkPolicy => "StagedNetworkPolicy",
-            PolicyKind::StagedKubernetesNetworkPolicy => "StagedKubernetesNetworkPolicy",
-            PolicyKind::KubernetesNetworkPolicy => "KubernetesNetworkPolicy",
-            PolicyKind::KubernetesClusterNetworkPolicy => "KubernetesClusterNetworkPolicy",
-        };
-        match &*self.namespace {
-            "" => write!(f, "{kind} {}", self.name),
-            namespace => write!(f, "{kind} {namespace}/{}", self.name),
         }
     }
 }

@@ -1,0 +1,173 @@
+//! Selectors in the form that is evaluated often: names are numbers.
+
+use super::labels::View;
+use super::names::Names;
+use model::selector::{Expression, TextTest};
+use model::{Selector, SelectorError};
+
+/// How many necessary conditions of a selector are looked at.
+const CONDITIONS_MAX: usize = 8;
+
+/// What a selector asks of an object's labels.
+#[derive(Clone, Debug)]
+pub(super) enum Test {
+    Has(u32),
+    Equal(u32, Box<[u8]>),
+    Contains(u32, Box<str>),
+    StartsWith(u32, Box<[u8]>),
+    EndsWith(u32, Box<[u8]>),
+    /// Sorted.
+    In(u32, Box<[Box<[u8]>]>),
+    Not(Box<Test>),
+    /// Empty: always.
+    And(Box<[Test]>),
+    /// Empty: never.
+    Or(Box<[Test]>),
+}
+
+/// What holds for all objects that a selector selects: they have this label.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Condition {
+    pub(super) name: u32,
+    /// With a value of one of these digests; `None`: of any.
+    pub(super) values: Option<Vec<u64>>,
+}
+
+impl Test {
+    /// # Errors
+    /// The text is no selector.
+    pub(super) fn read(names: &mut Names, text: &str) -> Result<Test, SelectorError> {
+        Ok(Test::of(names, Selector::parse(text)?.expression()))
+    }
+
+    pub(super) fn of(names: &mut Names, expression: &Expression) -> Test {
+        let bytes = |text: &String| text.as_bytes().into();
+        match expression {
+            // `global()` has become a test of a label before it comes here (`calico-features.md` §3.4).
+            Expression::All | Expression::Global => Test::And(Box::default()),
+            Expression::Has(label) => Test::Has(names.number(label)),
+            Expression::Text { label, test, text } => {
+                let label = names.number(label);
+                match test {
+                    TextTest::Equal => Test::Equal(label, bytes(text)),
+                    TextTest::NotEqual => Test::Not(Box::new(Test::Equal(label, bytes(text)))),
+                    TextTest::Contains => Test::Contains(label, text.as_str().into()),
+                    TextTest::StartsWith => Test::StartsWith(label, bytes(text)),
+                    TextTest::EndsWith => Test::EndsWith(label, bytes(text)),
+                }
+            }
+            Expression::Member { label, negated, set } => {
+                let test = Test::In(names.number(label), set.iter().map(bytes).collect());
+                if *negated { Test::Not(Box::new(test)) } else { test }
+            }
+            Expression::Not(inner) => Test::Not(Box::new(Test::of(names, inner))),
+            Expression::And(all) => {
+                Test::And(all.iter().map(|inner| Test::of(names, inner)).collect())
+            }
+            Expression::Or(any) => {
+                Test::Or(any.iter().map(|inner| Test::of(names, inner)).collect())
+            }
+        }
+    }
+
+    pub(super) fn matches(&self, labels: &View) -> bool {
+        match self {
+            Test::Has(name) => labels.get(*name).is_some(),
+            Test::Equal(name, value) => labels.get(*name) == Some(value),
+            Test::Contains(name, part) => labels.get(*name).is_some_and(|value| {
+                std::str::from_utf8(value).is_ok_and(|value| value.contains(&**part))
+            }),
+            Test::StartsWith(name, start) => {
+                labels.get(*name).is_some_and(|value| value.starts_with(start))
+            }
+            Test::EndsWith(name, end) => {
+                labels.get(*name).is_some_and(|value| value.ends_with(end))
+            }
+            Test::In(name, values) => labels
+                .get(*name)
+                .is_some_and(|value| values.binary_search_by(|other| (**other).cmp(value)).is_ok()),
+            Test::Not(inner) => !inner.matches(labels),
+            Test::And(all) => all.iter().all(|inner| inner.matches(labels)),
+            Test::Or(any) => any.iter().any(|inner| inner.matches(labels)),
+        }
+    }
+
+    /// Conditions without which the test fails; none if there is nothing simple to say.
+    pub(super) fn conditions(&self, names: &Names) -> Vec<Condition> {
+        let mut conditions = self.necessary(names, false);
+        for condition in &mut conditions {
+            if let Some(values) = &mut condition.values {
+                values.sort_unstable();
+                values.dedup();
+                values.shrink_to_fit();
+            }
+        }
+        conditions
+    }
+
+    fn necessary(&self, names: &Names, negated: bool) -> Vec<Condition> {
+        match self {
+            Test::Not(inner) => inner.necessary(names, !negated),
+            Test::And(parts) if !negated => all_of(parts, names, negated),
+            Test::Or(parts) if negated => all_of(parts, names, negated),
+            Test::And(parts) | Test::Or(parts) => one_of(parts, names, negated),
+            _ if negated => vec![],
+            Test::Has(name)
+            | Test::Contains(name, _)
+            | Test::StartsWith(name, _)
+            | Test::EndsWith(name, _) => vec![Condition { name: *name, values: None }],
+            Test::Equal(name, value) => {
+                vec![Condition { name: *name, values: Some(vec![names.digest(value)]) }]
+            }
+            Test::In(name, values) => {
+                let values = values.iter().map(|value| names.digest(value)).collect();
+                vec![Condition { name: *name, values: Some(values) }]
+            }
+        }
+    }
+
+    /// Marks the names it tests.
+    pub(super) fn mark_names(&self, used: &mut [bool]) {
+        match self {
+            Test::Has(name)
+            | Test::Equal(name, _)
+            | Test::Contains(name, _)
+            | Test::StartsWith(name, _)
+            | Test::EndsWith(name, _)
+            | Test::In(name, _) => used[*name as usize] = true,
+            Test::Not(inner) => inner.mark_names(used),
+            Test::And(parts) | Test::Or(parts) => {
+                parts.iter().for_each(|part| part.mark_names(used));
+            }
+        }
+    }
+}
+
+fn all_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
+    let all = parts.iter().flat_map(|part| part.necessary(names, negated));
+    all.take(CONDITIONS_MAX).collect()
+}
+
+/// Conditions on a label that every part has one on.
+fn one_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
+    let mut parts = parts.iter();
+    let Some(first) = parts.next() else { return vec![] };
+    let mut common = first.necessary(names, negated);
+    for part in parts {
+        if common.is_empty() {
+            break;
+        }
+        let others = part.necessary(names, negated);
+        common.retain_mut(|condition| {
+            let Some(other) = others.iter().find(|other| other.name == condition.name) else {
+                return false;
+            };
+            match (&mut condition.values, &other.values) {
+                (Some(some), Some(more)) => some.extend(more),
+                (values, _) => *values = None,
+            }
+            true
+        });
+    }
+    common
+}
