@@ -400,6 +400,3 @@ fn comment(text: &str) -> String {
     }
     comment
 }
-
-#[cfg(test)]
-mod tests;

@@ -182,7 +182,10 @@ impl<R: Rules> Evaluation<'_, R> {
             }
             enforced = true;
             match self.first(rules, &owner, true) {
-                Some(rule) if rule.action == Action::Pass => return None,
+                Some(rule) if rule.action == Action::Pass => {
+                    self.looked_at.push(Step::Rule { rule, matched: true });
+                    return None;
+                }
                 Some(rule) => return Some(Reason::Rule(rule)),
                 None => {}
             }
@@ -203,7 +206,11 @@ impl<R: Rules> Evaluation<'_, R> {
         profiles.iter().find_map(|name| {
             let rules = self.rules.profile(name)?.rules(self.direction);
             let rule = self.first(rules, &Owner::Profile(name.clone()), true)?;
-            (rule.action != Action::Pass).then_some(Reason::Rule(rule))
+            if rule.action == Action::Pass {
+                self.looked_at.push(Step::Rule { rule, matched: true });
+                return None;
+            }
+            Some(Reason::Rule(rule))
         })
     }
 

@@ -54,7 +54,8 @@ impl Rendering<'_> {
         let variants = conditions.of(rule);
         let action = Rendered::of(id, *marks);
         for variant in variants {
-            let combinations: usize = variant.groups.iter().map(Vec::len).product();
+            let groups = variant.groups.iter();
+            let combinations = groups.fold(1, |all: usize, group| all.saturating_mul(group.len()));
             if combinations <= COMBINATIONS_MAX {
                 action.add_combined(&variant, rules);
             } else {

@@ -1,7 +1,9 @@
 //! Policy in the kernel: texts of the tables, and the tables against the evaluator's word.
 
+mod cost;
 mod difference;
 mod golden;
+mod hostile;
 mod incremental;
 mod inputs;
 mod random;

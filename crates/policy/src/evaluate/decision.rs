@@ -50,7 +50,7 @@ pub enum Reason {
 /// Something that was looked at and didn't decide.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Step {
-    /// A rule that did not match, or (action Log) matched and was reported.
+    /// A rule that did not match, or matched and only logs or passes on.
     Rule {
         /// Which.
         rule: RuleId,
@@ -145,6 +145,9 @@ impl fmt::Display for Reason {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Step::Rule { rule, matched: true } if rule.action == Action::Pass => {
+                write!(f, "passed on by {rule}")
+            }
             Step::Rule { rule, matched: true } => write!(f, "logged by {rule}"),
             Step::Rule { rule, matched: false } => write!(f, "no match: {rule}"),
             Step::Staged { policy, would: None } => {
