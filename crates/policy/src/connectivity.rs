@@ -136,7 +136,8 @@ impl<'a> Ends<'a> {
                 continue;
             }
             let alike = found.last_mut().filter(|(_, before, after)| {
-                let by = |passage: &Passage| passage.decided_by().map(|decision| decision.by.clone());
+                let by =
+                    |passage: &Passage| passage.decided_by().map(|decision| decision.by.clone());
                 by(before) == by(&was) && by(after) == by(&is)
             });
             let joined = alike.and_then(|(last, ..)| last.join(kind).map(|joined| (last, joined)));
