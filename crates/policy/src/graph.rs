@@ -46,7 +46,8 @@ use objects::Key;
 use policies::{Policies, Tier, order, plain_key};
 use services::Services;
 use sets::Sets;
-use std::collections::{BTreeMap, HashMap};
+use hashbrown::HashMap;
+use std::collections::BTreeMap;
 
 /// The calculation graph of one node.
 #[derive(Clone, Debug)]

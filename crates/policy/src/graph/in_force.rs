@@ -7,7 +7,7 @@ use super::sets::Sets;
 use crate::input;
 use crate::output::{Rule, SetId};
 use model::{Selector, SelectorError};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 
 /// What is kept of a policy or profile in force.
 #[derive(Clone, Debug, Default)]

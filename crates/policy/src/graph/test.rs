@@ -3,7 +3,6 @@
 use super::labels::View;
 use super::names::Names;
 use model::selector::{Expression, TextTest};
-use model::{Selector, SelectorError};
 
 /// How many necessary conditions of a selector are looked at.
 const CONDITIONS_MAX: usize = 8;
@@ -29,17 +28,46 @@ pub(super) enum Test {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) name: u32,
-    /// With a value of one of these digests; `None`: of any.
-    pub(super) values: Option<Vec<u64>>,
+    /// With one of these values.
+    pub(super) values: Values,
+}
+
+/// Digests of values of a label ([`Names::digest`]), each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Any value does.
+    Any,
+    One(u64),
+    Some(Vec<u64>),
+}
+
+impl Values {
+    /// The values; none where any does.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &u64> {
+        let values: &[u64] = match self {
+            Values::Any => &[],
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Some(values) => values,
+        };
+        values.iter()
+    }
+
+    /// These and others.
+    fn extend(&mut self, others: &Values) {
+        *self = match (std::mem::replace(self, Values::Any), others) {
+            (Values::Any, _) | (_, Values::Any) => Values::Any,
+            (Values::One(value), others) => {
+                Values::Some([value].iter().chain(others.iter()).copied().collect())
+            }
+            (Values::Some(mut values), others) => {
+                values.extend(others.iter());
+                Values::Some(values)
+            }
+        };
+    }
 }
 
 impl Test {
-    /// # Errors
-    /// The text is no selector.
-    pub(super) fn read(names: &mut Names, text: &str) -> Result<Test, SelectorError> {
-        Ok(Test::of(names, Selector::parse(text)?.expression()))
-    }
-
     pub(super) fn of(names: &mut Names, expression: &Expression) -> Test {
         let bytes = |text: &String| text.as_bytes().into();
         match expression {
@@ -96,7 +124,7 @@ impl Test {
     pub(super) fn conditions(&self, names: &Names) -> Vec<Condition> {
         let mut conditions = self.necessary(names, false);
         for condition in &mut conditions {
-            if let Some(values) = &mut condition.values {
+            if let Values::Some(values) = &mut condition.values {
                 values.sort_unstable();
                 values.dedup();
                 values.shrink_to_fit();
@@ -115,13 +143,13 @@ impl Test {
             Test::Has(name)
             | Test::Contains(name, _)
             | Test::StartsWith(name, _)
-            | Test::EndsWith(name, _) => vec![Condition { name: *name, values: None }],
+            | Test::EndsWith(name, _) => vec![Condition { name: *name, values: Values::Any }],
             Test::Equal(name, value) => {
-                vec![Condition { name: *name, values: Some(vec![names.digest(value)]) }]
+                vec![Condition { name: *name, values: Values::One(names.digest(value)) }]
             }
             Test::In(name, values) => {
                 let values = values.iter().map(|value| names.digest(value)).collect();
-                vec![Condition { name: *name, values: Some(values) }]
+                vec![Condition { name: *name, values: Values::Some(values) }]
             }
         }
     }
@@ -162,10 +190,7 @@ fn one_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
             let Some(other) = others.iter().find(|other| other.name == condition.name) else {
                 return false;
             };
-            match (&mut condition.values, &other.values) {
-                (Some(some), Some(more)) => some.extend(more),
-                (values, _) => *values = None,
-            }
+            condition.values.extend(&other.values);
             true
         });
     }
