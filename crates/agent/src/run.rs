@@ -47,8 +47,18 @@ fn queries() -> Vec<Query> {
         Kind::CalicoNodeStatus,
         Kind::ClusterInformation,
         Kind::FelixConfiguration,
+        Kind::GlobalNetworkPolicy,
+        Kind::GlobalNetworkSet,
+        Kind::HostEndpoint,
         Kind::IpPool,
+        Kind::NetworkPolicy,
+        Kind::NetworkSet,
         Kind::Node,
+        Kind::Profile,
+        Kind::StagedGlobalNetworkPolicy,
+        Kind::StagedKubernetesNetworkPolicy,
+        Kind::StagedNetworkPolicy,
+        Kind::Tier,
         Kind::WorkloadEndpoint,
     ];
     kinds.map(Query::kind).into_iter().chain([Query::Blocks]).collect()
@@ -188,9 +198,11 @@ impl Agent {
 
     async fn perform(&mut self, effect: Effect) {
         match effect {
-            Effect::Apply { generation, plan } => {
-                self.write_mtu(plan.pod_mtu);
-                self.kernel.apply(generation, plan);
+            Effect::Apply { generation, plan, tables } => {
+                if let Some(plan) = &plan {
+                    self.write_mtu(plan.pod_mtu);
+                }
+                self.kernel.apply(generation, plan, tables);
             }
             Effect::ShowEndpoints { prefix, endpoints } => {
                 if let Err(why) = self.endpoint_status.show(&prefix, endpoints) {

@@ -21,6 +21,7 @@ mod grid;
 mod ipam_config;
 mod ipam_objects;
 mod output;
+mod policies;
 mod pools;
 mod resources;
 mod tables;

@@ -2,11 +2,13 @@
 
 use crate::documents::{self, Document};
 use crate::ipam_config::{self, IpamConfigSpec};
-use crate::{Error, ipam_objects, pools, teardown};
+use crate::{Error, ipam_objects, policies, pools, teardown};
 use model::{
     BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, CalicoNodeStatusSpec, ClusterInformationSpec,
-    FelixConfigurationSpec, IpPool, IpPoolSpec, Key, Kind, NodeSpec, ProfileSpec, Resource, Scope,
-    Spec, WorkloadEndpointSpec,
+    FelixConfigurationSpec, GlobalNetworkPolicySpec, GlobalNetworkSetSpec, HostEndpointSpec,
+    IpPool, IpPoolSpec, Key, Kind, NetworkPolicySpec, NetworkSetSpec, NodeSpec, ProfileSpec,
+    Resource, Scope, Spec, StagedGlobalNetworkPolicySpec, StagedKubernetesNetworkPolicySpec,
+    StagedNetworkPolicySpec, TierSpec, WorkloadEndpointSpec,
 };
 use serde_json::Value;
 use store::{Datastore, typed};
@@ -24,9 +26,22 @@ macro_rules! with_spec {
             Kind::CalicoNodeStatus => $function::<CalicoNodeStatusSpec>($($argument),*).await,
             Kind::ClusterInformation => $function::<ClusterInformationSpec>($($argument),*).await,
             Kind::FelixConfiguration => $function::<FelixConfigurationSpec>($($argument),*).await,
+            Kind::GlobalNetworkPolicy => $function::<GlobalNetworkPolicySpec>($($argument),*).await,
+            Kind::GlobalNetworkSet => $function::<GlobalNetworkSetSpec>($($argument),*).await,
+            Kind::HostEndpoint => $function::<HostEndpointSpec>($($argument),*).await,
             Kind::IpPool => $function::<IpPoolSpec>($($argument),*).await,
+            Kind::NetworkPolicy => $function::<NetworkPolicySpec>($($argument),*).await,
+            Kind::NetworkSet => $function::<NetworkSetSpec>($($argument),*).await,
             Kind::Node => $function::<NodeSpec>($($argument),*).await,
             Kind::Profile => $function::<ProfileSpec>($($argument),*).await,
+            Kind::StagedGlobalNetworkPolicy => {
+                $function::<StagedGlobalNetworkPolicySpec>($($argument),*).await
+            }
+            Kind::StagedKubernetesNetworkPolicy => {
+                $function::<StagedKubernetesNetworkPolicySpec>($($argument),*).await
+            }
+            Kind::StagedNetworkPolicy => $function::<StagedNetworkPolicySpec>($($argument),*).await,
+            Kind::Tier => $function::<TierSpec>($($argument),*).await,
             Kind::WorkloadEndpoint => $function::<WorkloadEndpointSpec>($($argument),*).await,
             Kind::IpamConfig => $function::<IpamConfigSpec>($($argument),*).await,
             kind @ (Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamHandle) => {
@@ -44,6 +59,13 @@ pub(crate) enum Write {
     Replace,
 }
 
+/// What the documents before one in its file create, which it may build on.
+#[derive(Debug, Default)]
+pub(crate) struct Earlier {
+    pools: Vec<IpPool>,
+    tiers: Vec<String>,
+}
+
 /// The place of a kind's resource; `default` where a namespaced one is given no namespace.
 pub(crate) fn key(kind: Kind, namespace: Option<&str>, name: &str) -> Key {
     match kind.scope() {
@@ -53,35 +75,48 @@ pub(crate) fn key(kind: Kind, namespace: Option<&str>, name: &str) -> Key {
     }
 }
 
-/// Whether users may write a kind at all.
-pub(crate) fn changeable(kind: Kind) -> Result<(), Error> {
-    match kind {
+/// Whether users may write what has this key, or its kind, at all.
+pub(crate) fn changeable(key: &Key) -> Result<(), Error> {
+    let Key::Resource { kind, .. } = key else { return Ok(()) };
+    match *kind {
         Kind::ClusterInformation => Err(Error::Invalid(
             "ClusterInformation is written by calico-node alone; `get` shows it".to_owned(),
         )),
-        Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamHandle => {
+        kind @ (Kind::BlockAffinity | Kind::IpamBlock | Kind::IpamHandle) => {
             Err(ipam_objects::not_changed_here(kind))
         }
-        _ => Ok(()),
+        _ => policies::changeable(key),
     }
 }
 
 /// Checks a document by itself: kind, types, unknown fields, values.
 pub(crate) async fn check(document: &Document) -> Result<(), Error> {
-    changeable(document.kind)?;
+    changeable(&document.key())?;
     with_spec!(document.kind, check_as(&document.value))
+}
+
+/// A document as the datastore would keep it, with defaults.
+pub(crate) async fn as_stored(document: &Document) -> Result<Entry, Error> {
+    let value = with_spec!(document.kind, stored_bytes(&document.value))?;
+    Ok(Entry { key: document.key(), value, revision: Revision::default() })
+}
+
+async fn stored_bytes<S: Spec>(value: &Value) -> Result<Vec<u8>, Error> {
+    let mut resource = documents::typed::<S>(value)?;
+    resource.spec.apply_defaults(&mut resource.metadata);
+    Ok(resource.to_stored())
 }
 
 async fn check_as<S: Spec>(value: &Value) -> Result<(), Error> {
     documents::typed::<S>(value).map(drop)
 }
 
-/// Checks a document against what is stored, and against the pools before it in its file.
+/// Checks a document against what is stored, and against what is before it in its file.
 pub(crate) async fn check_stored(
     datastore: &dyn Datastore,
     document: &Document,
     how: Write,
-    earlier: &mut Vec<IpPool>,
+    earlier: &mut Earlier,
 ) -> Result<(), Error> {
     if document.kind == Kind::IpamConfig {
         let resource = documents::typed(&document.value)?;
@@ -94,11 +129,15 @@ async fn check_stored_as<S: Spec>(
     datastore: &dyn Datastore,
     value: &Value,
     how: Write,
-    earlier: &mut Vec<IpPool>,
+    earlier: &mut Earlier,
 ) -> Result<(), Error> {
-    let resource = documents::typed::<S>(value)?;
+    let mut resource = documents::typed::<S>(value)?;
+    policies::take_stored_name(datastore, &mut resource).await?;
     admit(datastore, &resource, how, earlier).await?;
-    earlier.extend(pools::of(&resource));
+    earlier.pools.extend(pools::of(&resource));
+    if S::KIND == Kind::Tier {
+        earlier.tiers.push(resource.metadata.name);
+    }
     Ok(())
 }
 
@@ -107,14 +146,15 @@ async fn admit<S: Spec>(
     datastore: &dyn Datastore,
     resource: &Resource<S>,
     how: Write,
-    earlier: &[IpPool],
+    earlier: &Earlier,
 ) -> Result<Option<Resource<S>>, Error> {
+    policies::check_tier(datastore, resource, &earlier.tiers).await?;
     let metadata = &resource.metadata;
     let stored = typed::get(datastore, metadata.namespace.as_deref(), &metadata.name).await?;
     match (how, &stored) {
         (Write::Create, Some(_)) => return Err(Error::Exists(resource.key())),
         (Write::Replace, None) => return Err(Error::Missing(resource.key())),
-        (_, None) => pools::check_new(datastore, resource, earlier).await?,
+        (_, None) => pools::check_new(datastore, resource, &earlier.pools).await?,
         (_, Some(stored)) => check_update(resource, stored)?,
     }
     Ok(stored)
@@ -145,9 +185,10 @@ async fn write_as<S: Spec>(
     value: &Value,
     how: Write,
 ) -> Result<(), Error> {
-    let resource = documents::typed::<S>(value)?;
+    let mut resource = documents::typed::<S>(value)?;
+    policies::take_stored_name(datastore, &mut resource).await?;
     for _ in 0..ATTEMPTS_MAX {
-        let written = match admit(datastore, &resource, how, &[]).await? {
+        let written = match admit(datastore, &resource, how, &Earlier::default()).await? {
             None => create(datastore, resource.clone()).await,
             Some(stored) => update(datastore, resource.clone(), &stored).await,
         };
@@ -204,12 +245,19 @@ async fn get_as<S: Spec>(
     namespace: Option<&str>,
     names: &[String],
 ) -> Result<Vec<Value>, Error> {
-    if names.is_empty() {
-        return typed::list::<S>(datastore, namespace).await?.iter().map(json).collect();
-    }
     let mut found = Vec::new();
+    if names.is_empty() {
+        for resource in typed::list::<S>(datastore, namespace).await? {
+            found.push(json(&resource)?);
+        }
+    }
     for name in names {
-        found.push(json(&stored_at::<S>(datastore, &key(S::KIND, namespace, name)).await?)?);
+        let key = policies::stored_key(datastore, &key(S::KIND, namespace, name)).await?;
+        found.push(json(&stored_at::<S>(datastore, &key).await?)?);
+    }
+    found.iter_mut().for_each(|resource| policies::show_name(S::KIND, resource));
+    if S::KIND == Kind::Tier {
+        policies::sort_tiers(&mut found);
     }
     Ok(found)
 }
@@ -237,7 +285,8 @@ pub(crate) async fn change(
         edit(&mut value)?;
         return ipam_config::write(datastore, &value, Write::Replace).await;
     };
-    changeable(*kind)?;
+    changeable(key)?;
+    let key = &policies::stored_key(datastore, key).await?;
     with_spec!(*kind, change_as(datastore, key, edit))
 }
 
@@ -256,6 +305,7 @@ async fn change_as<S: Spec>(
                 "{key}: a resource's name and namespace stay as they are; create another resource"
             )));
         }
+        policies::check_tier(datastore, &changed, &[]).await?;
         check_update(&changed, &stored)?;
         match update(datastore, changed, &stored).await {
             Err(store::Error::Conflict(_)) => {}
@@ -272,6 +322,8 @@ pub(crate) async fn delete(
     key: &Key,
     stated_revision: Option<&str>,
 ) -> Result<(), Error> {
+    let key = &policies::stored_key(datastore, key).await?;
+    policies::check_deletion(datastore, key).await?;
     let Some(stored) = datastore.get(key).await? else { return Err(Error::Missing(key.clone())) };
     if stated_revision.is_some_and(|stated| stated != stored.revision.to_string()) {
         return Err(Error::Changed(key.clone()));

@@ -1,6 +1,8 @@
 //! What `get` shows of each kind, column by column.
 
 use model::Kind;
+use model::kubernetes::LabelSelector;
+use model::resources::tier::DEFAULT_TIER;
 use serde_json::Value;
 
 /// A column: its heading, and the cell of a resource.
@@ -60,6 +62,28 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "CALICOVERSION" => |v| text(&v["spec"]["calicoVersion"]),
             "DATASTOREREADY" => |v| text(&v["spec"]["datastoreReady"]),
         },
+        (
+            Kind::GlobalNetworkPolicy
+            | Kind::NetworkPolicy
+            | Kind::StagedGlobalNetworkPolicy
+            | Kind::StagedNetworkPolicy,
+            wide,
+        ) => policy(wide),
+        (Kind::GlobalNetworkSet | Kind::NetworkSet, true) => columns! {
+            "NAME" => name,
+            "NETS" => nets,
+        },
+        (Kind::HostEndpoint, false) => columns! {
+            "NAME" => name,
+            "NODE" => |v| text(&v["spec"]["node"]),
+        },
+        (Kind::HostEndpoint, true) => columns! {
+            "NAME" => name,
+            "NODE" => |v| text(&v["spec"]["node"]),
+            "INTERFACE" => |v| text(&v["spec"]["interfaceName"]),
+            "IPS" => |v| list(&v["spec"]["expectedIPs"]),
+            "PROFILES" => |v| list(&v["spec"]["profiles"]),
+        },
         (Kind::IpamBlock, _) => columns! {
             "NAME" => name,
             "CIDR" => |v| text(&v["spec"]["cidr"]),
@@ -92,6 +116,14 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "NAME" => name,
             "LABELS" => |v| pairs(&v["spec"]["labelsToApply"]),
         },
+        (Kind::StagedKubernetesNetworkPolicy, true) => columns! {
+            "NAME" => name,
+            "PODSELECTOR" => pod_selector,
+        },
+        (Kind::Tier, _) => columns! {
+            "NAME" => name,
+            "ORDER" => order,
+        },
         (Kind::WorkloadEndpoint, false) => columns! {
             "WORKLOAD" => workload,
             "NODE" => |v| text(&v["spec"]["node"]),
@@ -107,9 +139,16 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "PROFILES" => |v| list(&v["spec"]["profiles"]),
             "NATS" => nats,
         },
-        (Kind::FelixConfiguration | Kind::IpamHandle | Kind::Node | Kind::Profile, _) => {
-            columns! { "NAME" => name }
-        }
+        (
+            Kind::FelixConfiguration
+            | Kind::GlobalNetworkSet
+            | Kind::IpamHandle
+            | Kind::NetworkSet
+            | Kind::Node
+            | Kind::Profile
+            | Kind::StagedKubernetesNetworkPolicy,
+            _,
+        ) => columns! { "NAME" => name },
     }
 }
 
@@ -127,6 +166,20 @@ fn pool_wide(rows: &[Value]) -> Vec<Column> {
     };
     if rows.iter().any(|row| row["spec"]["assignmentMode"] == "Manual") {
         columns.push(Column { heading: "ASSIGNMENTMODE", cell: assignment_mode });
+    }
+    columns
+}
+
+fn policy(wide: bool) -> Vec<Column> {
+    let mut columns = columns! {
+        "NAME" => name,
+        "TIER" => tier,
+    };
+    if wide {
+        columns.extend(columns! {
+            "ORDER" => order,
+            "SELECTOR" => |v| text(&v["spec"]["selector"]),
+        });
     }
     columns
 }
@@ -187,6 +240,43 @@ fn node_as(value: &Value) -> String {
         Value::Null => "(64512)".to_owned(),
         own => text(own),
     }
+}
+
+/// A policy that names no tier is of the default one.
+fn tier(value: &Value) -> String {
+    match value["spec"]["tier"].as_str() {
+        None | Some("") => DEFAULT_TIER.to_owned(),
+        Some(tier) => tier.to_owned(),
+    }
+}
+
+/// An order as Go writes a number: from 1000000 on with an exponent; `<nil>` for none.
+fn order(value: &Value) -> String {
+    const EXPONENT_FROM: f64 = 1e6;
+    let Some(order) = value["spec"]["order"].as_f64() else { return "<nil>".to_owned() };
+    if order.abs() < EXPONENT_FROM {
+        return order.to_string();
+    }
+    let text = format!("{order:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    format!("{digits}e+{exponent:0>2}")
+}
+
+/// Ranges, cut where they would fill the terminal.
+fn nets(value: &Value) -> String {
+    const SHOWN_MAX: usize = 80;
+    const CUT: &str = "...";
+    let all = list(&value["spec"]["nets"]);
+    match all.char_indices().nth(SHOWN_MAX) {
+        None => all,
+        Some(_) => all.chars().take(SHOWN_MAX - CUT.len()).chain(CUT.chars()).collect(),
+    }
+}
+
+/// The selector as one of Calico's.
+fn pod_selector(value: &Value) -> String {
+    let selector = serde_json::from_value(value["spec"]["podSelector"].clone());
+    selector.map(|selector: LabelSelector| selector.to_selector()).unwrap_or_default()
 }
 
 fn workload(value: &Value) -> String {

@@ -7,8 +7,10 @@
 //!  ipip         tunl0 by BPF, for kernels without IP-in-IP
 //!  monitor      what others change, as notices
 //!  nft          nf_tables: read, and apply in one transaction
+//!  nflog        packets that rules log
 //!  sysctl       /proc/sys
 //!  connections  TCP connections ended
+//!  conntrack    tracked flows listed and forgotten
 //!  tcp          BGP's socket options: MD5 signatures, TTL
 //!  own_process  what this process uses
 //!  process      starting processes in namespaces
@@ -29,16 +31,23 @@ pub mod allocation;
 pub mod apply;
 mod bpf;
 pub mod connections;
+pub mod conntrack;
 mod error;
 pub mod file;
 pub mod ipip;
 pub mod monitor;
 pub mod netns;
+pub mod nflog;
+mod nfnetlink;
 pub mod nft;
 pub mod own_process;
 pub mod process;
 pub mod rtnetlink;
 pub mod sysctl;
 pub mod tcp;
+#[cfg(test)]
+mod test_namespace;
+mod tuple;
 
 pub use error::Error;
+pub use tuple::{Transport, Tuple};

@@ -53,12 +53,21 @@ kinds! {
     CalicoNodeStatus, "CalicoNodeStatus", "caliconodestatuses", Cluster, ["nodestatus", "nodestatuses"];
     ClusterInformation, "ClusterInformation", "clusterinformations", Cluster, ["clusterinfo", "clusterinfos"];
     FelixConfiguration, "FelixConfiguration", "felixconfigurations", Cluster, ["felixconfig", "felixconfigs"];
+    GlobalNetworkPolicy, "GlobalNetworkPolicy", "globalnetworkpolicies", Cluster, ["gnp", "gnps", "cgnp"];
+    GlobalNetworkSet, "GlobalNetworkSet", "globalnetworksets", Cluster, ["gns"];
+    HostEndpoint, "HostEndpoint", "hostendpoints", Cluster, ["hep", "heps"];
     IpamBlock, "IPAMBlock", "ipamblocks", Cluster, [];
     IpamConfig, "IPAMConfig", "ipamconfigs", Cluster, ["ipamconfiguration", "ipamconfigurations"];
     IpamHandle, "IPAMHandle", "ipamhandles", Cluster, [];
     IpPool, "IPPool", "ippools", Cluster, ["ipp", "ipps", "pool", "pools"];
+    NetworkPolicy, "NetworkPolicy", "networkpolicies", Namespaced, ["np", "policy", "policies", "pol", "pols", "cnp", "caliconetworkpolicy"];
+    NetworkSet, "NetworkSet", "networksets", Namespaced, ["netset", "netsets"];
     Node, "Node", "nodes", Cluster, ["no", "nos"];
     Profile, "Profile", "profiles", Cluster, ["pro", "pros"];
+    StagedGlobalNetworkPolicy, "StagedGlobalNetworkPolicy", "stagedglobalnetworkpolicies", Cluster, ["sgnp", "sgnps"];
+    StagedKubernetesNetworkPolicy, "StagedKubernetesNetworkPolicy", "stagedkubernetesnetworkpolicies", Namespaced, ["sknp", "sknps"];
+    StagedNetworkPolicy, "StagedNetworkPolicy", "stagednetworkpolicies", Namespaced, ["snp", "snps", "scnp"];
+    Tier, "Tier", "tiers", Cluster, [];
     WorkloadEndpoint, "WorkloadEndpoint", "workloadendpoints", Namespaced, ["wep", "weps"];
 }
 

@@ -22,6 +22,7 @@ mod handle;
 mod ipam_config;
 mod key;
 mod kind;
+pub mod kubernetes;
 mod metadata;
 pub mod names;
 pub mod request;
@@ -47,13 +48,30 @@ pub use resources::bgp_peer::{BgpPeer, BgpPeerSpec};
 pub use resources::calico_node_status::{CalicoNodeStatus, CalicoNodeStatusSpec};
 pub use resources::cluster_information::{ClusterInformation, ClusterInformationSpec};
 pub use resources::felix_configuration::{FelixConfiguration, FelixConfigurationSpec};
+pub use resources::global_network_policy::{GlobalNetworkPolicy, GlobalNetworkPolicySpec};
+pub use resources::global_network_set::{GlobalNetworkSet, GlobalNetworkSetSpec};
+pub use resources::host_endpoint::{EndpointPort, HostEndpoint, HostEndpointSpec};
 pub use resources::ip_pool::{
     AllowedUse, AssignmentMode, Encapsulation, EncapsulationMode, IpPool, IpPoolSpec,
 };
+pub use resources::network_policy::{NetworkPolicy, NetworkPolicySpec};
+pub use resources::network_set::{NetworkSet, NetworkSetSpec};
 pub use resources::node::{Node, NodeBgpSpec, NodeSpec};
+pub use resources::policy::{PolicyParts, PolicySpec, PolicyType};
 pub use resources::profile::{Profile, ProfileSpec};
-pub use resources::tier::DefaultAction;
-pub use resources::workload_endpoint::{WorkloadEndpoint, WorkloadEndpointSpec};
+pub use resources::rule::{
+    Action, EntityRule, HttpMatch, HttpPath, IcmpFields, IpProtocol, Port, Rule, RuleMetadata,
+    ServiceAccountMatch, ServiceMatch,
+};
+pub use resources::staged::{
+    Staged, StagedAction, StagedGlobalNetworkPolicy, StagedGlobalNetworkPolicySpec,
+    StagedKubernetesNetworkPolicy, StagedKubernetesNetworkPolicySpec, StagedNetworkPolicy,
+    StagedNetworkPolicySpec,
+};
+pub use resources::tier::{DefaultAction, Tier, TierSpec};
+pub use resources::workload_endpoint::{
+    WorkloadEndpoint, WorkloadEndpointPort, WorkloadEndpointSpec,
+};
 pub use selector::{Labels, Selector, SelectorError};
 pub use validate::{Problem, Problems};
 pub use value::Value;

@@ -13,8 +13,11 @@
 
 mod lexer;
 mod parser;
+mod restriction;
 #[cfg(test)]
 mod tests;
+
+pub use restriction::Restriction;
 
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,28 +36,54 @@ pub struct Selector {
     root: Expression,
 }
 
-/// What a selector says.
+/// What a selector says, as a tree that nests [`MAX_DEPTH`] deep at most in each of `!` and of
+/// parentheses. What a missing label means, [`Selector::matches`] says.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the grammar's own names")]
 pub enum Expression {
+    /// Everything.
     All,
+    /// Everything as well; policies read it as "of no namespace".
     Global,
+    /// The label is there.
     Has(String),
-    Text { label: String, test: TextTest, text: String },
-    Member { label: String, negated: bool, set: BTreeSet<String> },
+    /// The label's value compared with a text.
+    Text {
+        /// The label.
+        label: String,
+        /// How.
+        test: TextTest,
+        /// With what.
+        text: String,
+    },
+    /// The label's value is one of a set, or isn't.
+    Member {
+        /// The label.
+        label: String,
+        /// `not in`.
+        negated: bool,
+        /// The set.
+        set: BTreeSet<String>,
+    },
+    /// The inner one does not hold.
     Not(Box<Expression>),
+    /// All of them hold; two at least.
     And(Vec<Expression>),
+    /// One of them holds; two at least.
     Or(Vec<Expression>),
 }
 
 /// A comparison of a label's value with one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "the operators' own names")]
 pub enum TextTest {
+    /// It is the text.
     Equal,
+    /// It isn't the text, or isn't there.
     NotEqual,
+    /// The text is a part of it.
     Contains,
+    /// It begins with the text.
     StartsWith,
+    /// It ends with the text.
     EndsWith,
 }
 
@@ -92,6 +121,9 @@ impl Selector {
     /// The selector of everything, `all()`.
     pub const ALL: Selector = Selector { root: Expression::All };
 
+    /// The selector `global()`.
+    pub const GLOBAL: Selector = Selector { root: Expression::Global };
+
     /// Reads a selector; a blank text is `all()`.
     ///
     /// # Errors
@@ -100,20 +132,40 @@ impl Selector {
         Ok(Selector { root: parser::parse(text)? })
     }
 
+    /// What it says, for those who compile or index it.
+    pub fn expression(&self) -> &Expression {
+        &self.root
+    }
+
+    /// What must hold of single labels for the selector to match; see [`Restriction`]. In order of
+    /// labels, each label once.
+    pub fn restrictions(&self) -> Vec<Restriction<'_>> {
+        restriction::of(&self.root)
+    }
+
+    /// The canonical text, as [`Display`] gives it but faster.
+    pub fn canonical(&self) -> String {
+        let mut text = String::with_capacity(64);
+        // Writing to a String cannot fail.
+        let _ = self.root.write(&mut text);
+        text
+    }
+
     /// Whether the labels are selected. A missing label satisfies `!=` and `not in`, nothing else;
     /// `global()` is always true, as in Calico's own evaluation.
     pub fn matches(&self, labels: &impl Labels) -> bool {
         self.root.matches(labels)
     }
 
-    /// What it says.
-    pub fn expression(&self) -> &Expression {
-        &self.root
-    }
-
     /// Calico's id of the selector: `s:` and 38 characters, the hash of the canonical text.
     pub fn unique_id(&self) -> String {
-        crate::names::unique_id("s", &self.to_string())
+        crate::names::unique_id("s", &self.canonical())
+    }
+
+    /// The same about inherited labels: `prefix` before the name of every label, `all()` means that
+    /// the endpoint has the label `present`, `global()` that it hasn't.
+    pub fn inherited(&self, prefix: &str, present: &str) -> Selector {
+        Selector { root: self.root.inherited(prefix, present) }
     }
 
     /// Whether `global()` stands anywhere in it (forbidden in an IPPool's selectors).
@@ -146,6 +198,26 @@ impl Expression {
         }
     }
 
+    fn inherited(&self, prefix: &str, present: &str) -> Expression {
+        let name = |label: &String| format!("{prefix}{label}");
+        let all =
+            |inner: &[Expression]| inner.iter().map(|e| e.inherited(prefix, present)).collect();
+        match self {
+            Expression::All => Expression::Has(present.to_owned()),
+            Expression::Global => Expression::Not(Box::new(Expression::Has(present.to_owned()))),
+            Expression::Has(label) => Expression::Has(name(label)),
+            Expression::Text { label, test, text } => {
+                Expression::Text { label: name(label), test: *test, text: text.clone() }
+            }
+            Expression::Member { label, negated, set } => {
+                Expression::Member { label: name(label), negated: *negated, set: set.clone() }
+            }
+            Expression::Not(inner) => Expression::Not(Box::new(inner.inherited(prefix, present))),
+            Expression::And(inner) => Expression::And(all(inner)),
+            Expression::Or(inner) => Expression::Or(all(inner)),
+        }
+    }
+
     fn uses_global(&self) -> bool {
         match self {
             Expression::Global => true,
@@ -172,57 +244,64 @@ impl TextTest {
 
 impl Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.root.fmt(f)
+        self.root.write(f)
     }
 }
 
-impl Display for Expression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Expression {
+    fn write(&self, to: &mut impl fmt::Write) -> fmt::Result {
         match self {
-            Expression::All => f.write_str("all()"),
-            Expression::Global => f.write_str("global()"),
-            Expression::Has(label) => write!(f, "has({label})"),
+            Expression::All => to.write_str("all()"),
+            Expression::Global => to.write_str("global()"),
+            Expression::Has(label) => pieces(to, &["has(", label, ")"]),
             Expression::Text { label, test, text } => {
-                write!(f, "{label} {} ", test.as_str())?;
-                quote(f, text)
+                pieces(to, &[label, " ", test.as_str(), " "])?;
+                quote(to, text)
             }
             Expression::Member { label, negated, set } => {
-                write!(f, "{label} {} {{", if *negated { "not in" } else { "in" })?;
-                separated(f, ", ", set, |f, value| quote(f, value))?;
-                f.write_str("}")
+                pieces(to, &[label, if *negated { " not in {" } else { " in {" }])?;
+                separated(to, ", ", set, |to, value| quote(to, value))?;
+                to.write_str("}")
             }
-            Expression::Not(inner) => write!(f, "!{inner}"),
-            Expression::And(all) => bracketed(f, " && ", all),
-            Expression::Or(any) => bracketed(f, " || ", any),
+            Expression::Not(inner) => {
+                to.write_str("!")?;
+                inner.write(to)
+            }
+            Expression::And(all) => bracketed(to, " && ", all),
+            Expression::Or(any) => bracketed(to, " || ", any),
         }
     }
 }
 
-fn bracketed(f: &mut fmt::Formatter<'_>, with: &str, terms: &[Expression]) -> fmt::Result {
-    f.write_str("(")?;
-    separated(f, with, terms, |f, term| term.fmt(f))?;
-    f.write_str(")")
+fn pieces(to: &mut impl fmt::Write, texts: &[&str]) -> fmt::Result {
+    texts.iter().try_for_each(|text| to.write_str(text))
 }
 
-fn separated<'a, T: 'a>(
-    f: &mut fmt::Formatter<'_>,
+fn bracketed(to: &mut impl fmt::Write, with: &str, terms: &[Expression]) -> fmt::Result {
+    to.write_str("(")?;
+    separated(to, with, terms, |to, term| term.write(to))?;
+    to.write_str(")")
+}
+
+fn separated<'a, T: 'a, W: fmt::Write>(
+    to: &mut W,
     with: &str,
     items: impl IntoIterator<Item = &'a T>,
-    write: impl Fn(&mut fmt::Formatter<'_>, &T) -> fmt::Result,
+    write: impl Fn(&mut W, &T) -> fmt::Result,
 ) -> fmt::Result {
     for (i, item) in items.into_iter().enumerate() {
         if i > 0 {
-            f.write_str(with)?;
+            to.write_str(with)?;
         }
-        write(f, item)?;
+        write(to, item)?;
     }
     Ok(())
 }
 
 // A text holds one kind of quote at most, as the grammar has no escapes.
-fn quote(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
-    let mark = if text.contains('"') { '\'' } else { '"' };
-    write!(f, "{mark}{text}{mark}")
+fn quote(to: &mut impl fmt::Write, text: &str) -> fmt::Result {
+    let mark = if text.contains('"') { "'" } else { "\"" };
+    pieces(to, &[mark, text, mark])
 }
 
 impl std::str::FromStr for Selector {
@@ -241,6 +320,6 @@ impl TryFrom<String> for Selector {
 
 impl From<Selector> for String {
     fn from(selector: Selector) -> String {
-        selector.to_string()
+        selector.canonical()
     }
 }

@@ -11,12 +11,20 @@ pub(crate) mod calico_node_status;
 pub(crate) mod cluster_information;
 pub(crate) mod felix_configuration;
 pub(crate) mod fields;
+pub(crate) mod global_network_policy;
+pub(crate) mod host_endpoint;
 pub(crate) mod ip_pool;
 mod ipam_config;
+pub(crate) mod network_policy;
+pub(crate) mod network_set;
 pub(crate) mod node;
+mod policy;
 pub(crate) mod profile;
+mod rule;
+pub(crate) mod staged;
 #[cfg(test)]
 mod tests;
+pub(crate) mod tier;
 pub(crate) mod workload_endpoint;
 
 pub use fields::is_name;

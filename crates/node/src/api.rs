@@ -4,8 +4,9 @@
 //! line and reads one JSON [`Reply`] on one line; then the connection ends.
 
 use ipnet::IpNet;
-use model::{Key, Kind, names};
+use model::{Key, Kind, WorkloadEndpointPort, names};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Where the agent listens.
@@ -16,7 +17,7 @@ pub const SOCKET: &str = "/var/run/calico/agent.sock";
 pub const SPOOL: &str = "/var/lib/calico/cni-spool";
 
 /// The orchestrator of pods.
-const KUBERNETES: &str = "k8s";
+pub(crate) const KUBERNETES: &str = "k8s";
 
 /// A question or order to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,8 @@ pub enum Request {
     CheckWorkload(DeleteWorkload),
     /// How the node is; what `calicoctl node status` prints.
     Status,
+    /// What the node does with a packet, and why; what `calicoctl explain` prints.
+    Explain(policy::evaluate::Packet),
 }
 
 /// The endpoint that CNI ADD asks for.
@@ -43,6 +46,15 @@ pub struct AddWorkload {
     pub mac: String,
     /// Where its addresses come from.
     pub addresses: AddressSource,
+    /// Its labels, which policies select it by; `projectcalico.org/…` are the agent's own.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its service account; a pod that names none has `default`.
+    #[serde(default)]
+    pub service_account: Option<String>,
+    /// Ports that policies may name.
+    #[serde(default)]
+    pub ports: Vec<WorkloadEndpointPort>,
 }
 
 /// Where an endpoint's addresses come from.
@@ -140,6 +152,8 @@ pub enum Reply {
     Done,
     /// The node's status.
     Status(Box<crate::status::NodeStatus>),
+    /// What the node does with the packet.
+    Explained(Box<crate::explain::Explanation>),
     /// Not done.
     Failed {
         /// Worth trying again later (CNI error code 11).

@@ -2,6 +2,7 @@
 
 use crate::api::{DeleteWorkload, Reply, Request};
 use crate::endpoint_status::EndpointStatuses;
+use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
 use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
@@ -65,6 +66,13 @@ pub enum Event {
     },
     /// The BGP speaker's sessions have changed.
     BgpStatus(Box<bgp::status::SpeakerStatus>),
+    /// An [`Effect::ReadKernel`] is done.
+    KernelRead {
+        /// For which request.
+        id: RequestId,
+        /// What the kernel holds.
+        holds: Box<KernelHolds>,
+    },
     /// The inbox is empty: time to plan.
     Idle,
 }
@@ -101,12 +109,15 @@ pub enum Written {
 /// All that a node can ask for.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Make the kernel like this. A newer plan supersedes older ones that wait.
+    /// Make the kernel like this. A newer plan supersedes older ones that wait, but not their
+    /// updates of tables.
     Apply {
-        /// Counts plans.
+        /// Counts plans and updates.
         generation: u64,
-        /// The whole of it.
-        plan: Box<plan::Plan>,
+        /// The whole of it, but for its tables; `None`: as before.
+        plan: Option<Box<plan::Plan>>,
+        /// What has changed in the tables since the last time.
+        tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].
     Assign {
@@ -146,6 +157,13 @@ pub enum Effect {
         prefix: String,
         /// All of them.
         endpoints: EndpointStatuses,
+    },
+    /// Read what the kernel holds; answer with [`Event::KernelRead`].
+    ReadKernel {
+        /// For which request.
+        id: RequestId,
+        /// Of what.
+        question: KernelQuestion,
     },
     /// Answer a request.
     Reply {

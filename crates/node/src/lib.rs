@@ -19,6 +19,8 @@ pub mod api;
 mod cluster;
 pub mod endpoint_status;
 pub mod event;
+pub mod explain;
+mod policy;
 pub mod report;
 mod settings;
 mod speaker;
@@ -27,6 +29,7 @@ mod tunnel;
 mod workload;
 
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
+pub use workload::network_profile;
 
 use cluster::Cluster;
 use endpoint_status::EndpointStatuses;
@@ -41,6 +44,7 @@ pub struct Node {
     requests: workload::Requests,
     tunnels: tunnel::Tunnels,
     speaker: speaker::Speaker,
+    explanations: explain::Explanations,
     in_sync: bool,
     unreachable: Option<String>,
     /// What the last plan was made of.
@@ -60,6 +64,7 @@ impl Node {
             requests: workload::Requests::default(),
             tunnels: tunnel::Tunnels::default(),
             speaker: speaker::Speaker::default(),
+            explanations: explain::Explanations::default(),
             in_sync: false,
             unreachable: None,
             planned: None,
@@ -98,6 +103,7 @@ impl Node {
                 self.speaker.set_status(status);
                 vec![]
             }
+            Event::KernelRead { id, holds } => self.explanations.finish(id, *holds),
             Event::Idle => self.settle(),
         }
     }
@@ -153,6 +159,9 @@ impl Node {
             }
             api::Request::CheckWorkload(check) => {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
+            }
+            api::Request::Explain(packet) => {
+                vec![self.explanations.start(id, packet, &self.cluster, self.in_sync)]
             }
             api::Request::Status => {
                 let reply = api::Reply::Status(Box::new(self.status()));
@@ -218,8 +227,23 @@ impl Node {
         effects
     }
 
-    /// Makes a plan if anything has changed that it is made of; hands it on if it differs.
+    /// What the kernel lacks of what is known now: a plan if anything has changed that it is made of,
+    /// and changes of policy.
     fn plan(&mut self) -> Option<Effect> {
+        let mut plan = self.new_plan();
+        let mut tables = Vec::new();
+        if let Some(plan) = &mut plan {
+            tables.extend(self.cluster.place(&std::mem::take(&mut plan.tables)));
+        }
+        tables.extend(self.cluster.settle_policy());
+        if plan.is_none() && tables.is_empty() {
+            return None;
+        }
+        self.generation += 1;
+        Some(Effect::Apply { generation: self.generation, plan, tables })
+    }
+
+    fn new_plan(&mut self) -> Option<Box<plan::Plan>> {
         let topology = self.cluster.topology();
         if self.planned.as_ref() == Some(topology) {
             return None;
@@ -229,9 +253,8 @@ impl Node {
         if self.last_plan.as_ref() == Some(&plan) {
             return None;
         }
-        self.generation += 1;
         self.last_plan = Some(plan.clone());
-        Some(Effect::Apply { generation: self.generation, plan: Box::new(plan) })
+        Some(Box::new(plan))
     }
 }
 

@@ -33,6 +33,7 @@ pub(crate) fn plan(resolved: &Resolved, by_bgp: ProgramClusterRoutes, facts: &Fa
         remove_external_routes: resolved.get(&config::REMOVE_EXTERNAL_ROUTES),
         refresh_interval: Some(resolved.get(&config::ROUTE_REFRESH_INTERVAL))
             .filter(|interval| !interval.is_zero()),
+        policy: None,
     }
 }
 

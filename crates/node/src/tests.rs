@@ -127,6 +127,9 @@ fn add() -> Request {
             ipv6_pools: vec![],
             requested: vec![],
         },
+        labels: BTreeMap::new(),
+        service_account: None,
+        ports: vec![],
     }))
 }
 
@@ -215,6 +218,22 @@ fn add_is_answered_when_stored_and_applied_in_either_order() {
         let addresses = vec!["192.168.226.65/32".parse().expect("a prefix")];
         assert_eq!(replies(&node.on(second)), [Reply::Added { addresses }]);
     }
+}
+
+#[test]
+fn an_add_with_a_label_that_is_none_takes_no_address() {
+    let mut node = ready();
+    let mut request = add();
+    if let Request::AddWorkload(add) = &mut request {
+        add.labels.insert("app".to_owned(), "not fit".to_owned());
+    }
+    let effects = asked(&mut node, 1, request);
+    let [Effect::Reply { id: 1, reply: Reply::Failed { retry: false, message } }] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert!(message.contains("not fit"), "{message}");
 }
 
 #[test]
@@ -560,7 +579,7 @@ fn detour(position: usize, deletes: bool) -> Event {
 
 fn plan_of(effects: &[Effect]) -> plan::Plan {
     let plan = effects.iter().find_map(|effect| match effect {
-        Effect::Apply { plan, .. } => Some((**plan).clone()),
+        Effect::Apply { plan: Some(plan), .. } => Some((**plan).clone()),
         _ => None,
     });
     plan.expect("a plan")

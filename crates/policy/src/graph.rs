@@ -38,6 +38,7 @@ pub use problems::Problem;
 use crate::input::{self, Update};
 use crate::output::Output;
 use cluster::{Cluster, HOST_ENDPOINT, Labelled, Local, NETWORK_SET, Port, Profile, WORKLOAD};
+use hashbrown::HashMap;
 use in_force::InForce;
 use labels::Labels;
 use names::Names;
@@ -46,13 +47,13 @@ use objects::Key;
 use policies::{Policies, Tier, order, plain_key};
 use services::Services;
 use sets::Sets;
-use hashbrown::HashMap;
 use std::collections::BTreeMap;
 
 /// The calculation graph of one node.
 #[derive(Clone, Debug)]
 pub struct Graph {
-    node: Box<str>,
+    /// Whose endpoints it tells of; `None`: every node's.
+    node: Option<Box<str>>,
     names: Names,
     cluster: Cluster,
     services: Services,
@@ -69,8 +70,17 @@ pub struct Graph {
 impl Graph {
     /// The graph of a node, of an empty cluster.
     pub fn new(node: &str) -> Graph {
+        Graph::with(Some(node.into()))
+    }
+
+    /// A graph that tells of the endpoints of all nodes, of an empty cluster.
+    pub fn of_all_nodes() -> Graph {
+        Graph::with(None)
+    }
+
+    fn with(node: Option<Box<str>>) -> Graph {
         Graph {
-            node: node.into(),
+            node,
             names: Names::default(),
             cluster: Cluster::default(),
             services: Services::default(),
@@ -131,8 +141,12 @@ impl Graph {
         self.sweep_names();
     }
 
+    fn tells_of(&self, node: &str) -> bool {
+        self.node.as_deref().is_none_or(|own| own == node)
+    }
+
     fn keep_workload(&mut self, workload: input::Workload) -> Labelled {
-        let local = (workload.node == self.node).then(|| Local {
+        let local = self.tells_of(&workload.node).then(|| Local {
             interface: workload.interface,
             addresses: workload.addresses.clone(),
             allowed_sources: workload.allowed_sources,
@@ -143,7 +157,7 @@ impl Graph {
     }
 
     fn keep_host_endpoint(&mut self, endpoint: input::HostEndpoint) -> Labelled {
-        let local = (endpoint.node == self.node).then(|| Local {
+        let local = self.tells_of(&endpoint.node).then(|| Local {
             interface: endpoint.interface,
             addresses: endpoint.addresses.clone(),
             allowed_sources: vec![],

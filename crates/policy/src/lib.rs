@@ -17,9 +17,14 @@
 //!
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
+pub mod connectivity;
+pub mod convert;
+pub mod evaluate;
 mod graph;
 pub mod input;
+pub mod nflog_prefix;
 pub mod output;
+mod policy_id;
 #[cfg(test)]
 mod strategy;
 mod told;
@@ -27,4 +32,5 @@ mod told;
 pub use graph::{Graph, Problem};
 pub use input::Update;
 pub use output::Output;
-pub use told::{Told, Unfit};
+pub use policy_id::NotAPolicyId;
+pub use told::{Contradiction, Set, Told};

@@ -17,9 +17,23 @@ pub(crate) fn labels() -> impl Strategy<Value = BTreeMap<Box<str>, Box<str>>> + 
 
 pub(crate) fn selector() -> impl Strategy<Value = Box<str>> + Clone {
     texts(&[
-        "", "all()", "a == 'x'", "a == \"x\"", "a != 'x'", "has(b)", "!has(a)", "a in {'x', 'y'}",
-        "a in {}", "a starts with 'x'", "a contains 'y' && has(b)", "ns == 'x' && a == 'y'",
-        "a == 'x' || a == 'y'", "a == 'x' || b == 'y'", "!(a == 'x' || b != 'x')", "a ==", "has(b)) (",
+        "",
+        "all()",
+        "a == 'x'",
+        "a == \"x\"",
+        "a != 'x'",
+        "has(b)",
+        "!has(a)",
+        "a in {'x', 'y'}",
+        "a in {}",
+        "a starts with 'x'",
+        "a contains 'y' && has(b)",
+        "ns == 'x' && a == 'y'",
+        "a == 'x' || a == 'y'",
+        "a == 'x' || b == 'y'",
+        "!(a == 'x' || b != 'x')",
+        "a ==",
+        "has(b)) (",
     ])
 }
 
@@ -29,7 +43,8 @@ fn address() -> impl Strategy<Value = IpAddr> + Clone {
 }
 
 fn net() -> impl Strategy<Value = IpNet> + Clone {
-    let nets = vec!["10.0.0.1/32", "10.0.0.0/24", "10.0.0.9/24", "0.0.0.0/0", "fd00::1/128", "::/0"];
+    let nets =
+        vec!["10.0.0.1/32", "10.0.0.0/24", "10.0.0.9/24", "0.0.0.0/0", "fd00::1/128", "::/0"];
     prop::sample::select(nets).prop_map(|text| text.parse().unwrap())
 }
 
@@ -50,7 +65,10 @@ fn service() -> impl Strategy<Value = ServiceId> + Clone {
     texts(&["web", "db"]).prop_map(|name| ServiceId { namespace: "x".into(), name })
 }
 
-fn some<T: Strategy + Clone>(strategy: T, most: usize) -> impl Strategy<Value = Box<[T::Value]>> + Clone
+fn some<T: Strategy + Clone>(
+    strategy: T,
+    most: usize,
+) -> impl Strategy<Value = Box<[T::Value]>> + Clone
 where
     T::Value: std::fmt::Debug + Clone,
 {
@@ -103,21 +121,24 @@ fn policy() -> impl Strategy<Value = Policy> {
     let rules = || prop::collection::vec(rule(), 0..3);
     let place = (texts(&["default", "first", "missing"]), orders(), selector());
     let flags = any::<[bool; 3]>();
-    let sort = prop_oneof![4 => Just([false; 2]), 1 => Just([true, false]), 1 => Just([false, true])];
+    let sort =
+        prop_oneof![4 => Just([false; 2]), 1 => Just([true, false]), 1 => Just([false, true])];
     (place, flags, sort, any::<bool>(), rules(), rules(), broken()).prop_map(
-        |((tier, order, selector), flags, sort, apply_on_forward, ingress, egress, broken)| Policy {
-            tier,
-            order,
-            selector,
-            applies_to_ingress: flags[0],
-            applies_to_egress: flags[1],
-            ingress,
-            egress,
-            staged: flags[2],
-            do_not_track: sort[0],
-            pre_dnat: sort[1],
-            apply_on_forward,
-            broken,
+        |((tier, order, selector), flags, sort, apply_on_forward, ingress, egress, broken)| {
+            Policy {
+                tier,
+                order,
+                selector,
+                applies_to_ingress: flags[0],
+                applies_to_egress: flags[1],
+                ingress,
+                egress,
+                staged: flags[2],
+                do_not_track: sort[0],
+                pre_dnat: sort[1],
+                apply_on_forward,
+                broken,
+            }
         },
     )
 }
@@ -187,9 +208,8 @@ pub(crate) fn update() -> impl Strategy<Value = Update> {
     let policy_id = (prop::sample::select(kinds), texts(&["", "x"]), names())
         .prop_map(|(kind, namespace, name)| PolicyId { kind, namespace, name });
     let rules = || prop::collection::vec(rule(), 0..2);
-    let profile = (rules(), rules(), labels(), broken()).prop_map(
-        |(ingress, egress, labels, broken)| Profile { ingress, egress, labels, broken },
-    );
+    let profile = (rules(), rules(), labels(), broken())
+        .prop_map(|(ingress, egress, labels, broken)| Profile { ingress, egress, labels, broken });
     let tier = (orders(), prop::sample::select(vec![DefaultAction::Deny, DefaultAction::Pass]))
         .prop_map(|(order, default_action)| Tier { order, default_action });
     let set = (prop::collection::vec(net(), 0..4), labels(), profiles())

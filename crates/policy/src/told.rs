@@ -1,163 +1,172 @@
-//! All that was told, summed up: what a dataplane of this node has to go by.
+//! All that was told, kept: what a dataplane of this node knows.
 
+use crate::evaluate::Rules;
 use crate::input::{PolicyId, WorkloadId};
 use crate::output::{
-    Entity, HostEndpoint, Member, Output, Policy, Profile, Rule, SetId, SetKind, Tier, Workload,
+    HostEndpoint, Member, Output, Policy, Profile, Rule, SetId, SetKind, Tier, Workload,
 };
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
+use thiserror::Error;
 
-/// The sum of outputs.
+/// The sum of outputs. Two that were told the same in different ways are equal.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
-    /// Sets and their members.
-    pub sets: BTreeMap<SetId, (SetKind, BTreeSet<Member>)>,
-    /// Policies in force.
+    /// Sets by id.
+    pub sets: BTreeMap<SetId, Set>,
+    /// Policies by id.
     pub policies: BTreeMap<PolicyId, Arc<Policy>>,
-    /// Profiles in force.
+    /// Profiles by name.
     pub profiles: BTreeMap<Box<str>, Arc<Profile>>,
-    /// Workload endpoints.
+    /// Workload endpoints of this node by id.
     pub workloads: BTreeMap<WorkloadId, Arc<Workload>>,
-    /// Host endpoints.
+    /// Host endpoints of this node by name.
     pub host_endpoints: BTreeMap<String, Arc<HostEndpoint>>,
 }
 
-/// An output that doesn't fit what was told before it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the policy graph told {what} of {of}: this is a defect of the graph; please report it")]
-pub struct Unfit {
-    /// What is wrong with it.
-    pub what: &'static str,
-    /// The object.
-    pub of: String,
+/// A set with its members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Set {
+    /// What its members are.
+    pub kind: SetKind,
+    /// All of them.
+    pub members: BTreeSet<Member>,
+}
+
+/// An output that doesn't follow from what was told before it.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("{object} {problem}; whoever told it has lost count: start anew from all outputs")]
+pub struct Contradiction {
+    /// The object, with its kind.
+    pub object: String,
+    /// What is wrong.
+    pub problem: &'static str,
 }
 
 impl Told {
-    /// Adds one output.
+    /// Takes one output in.
     ///
     /// # Errors
-    /// It doesn't fit: a change of what isn't there, or a reference to it. It is not added then.
-    pub fn on(&mut self, output: Output) -> Result<(), Unfit> {
+    /// It changes or takes away what isn't there, or adds a member that is there already. Then this
+    /// is unchanged, or has a part of the members.
+    pub fn apply(&mut self, output: Output) -> Result<(), Contradiction> {
+        let absent = |object: String| Contradiction { object, problem: "was never told" };
         match output {
             Output::Set { id, kind, members } => {
-                self.sets.insert(id, (kind, members));
+                self.sets.insert(id, Set { kind, members });
+                Ok(())
             }
-            Output::Members { id, added, removed } => self.change_members(&id, added, &removed)?,
+            Output::Members { id, added, removed } => match self.sets.get_mut(&id) {
+                Some(set) => set.change(&id, added, &removed),
+                None => Err(absent(format!("set {}", id.0))),
+            },
             Output::SetGone(id) => {
-                if self.names_set(&id) {
-                    return Err(unfit("the end of a set that is referred to", &id));
-                }
-                self.sets.remove(&id).ok_or_else(|| unfit("the end of an unknown set", &id))?;
+                self.sets.remove(&id).map(drop).ok_or_else(|| absent(format!("set {}", id.0)))
             }
             Output::Policy(id, policy) => {
-                self.sets_exist(&id, &policy.ingress, &policy.egress)?;
                 self.policies.insert(id, policy);
+                Ok(())
             }
             Output::PolicyGone(id) => {
-                if self.tiers().any(|tier| tier.ingress.contains(&id) || tier.egress.contains(&id)) {
-                    return Err(unfit("the end of a policy that is referred to", &id));
-                }
-                let gone = self.policies.remove(&id);
-                gone.ok_or_else(|| unfit("the end of an unknown policy", &id))?;
+                self.policies.remove(&id).map(drop).ok_or_else(|| absent(id.to_string()))
             }
             Output::Profile(name, profile) => {
-                self.sets_exist(&name, &profile.ingress, &profile.egress)?;
                 self.profiles.insert(name, profile);
+                Ok(())
             }
-            Output::ProfileGone(name) => {
-                let gone = self.profiles.remove(&name);
-                gone.ok_or_else(|| unfit("the end of an unknown profile", &name))?;
-            }
+            Output::ProfileGone(name) => self
+                .profiles
+                .remove(&name)
+                .map(drop)
+                .ok_or_else(|| absent(format!("profile {name}"))),
             Output::Workload(id, workload) => {
-                self.policies_exist(&id, [&workload.tiers])?;
                 self.workloads.insert(id, workload);
+                Ok(())
             }
             Output::WorkloadGone(id) => {
-                let gone = self.workloads.remove(&id);
-                gone.ok_or_else(|| unfit("the end of an unknown endpoint", &id))?;
+                self.workloads.remove(&id).map(drop).ok_or_else(|| absent(format!("{id:?}")))
             }
             Output::HostEndpoint(name, endpoint) => {
-                let HostEndpoint { tiers, forward, untracked, pre_dnat, .. } = &*endpoint;
-                self.policies_exist(&name, [tiers, forward, untracked, pre_dnat])?;
                 self.host_endpoints.insert(name, endpoint);
+                Ok(())
             }
             Output::HostEndpointGone(name) => {
-                let gone = self.host_endpoints.remove(&name);
-                gone.ok_or_else(|| unfit("the end of an unknown endpoint", &name))?;
+                let gone = self.host_endpoints.remove(&name).map(drop);
+                gone.ok_or_else(|| absent(format!("host endpoint {name}")))
+            }
+        }
+    }
+
+    /// What refers to something that isn't there; nothing after any output of a flush. Profiles may be
+    /// absent.
+    ///
+    /// # Errors
+    /// The first such reference.
+    pub fn check_references(&self) -> Result<(), Contradiction> {
+        let tiers = self.workloads.values().flat_map(|workload| &workload.tiers);
+        let of_hosts = self.host_endpoints.values().flat_map(|endpoint| endpoint.all_tiers());
+        for id in tiers.chain(of_hosts).flat_map(Tier::policies) {
+            if !self.policies.contains_key(id) {
+                let object = id.to_string();
+                return Err(Contradiction { object, problem: "is of an endpoint, but absent" });
+            }
+        }
+        let of_policies = self.policies.values().flat_map(|p| p.ingress.iter().chain(&p.egress));
+        let of_profiles = self.profiles.values().flat_map(|p| p.ingress.iter().chain(&p.egress));
+        for (id, kind) in of_policies.chain(of_profiles).flat_map(Rule::sets) {
+            if self.sets.get(id).is_none_or(|set| set.kind != kind) {
+                let object = format!("set {}", id.0);
+                return Err(Contradiction { object, problem: "is of a rule, but absent" });
             }
         }
         Ok(())
     }
+}
 
-    fn change_members(
+impl Set {
+    fn change(
         &mut self,
         id: &SetId,
         added: Vec<Member>,
         removed: &[Member],
-    ) -> Result<(), Unfit> {
-        let Some((_, members)) = self.sets.get_mut(id) else {
-            return Err(unfit("members of an unknown set", id));
+    ) -> Result<(), Contradiction> {
+        let wrong = |member: Member, problem| Contradiction {
+            object: format!("{member:?} of {}", id.0),
+            problem,
         };
-        if added.iter().any(|member| members.contains(member)) {
-            return Err(unfit("a new member that is no new one", id));
+        for member in removed {
+            if !self.members.remove(member) {
+                return Err(wrong(*member, "goes, but was never told"));
+            }
         }
-        if !removed.iter().all(|member| members.remove(member)) {
-            return Err(unfit("the end of an unknown member", id));
+        for member in added {
+            if !self.members.insert(member) {
+                return Err(wrong(member, "is told a second time"));
+            }
         }
-        members.extend(added);
         Ok(())
     }
-
-    fn tiers(&self) -> impl Iterator<Item = &Tier> {
-        let hosts = self.host_endpoints.values().flat_map(|endpoint| {
-            [&endpoint.tiers, &endpoint.forward, &endpoint.untracked, &endpoint.pre_dnat]
-        });
-        let workloads = self.workloads.values().map(|workload| &workload.tiers);
-        workloads.chain(hosts).flatten()
-    }
-
-    fn names_set(&self, id: &SetId) -> bool {
-        let policies = self.policies.values().map(|policy| (&policy.ingress, &policy.egress));
-        let profiles = self.profiles.values().map(|profile| (&profile.ingress, &profile.egress));
-        let rules = policies.chain(profiles).flat_map(|(ingress, egress)| ingress.iter().chain(egress));
-        rules.flat_map(sets).any(|set| set == id)
-    }
-
-    fn sets_exist(
-        &self,
-        of: &impl std::fmt::Debug,
-        ingress: &[Rule],
-        egress: &[Rule],
-    ) -> Result<(), Unfit> {
-        let mut named = ingress.iter().chain(egress).flat_map(sets);
-        match named.all(|set| self.sets.contains_key(set)) {
-            true => Ok(()),
-            false => Err(unfit("rules with an unknown set", of)),
-        }
-    }
-
-    fn policies_exist<const N: usize>(
-        &self,
-        of: &impl std::fmt::Debug,
-        tiers: [&Vec<Tier>; N],
-    ) -> Result<(), Unfit> {
-        let named = tiers.into_iter().flatten();
-        let mut named = named.flat_map(|tier| tier.ingress.iter().chain(&tier.egress));
-        match named.all(|policy| self.policies.contains_key(policy)) {
-            true => Ok(()),
-            false => Err(unfit("tiers with an unknown policy", of)),
-        }
-    }
 }
 
-/// The sets that a rule names.
-fn sets(rule: &Rule) -> impl Iterator<Item = &SetId> {
-    [&rule.source, &rule.destination].into_iter().flat_map(|entity| {
-        let Entity { sets, not_sets, port_sets, not_port_sets, service, .. } = entity;
-        sets.iter().chain(not_sets).chain(port_sets).chain(not_port_sets).chain(service)
-    })
-}
+impl Rules for Told {
+    fn policy(&self, id: &PolicyId) -> Option<&Policy> {
+        self.policies.get(id).map(|policy| &**policy)
+    }
 
-fn unfit(what: &'static str, of: &impl std::fmt::Debug) -> Unfit {
-    Unfit { what, of: format!("{of:?}") }
+    fn profile(&self, name: &str) -> Option<&Profile> {
+        self.profiles.get(name).map(|profile| &**profile)
+    }
+
+    fn contains(&self, id: &SetId, address: IpAddr) -> bool {
+        let Some(set) = self.sets.get(id) else { return false };
+        let covering = std::iter::successors(Some(IpNet::from(address)), IpNet::supernet);
+        covering.into_iter().any(|net| set.members.contains(&Member::Net(net)))
+    }
+
+    fn contains_port(&self, id: &SetId, address: IpAddr, protocol: u8, port: u16) -> bool {
+        let member = Member::Port { address, protocol, port };
+        self.sets.get(id).is_some_and(|set| set.members.contains(&member))
+    }
 }

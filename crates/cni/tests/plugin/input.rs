@@ -14,6 +14,12 @@ fn bad_configurations_are_named() {
         ("{\"name\":\"n\",\"mtu\":-4}", 6, vec!["mtu"]),
         ("{\"name\":\"n\",\"ipam\":{\"assign_ipv4\":\"maybe\"}}", 6, vec!["assign_ipv4", "maybe"]),
         ("{\"name\":\"n\",\"ipam\":{\"ipv4_pools\":\"p\"}}", 6, vec!["ipam.ipv4_pools"]),
+        ("{\"name\":\"n\",\"args\":{\"cni\":{\"labels\":7}}}", 6, vec!["args.cni.labels"]),
+        (
+            r#"{"name":"n","args":{"cni":{"ports":[{"name":"a","port":65536}]}}}"#,
+            6,
+            vec!["args.cni.ports[0].port", "65536"],
+        ),
         ("{\"cniVersion\":\"1.1.0\",\"name\":\"n\"}", 1, vec!["1.1.0", "0.3.1", "1.0.0"]),
         ("{\"cniVersion\":\"1.0.0\"}", 7, vec!["\"name\""]),
         ("{\"cniVersion\":\"1.0.0\",\"name\":\"a/b\"}", 7, vec!["a/b"]),

@@ -2,7 +2,7 @@
 
 use crate::cli::{Apply, Delete, Label, Patch, PatchType};
 use crate::documents::{self, Document};
-use crate::resources::{self, Write};
+use crate::resources::{self, Earlier, Write};
 use crate::terminal::Terminal;
 use crate::{Error, commands};
 use serde_json::Value;
@@ -30,9 +30,9 @@ pub(super) async fn write(
     for document in &documents {
         resources::check(document).await.map_err(|why| failure(words.0, document, &why))?;
     }
-    let mut pools = Vec::new();
+    let mut earlier = Earlier::default();
     for document in &documents {
-        match resources::check_stored(datastore, document, how, &mut pools).await {
+        match resources::check_stored(datastore, document, how, &mut earlier).await {
             Err(Error::Exists(_)) if skip_exists => {}
             checked => checked.map_err(|why| failure(words.0, document, &why))?,
         }
@@ -46,6 +46,19 @@ pub(super) async fn write(
         }
     }
     terminal.print(&format!("Successfully {} {}\n", words.1, count(written, &documents)))
+}
+
+/// Checks every document of the files by itself; asks no datastore.
+pub(super) async fn validate(terminal: &mut Terminal<'_>, validate: &Apply) -> Result<(), Error> {
+    let namespace = validate.namespace.as_deref();
+    let documents = documents::read(terminal, &validate.filename, validate.recursive, namespace)?;
+    if documents.is_empty() {
+        return nothing(terminal, &validate.filename, validate.skip_empty);
+    }
+    for document in &documents {
+        resources::check(document).await.map_err(|why| failure("validate", document, &why))?;
+    }
+    terminal.print(&format!("Successfully validated {}\n", count(documents.len(), &documents)))
 }
 
 fn nothing(terminal: &mut Terminal<'_>, file: &str, allowed: bool) -> Result<(), Error> {
@@ -144,7 +157,7 @@ pub(super) async fn delete(
         return nothing(terminal, delete.filename.as_deref().unwrap_or_default(), false);
     }
     for document in &documents {
-        resources::changeable(document.kind).map_err(|why| failure("delete", document, &why))?;
+        resources::changeable(&document.key()).map_err(|why| failure("delete", document, &why))?;
     }
     let mut deleted = 0;
     for (place, document) in documents.iter().enumerate() {

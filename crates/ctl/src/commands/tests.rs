@@ -3,6 +3,7 @@
 mod bad_input;
 mod conflicts;
 mod ipam;
+mod policies;
 mod resources;
 mod walkthrough;
 

@@ -1,5 +1,6 @@
 //! Profile: rules and labels shared by the endpoints that name it.
 
+use super::rule::{Action, Rule};
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -11,15 +12,35 @@ pub type Profile = Resource<ProfileSpec>;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProfileSpec {
-    /// Rules for what comes in; typed with the policy language.
+    /// Rules for what comes in, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ingress: Vec<serde_json::Value>,
-    /// Rules for what goes out.
+    pub ingress: Vec<Rule>,
+    /// Rules for what goes out, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub egress: Vec<serde_json::Value>,
+    pub egress: Vec<Rule>,
     /// Labels the endpoints inherit.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels_to_apply: BTreeMap<String, String>,
+}
+
+/// The profile that every cluster has, which allows everything.
+pub const ALLOW_PROFILE: &str = "projectcalico-default-allow";
+
+/// What stands before a namespace's labels where its endpoints have taken them over.
+pub const NAMESPACE_PREFIX: &str = "pcns.";
+
+/// What stands before a service account's labels where its endpoints have taken them over.
+pub const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
+
+/// The label, after one of these prefixes, of the namespace's or service account's name.
+pub const NAME_LABEL: &str = "projectcalico.org/name";
+
+impl ProfileSpec {
+    /// A profile that allows everything in both directions.
+    pub fn allow_all() -> ProfileSpec {
+        let (ingress, egress) = (vec![Rule::new(Action::Allow)], vec![Rule::new(Action::Allow)]);
+        ProfileSpec { ingress, egress, labels_to_apply: BTreeMap::new() }
+    }
 }
 
 impl Spec for ProfileSpec {

@@ -1,5 +1,6 @@
 //! WorkloadEndpoint: one interface of one pod.
 
+use super::rule::IpProtocol;
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use serde::{Deserialize, Serialize};
 
@@ -60,13 +61,38 @@ pub struct WorkloadEndpointSpec {
     pub mac: String,
     /// Named ports.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<serde_json::Value>,
+    pub ports: Vec<WorkloadEndpointPort>,
     /// Sources other than the own addresses that it may send from.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_spoofed_source_prefixes: Vec<String>,
     /// Bandwidth, packet rate and connection limits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub qos_controls: Option<serde_json::Value>,
+}
+
+/// A port of a pod's container that rules may name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkloadEndpointPort {
+    /// What rules call it; empty for one that only says its host port.
+    pub name: String,
+    /// TCP, UDP or SCTP.
+    pub protocol: IpProtocol,
+    /// The pod's port.
+    pub port: u16,
+    /// The node's port that leads to it; 0: none.
+    pub host_port: u16,
+    /// The node's address that `host_port` is on; empty: all.
+    #[serde(rename = "hostIP")]
+    pub host_ip: String,
+}
+
+impl Default for WorkloadEndpointPort {
+    fn default() -> WorkloadEndpointPort {
+        let protocol = IpProtocol::Tcp;
+        let (name, host_ip) = (String::new(), String::new());
+        WorkloadEndpointPort { name, protocol, port: 0, host_port: 0, host_ip }
+    }
 }
 
 /// A floating address and the address it stands for.

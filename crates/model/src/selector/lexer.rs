@@ -68,8 +68,8 @@ impl<'a> Lexer<'a> {
     }
 
     fn skip_space(&mut self) {
-        let rest = self.rest();
-        self.position += rest.len() - rest.trim_start_matches([' ', '\t']).len();
+        let rest = self.rest().as_bytes().iter();
+        self.position += rest.take_while(|byte| matches!(byte, b' ' | b'\t')).count();
     }
 
     fn take(&mut self, prefix: &str) -> bool {
@@ -81,43 +81,41 @@ impl<'a> Lexer<'a> {
     }
 
     fn token(&mut self) -> Result<Token<'a>, SelectorError> {
-        const FIXED: [(&str, Token<'static>); 10] = [
-            ("(", Token::OpenParen),
-            (")", Token::CloseParen),
-            ("{", Token::OpenBrace),
-            ("}", Token::CloseBrace),
-            (",", Token::Comma),
-            ("==", Token::Equal),
-            ("!=", Token::NotEqual),
-            ("!", Token::Not),
-            ("&&", Token::And),
-            ("||", Token::Or),
-        ];
-        if self.rest().is_empty() {
-            return Ok(Token::End);
-        }
-        for (text, token) in FIXED {
-            if self.take(text) {
-                return Ok(token);
-            }
-        }
-        match self.rest().as_bytes()[0] {
-            quote @ (b'"' | b'\'') => self.text(char::from(quote)),
-            b'=' => Err(self.error(self.position, "`==`")),
-            b'&' => Err(self.error(self.position, "`&&`")),
-            b'|' => Err(self.error(self.position, "`||`")),
-            _ if self.after_label => self.word_operator(),
-            _ => self.operand(),
-        }
+        let (first, second) = match self.rest().as_bytes() {
+            [] => return Ok(Token::End),
+            [first] => (*first, 0),
+            [first, second, ..] => (*first, *second),
+        };
+        let (token, length) = match (first, second) {
+            (b'(', _) => (Token::OpenParen, 1),
+            (b')', _) => (Token::CloseParen, 1),
+            (b'{', _) => (Token::OpenBrace, 1),
+            (b'}', _) => (Token::CloseBrace, 1),
+            (b',', _) => (Token::Comma, 1),
+            (b'=', b'=') => (Token::Equal, 2),
+            (b'!', b'=') => (Token::NotEqual, 2),
+            (b'!', _) => (Token::Not, 1),
+            (b'&', b'&') => (Token::And, 2),
+            (b'|', b'|') => (Token::Or, 2),
+            (quote @ (b'"' | b'\''), _) => return self.text(quote),
+            (b'=', _) => return Err(self.error(self.position, "`==`")),
+            (b'&', _) => return Err(self.error(self.position, "`&&`")),
+            (b'|', _) => return Err(self.error(self.position, "`||`")),
+            _ if self.after_label => return self.word_operator(),
+            _ => return self.operand(),
+        };
+        self.position += length;
+        Ok(token)
     }
 
-    fn text(&mut self, quote: char) -> Result<Token<'a>, SelectorError> {
+    fn text(&mut self, quote: u8) -> Result<Token<'a>, SelectorError> {
         let start = self.position + 1;
-        let Some(length) = self.text[start..].find(quote) else {
+        let rest = &self.text[start..];
+        let Some(length) = rest.bytes().position(|byte| byte == quote) else {
             return Err(self.error(self.position, "a text with a closing quote"));
         };
         self.position = start + length + 1;
-        Ok(Token::Text(&self.text[start..start + length]))
+        Ok(Token::Text(&rest[..length]))
     }
 
     fn word_operator(&mut self) -> Result<Token<'a>, SelectorError> {
@@ -168,8 +166,8 @@ impl<'a> Lexer<'a> {
 
     fn label(&mut self, expected: &'static str) -> Result<&'a str, SelectorError> {
         let rest = self.rest();
-        let in_label = |c: char| c.is_ascii_alphanumeric() || "_./-".contains(c);
-        let length = rest.find(|c| !in_label(c)).unwrap_or(rest.len());
+        let in_label = |b: &u8| b.is_ascii_alphanumeric() || b"_./-".contains(b);
+        let length = rest.as_bytes().iter().take_while(|byte| in_label(byte)).count();
         if length == 0 {
             return Err(self.error(self.position, expected));
         }

@@ -4,6 +4,9 @@ use super::lexer::{Lexer, Token};
 use super::{Expression, MAX_DEPTH, MAX_LENGTH, SelectorError, TextTest};
 use std::collections::BTreeSet;
 
+/// Terms of most lists; longer ones grow.
+const TERMS_EXPECTED: usize = 3;
+
 const TOO_DEEP: &str = "an expression nested at most 128 deep";
 
 pub(super) fn parse(text: &str) -> Result<Expression, SelectorError> {
@@ -73,7 +76,9 @@ impl<'a> Parser<'a> {
         if self.token != between {
             return Ok(first);
         }
-        let (mut terms, mut depth) = (vec![first.expression], first.depth);
+        let mut depth = first.depth;
+        let mut terms = Vec::with_capacity(TERMS_EXPECTED);
+        terms.push(first.expression);
         while self.token == between {
             self.advance()?;
             let next = parse(self)?;

@@ -143,6 +143,43 @@ fn nesting_and_length_are_bounded() {
 }
 
 #[test]
+fn restrictions_are_what_must_hold_of_a_label() {
+    for (text, expected) in [
+        ("all()", ""),
+        ("global()", ""),
+        ("has(a)", "a"),
+        ("a == 'x'", "a:x"),
+        ("a != 'x'", ""),
+        ("!(a != 'x')", "a:x"),
+        ("!a == 'x'", ""),
+        ("a contains 'x'", "a"),
+        ("!a starts with 'x'", ""),
+        ("a in {'y', 'x'}", "a:x|y"),
+        ("a in {}", "a:"),
+        ("a not in {'x'}", ""),
+        ("!(a not in {'x'})", "a:x"),
+        ("!has(a)", ""),
+        ("b == 'x' && has(a)", "a b:x"),
+        ("has(a) && a in {'x', 'y'} && a in {'y', 'z'}", "a:y"),
+        ("a == 'x' && a == 'y'", "a:"),
+        ("a == 'x' || a == 'y'", "a:x|y"),
+        ("a == 'x' || has(a)", "a"),
+        ("a == 'x' || has(b)", ""),
+        ("(has(a) && has(b)) || (has(b) && has(c))", "b"),
+        ("!(!has(a) || b != 'x')", "a b:x"),
+        ("!(!has(a) && b != 'x')", ""),
+        ("has(a) || all()", ""),
+    ] {
+        let selector = Selector::parse(text).unwrap();
+        let found = selector.restrictions().into_iter().map(|one| match one.values {
+            Some(values) => format!("{}:{}", one.label, values.join("|")),
+            None => one.label.to_owned(),
+        });
+        assert_eq!(found.collect::<Vec<_>>().join(" "), expected, "{text}");
+    }
+}
+
+#[test]
 fn global_is_found_wherever_it_stands() {
     for (text, expected) in [("has(a) || !(all() && global())", true), ("has(global)", false)] {
         assert_eq!(Selector::parse(text).unwrap().uses_global(), expected, "{text}");
@@ -203,6 +240,20 @@ proptest! {
         prop_assert_eq!(&Selector::parse(&selector.to_string()).unwrap(), &selector);
         let json = serde_json::to_string(&selector).unwrap();
         prop_assert_eq!(serde_json::from_str::<Selector>(&json).unwrap(), selector);
+    }
+
+    // What is selected meets every restriction.
+    #[test]
+    fn restrictions_are_necessary(root in expression(), on in some_labels()) {
+        let selector = Selector { root };
+        prop_assert_eq!(selector.canonical(), selector.to_string());
+        let met = |one: &Restriction<'_>| match (on.get(one.label), &one.values) {
+            (Some(value), Some(values)) => values.contains(&value.as_str()),
+            (value, _) => value.is_some(),
+        };
+        let restrictions = selector.restrictions();
+        prop_assert!(restrictions.is_sorted_by(|one, next| one.label < next.label));
+        prop_assert!(!selector.matches(&on) || restrictions.iter().all(met));
     }
 
     #[test]

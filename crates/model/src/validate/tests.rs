@@ -1,6 +1,7 @@
 //! Tests of validation: for each kind, documents and the problems that each must raise.
 
 mod bgp_filter;
+mod policy;
 
 use crate::*;
 use serde::de::DeserializeOwned;

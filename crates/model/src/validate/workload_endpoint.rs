@@ -1,6 +1,8 @@
 //! WorkloadEndpoint: its name, interface, addresses.
 
 use super::fields;
+use super::host_endpoint::{PORT_NAME_RULE, endpoint_port};
+use crate::resources::rule::is_port_name;
 use crate::resources::workload_endpoint::WorkloadEndpointSpec;
 use crate::{Metadata, Problems, names};
 use ipnet::IpNet;
@@ -40,10 +42,27 @@ pub(crate) fn check(spec: &WorkloadEndpointSpec, metadata: &Metadata, problems: 
     if !spec.mac.is_empty() {
         fields::mac("spec.mac", &spec.mac, problems);
     }
+    ports(spec, problems);
     for (i, prefix) in spec.allow_spoofed_source_prefixes.iter().enumerate() {
         if prefix.parse::<IpNet>().is_err() {
             let field = format!("spec.allowSpoofedSourcePrefixes[{i}]");
             problems.add(field, prefix, "write a range such as 10.1.0.0/16");
+        }
+    }
+}
+
+fn ports(spec: &WorkloadEndpointSpec, problems: &mut Problems) {
+    for (i, port) in spec.ports.iter().enumerate() {
+        let field = format!("spec.ports[{i}]");
+        if port.name.is_empty() && port.host_port == 0 {
+            let reason = "without a name or a hostPort it says nothing; give one";
+            problems.add(format!("{field}.name"), "", reason);
+        } else if !port.name.is_empty() && !is_port_name(&port.name) {
+            problems.add(format!("{field}.name"), &port.name, PORT_NAME_RULE);
+        }
+        endpoint_port(&field, &port.protocol, port.port, problems);
+        if !port.host_ip.is_empty() {
+            fields::address(&format!("{field}.hostIP"), &port.host_ip, problems);
         }
     }
 }

@@ -195,10 +195,8 @@ impl<'a> Decoder<'a> {
             not_selector: self.text(),
             ports: self.list(Decoder::port),
             not_ports: self.list(Decoder::port),
-            service: self.optional(|decoder| ServiceId {
-                namespace: decoder.text(),
-                name: decoder.text(),
-            }),
+            service: self
+                .optional(|decoder| ServiceId { namespace: decoder.text(), name: decoder.text() }),
         })
     }
 

@@ -83,9 +83,10 @@ impl Changes {
         &'a self,
         cluster: &'a Cluster,
     ) -> impl Iterator<Item = (u32, Option<&'a Labelled>, Option<&'a Labelled>)> {
-        let changed = self.objects.numbers.iter().map(|number| {
-            (*number, self.objects.before.get(number), cluster.objects.get(*number))
-        });
+        let changed =
+            self.objects.numbers.iter().map(|number| {
+                (*number, self.objects.before.get(number), cluster.objects.get(*number))
+            });
         let inheritors = self.inheritors.iter().map(|number| {
             let object = cluster.objects.get(*number);
             (*number, object, object)

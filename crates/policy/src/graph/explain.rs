@@ -76,10 +76,8 @@ impl Graph {
 
     /// The workload endpoints of this node.
     pub fn workloads(&self) -> impl Iterator<Item = WorkloadId> {
-        self.local_names(cluster::WORKLOAD).map(|key| WorkloadId {
-            namespace: key.namespace.into(),
-            name: key.name.into(),
-        })
+        self.local_names(cluster::WORKLOAD)
+            .map(|key| WorkloadId { namespace: key.namespace.into(), name: key.name.into() })
     }
 
     /// The names of the host endpoints of this node.

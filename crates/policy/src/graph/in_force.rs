@@ -6,8 +6,8 @@ use super::rules::{self, Wanted, deny_all, with_sets};
 use super::sets::Sets;
 use crate::input;
 use crate::output::{Rule, SetId};
-use model::{Selector, SelectorError};
 use hashbrown::{HashMap, HashSet};
+use model::{Selector, SelectorError};
 
 /// What is kept of a policy or profile in force.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,8 @@ fn both(
     egress: Vec<input::Rule>,
     sets: &mut impl rules::Name,
 ) -> Result<Rules, SelectorError> {
-    let ingress = ingress.into_iter().map(|rule| with_sets(rule, sets)).collect::<Result<_, _>>()?;
+    let ingress =
+        ingress.into_iter().map(|rule| with_sets(rule, sets)).collect::<Result<_, _>>()?;
     let egress = egress.into_iter().map(|rule| with_sets(rule, sets)).collect::<Result<_, _>>()?;
     Ok(Rules { ingress, egress, broken: None })
 }

@@ -33,8 +33,11 @@ impl SelectorIndex {
     fn crowd(&self, condition: &Condition) -> (usize, bool) {
         let is_any = condition.values == Values::Any;
         let Some(selectors) = self.of_name(condition.name) else { return (0, is_any) };
-        let lengths =
-            condition.values.iter().filter_map(|value| selectors.values.get(value)).map(Numbers::len);
+        let lengths = condition
+            .values
+            .iter()
+            .filter_map(|value| selectors.values.get(value))
+            .map(Numbers::len);
         let crowd = if is_any { selectors.any.len() } else { lengths.max().unwrap_or(0) };
         (crowd, is_any)
     }

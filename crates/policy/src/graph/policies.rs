@@ -6,7 +6,7 @@ use super::labels::View;
 use super::names::Names;
 use super::numbers::Numbers;
 use super::objects::{Key, Objects};
-use super::test::{Condition, Test};
+use super::test::{Condition, Test, conditions};
 use crate::input;
 use crate::input::{PolicyId, PolicyKind};
 use model::{DefaultAction, Selector};
@@ -77,9 +77,9 @@ pub(super) struct PolicySelector {
 }
 
 impl PolicySelector {
-    fn new(names: &Names, test: Test) -> PolicySelector {
+    fn new(conditions: Box<[Condition]>, test: Test) -> PolicySelector {
         PolicySelector {
-            conditions: test.conditions(names).into(),
+            conditions,
             test,
             policies: Numbers::None,
             selected: Numbers::None,
@@ -161,7 +161,8 @@ impl Policies {
             Ok(selector) => {
                 let test = Test::of(names, selector.expression());
                 let number = self.selectors.refer(plain_key(text));
-                self.selectors.put(number, Some(PolicySelector::new(names, test)));
+                let conditions = conditions(names, &selector);
+                self.selectors.put(number, Some(PolicySelector::new(conditions, test)));
                 self.fresh.push(number);
                 (number, None)
             }

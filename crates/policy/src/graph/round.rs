@@ -67,7 +67,8 @@ impl Graph {
         for number in numbers {
             let before = before.remove(&number);
             let now = self.policies.objects.get(number);
-            let place = |policy: &Policy| (policy.selector, policy.tier, policy.order, policy.flags);
+            let place =
+                |policy: &Policy| (policy.selector, policy.tier, policy.order, policy.flags);
             let wording = |policy: &Policy| (policy.tier, policy.flags);
             let moved = before.as_ref().map(place) != now.map(place);
             let reworded = before.as_ref().map(wording) != now.map(wording)
@@ -134,9 +135,8 @@ impl Graph {
             if now.is_none() && before.is_none() {
                 continue;
             }
-            let selecting = now.map(|object| {
-                self.policies.selecting(&self.names, &index, &cluster.view(object))
-            });
+            let selecting = now
+                .map(|object| self.policies.selecting(&self.names, &index, &cluster.view(object)));
             self.count_profiles(now, before, round);
             let kind = cluster.objects.name(number).key().kind;
             self.move_endpoint(number, kind, selecting, round);

@@ -105,7 +105,8 @@ fn entity(
     let mut told = Entity { nets: nets.into(), not_nets: not_nets.into(), ..Entity::default() };
     let (selector, not_selector) = combine(selector, not_selector)?;
     let named = |port_name: Box<str>, sets: &mut _| -> Result<SetId, SelectorError> {
-        let selector = if selector.is_empty() { Selector::ALL } else { Selector::parse(&selector)? };
+        let selector =
+            if selector.is_empty() { Selector::ALL } else { Selector::parse(&selector)? };
         let wanted = Wanted::Ports { selector, name: port_name, protocol };
         Ok(Name::set(sets, wanted))
     };

@@ -7,7 +7,7 @@ use super::members::Members;
 use super::names::Names;
 use super::rules::Wanted;
 use super::services::{Services, Slice};
-use super::test::{Condition, Test};
+use super::test::{Condition, Test, conditions};
 use crate::input::ServiceId;
 use crate::output::{Member, Output, SetId, SetKind};
 use hashbrown::{HashMap, HashSet};
@@ -110,7 +110,7 @@ impl Sets {
         });
         let mut selected = |selector: &model::Selector| {
             let test = Test::of(names, selector.expression());
-            let mut conditions = test.conditions(names).into_boxed_slice();
+            let mut conditions = conditions(names, selector);
             self.index.rarest_first(&mut conditions);
             self.index.insert(number, conditions.first());
             Selected { test, conditions }

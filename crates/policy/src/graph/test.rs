@@ -2,10 +2,8 @@
 
 use super::labels::View;
 use super::names::Names;
-use model::selector::{Expression, TextTest};
-
-/// How many necessary conditions of a selector are looked at.
-const CONDITIONS_MAX: usize = 8;
+use model::Selector;
+use model::selector::{Expression, Restriction, TextTest};
 
 /// What a selector asks of an object's labels.
 #[derive(Clone, Debug)]
@@ -38,7 +36,7 @@ pub(super) enum Values {
     /// Any value does.
     Any,
     One(u64),
-    Some(Vec<u64>),
+    Some(Box<[u64]>),
 }
 
 impl Values {
@@ -51,20 +49,27 @@ impl Values {
         };
         values.iter()
     }
+}
 
-    /// These and others.
-    fn extend(&mut self, others: &Values) {
-        *self = match (std::mem::replace(self, Values::Any), others) {
-            (Values::Any, _) | (_, Values::Any) => Values::Any,
-            (Values::One(value), others) => {
-                Values::Some([value].iter().chain(others.iter()).copied().collect())
-            }
-            (Values::Some(mut values), others) => {
-                values.extend(others.iter());
-                Values::Some(values)
+/// What a selector asks of single labels; none if there is nothing simple to say.
+pub(super) fn conditions(names: &mut Names, selector: &Selector) -> Box<[Condition]> {
+    let condition = |restriction: Restriction| {
+        let name = names.number(restriction.label);
+        let digest = |value: &&str| names.digest(value.as_bytes());
+        let values = match restriction.values.as_deref() {
+            None => Values::Any,
+            Some([value]) => Values::One(digest(value)),
+            Some(values) => {
+                // Two values may have one digest.
+                let mut digests: Vec<u64> = values.iter().map(digest).collect();
+                digests.sort_unstable();
+                digests.dedup();
+                Values::Some(digests.into())
             }
         };
-    }
+        Condition { name, values }
+    };
+    selector.restrictions().into_iter().map(condition).collect()
 }
 
 impl Test {
@@ -111,46 +116,12 @@ impl Test {
             Test::EndsWith(name, end) => {
                 labels.get(*name).is_some_and(|value| value.ends_with(end))
             }
-            Test::In(name, values) => labels.get(*name).is_some_and(|value| {
-                values.binary_search_by(|other| (**other).cmp(value)).is_ok()
-            }),
+            Test::In(name, values) => labels
+                .get(*name)
+                .is_some_and(|value| values.binary_search_by(|other| (**other).cmp(value)).is_ok()),
             Test::Not(inner) => !inner.matches(labels),
             Test::And(all) => all.iter().all(|inner| inner.matches(labels)),
             Test::Or(any) => any.iter().any(|inner| inner.matches(labels)),
-        }
-    }
-
-    /// Conditions without which the test fails; none if there is nothing simple to say.
-    pub(super) fn conditions(&self, names: &Names) -> Vec<Condition> {
-        let mut conditions = self.necessary(names, false);
-        for condition in &mut conditions {
-            if let Values::Some(values) = &mut condition.values {
-                values.sort_unstable();
-                values.dedup();
-                values.shrink_to_fit();
-            }
-        }
-        conditions
-    }
-
-    fn necessary(&self, names: &Names, negated: bool) -> Vec<Condition> {
-        match self {
-            Test::Not(inner) => inner.necessary(names, !negated),
-            Test::And(parts) if !negated => all_of(parts, names, negated),
-            Test::Or(parts) if negated => all_of(parts, names, negated),
-            Test::And(parts) | Test::Or(parts) => one_of(parts, names, negated),
-            _ if negated => vec![],
-            Test::Has(name)
-            | Test::Contains(name, _)
-            | Test::StartsWith(name, _)
-            | Test::EndsWith(name, _) => vec![Condition { name: *name, values: Values::Any }],
-            Test::Equal(name, value) => {
-                vec![Condition { name: *name, values: Values::One(names.digest(value)) }]
-            }
-            Test::In(name, values) => {
-                let values = values.iter().map(|value| names.digest(value)).collect();
-                vec![Condition { name: *name, values: Values::Some(values) }]
-            }
         }
     }
 
@@ -169,30 +140,4 @@ impl Test {
             }
         }
     }
-}
-
-fn all_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
-    let all = parts.iter().flat_map(|part| part.necessary(names, negated));
-    all.take(CONDITIONS_MAX).collect()
-}
-
-/// Conditions on a label that every part has one on.
-fn one_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
-    let mut parts = parts.iter();
-    let Some(first) = parts.next() else { return vec![] };
-    let mut common = first.necessary(names, negated);
-    for part in parts {
-        if common.is_empty() {
-            break;
-        }
-        let others = part.necessary(names, negated);
-        common.retain_mut(|condition| {
-            let Some(other) = others.iter().find(|other| other.name == condition.name) else {
-                return false;
-            };
-            condition.values.extend(&other.values);
-            true
-        });
-    }
-    common
 }

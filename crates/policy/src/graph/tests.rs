@@ -9,7 +9,10 @@ use crate::{Graph, Told, Update};
 
 /// What a graph of node `here` tells when it is flushed.
 fn flush(graph: &mut Graph, told: &mut Told) {
-    graph.flush(&mut |output| told.on(output).unwrap());
+    graph.flush(&mut |output| {
+        told.apply(output).unwrap();
+        told.check_references().unwrap();
+    });
 }
 
 /// What a fresh graph of node `here` tells of a cluster.

@@ -4,8 +4,8 @@ use ipnet::IpNet;
 use model::DefaultAction;
 use policy::Update;
 use policy::input::{
-    Action, Entity, NetworkSet, NetworkSetId, Policy, PolicyId, PolicyKind, Port, Profile, Rule, Tier,
-    Workload, WorkloadId,
+    Action, Entity, NetworkSet, NetworkSetId, Policy, PolicyId, PolicyKind, Port, Profile, Rule,
+    Tier, Workload, WorkloadId,
 };
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -118,7 +118,8 @@ impl Maker {
     fn namespace(&mut self, namespace: &str, mut labels: Labels) {
         labels.insert(NAMESPACE.into(), namespace.into());
         let profile = Profile { labels, ..Profile::default() };
-        self.updates.push(Update::Profile(format!("kns.{namespace}").into(), Some(Box::new(profile))));
+        self.updates
+            .push(Update::Profile(format!("kns.{namespace}").into(), Some(Box::new(profile))));
     }
 
     fn workload(&mut self, node: &str, namespace: &str, name: String, labels: Labels) {
@@ -215,8 +216,7 @@ pub(crate) fn isolated(customers: usize, local: usize) -> Vec<Update> {
             ports: [Port::Range(53, 53)].into(),
             ..Entity::default()
         };
-        let to_dns =
-            Rule { protocol: Some(UDP), destination: Some(Box::new(dns)), ..rule("", "") };
+        let to_dns = Rule { protocol: Some(UDP), destination: Some(Box::new(dns)), ..rule("", "") };
         let egress = vec![rule("", &own), to_dns];
         maker.policy(&namespace, "isolation".into(), &own, [vec![rule(&own, "")], egress]);
     }
@@ -264,7 +264,8 @@ fn text(number: usize, length: usize) -> String {
     let mut state = (number as u64).wrapping_mul(2_654_435_761).wrapping_add(1);
     let mut letter = || {
         let letter = LETTERS[(state % 16) as usize];
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         char::from(letter)
     };
     (0..length).map(|_| letter()).collect()

@@ -51,11 +51,8 @@ fn workload(name: &str, change: impl FnOnce(&mut Workload)) -> Update {
 }
 
 fn host_endpoint(name: &str) -> Update {
-    let endpoint = HostEndpoint {
-        node: "here".into(),
-        interface: "*".into(),
-        ..HostEndpoint::default()
-    };
+    let endpoint =
+        HostEndpoint { node: "here".into(), interface: "*".into(), ..HostEndpoint::default() };
     Update::HostEndpoint(name.into(), Some(Box::new(endpoint)))
 }
 
@@ -202,7 +199,9 @@ fn what_only_others_need_is_not_told() {
         pod.profiles = vec!["kns.shop".into()];
     }));
     let mut kinds = vec![];
-    graph.flush(&mut |output| kinds.push(format!("{output:?}").split(' ').next().unwrap().to_owned()));
+    graph.flush(&mut |output| {
+        kinds.push(format!("{output:?}").split(' ').next().unwrap().to_owned())
+    });
     let kinds: Vec<&str> = kinds.iter().map(|kind| kind.split('(').next().unwrap()).collect();
     assert_eq!(kinds, ["Set", "Policy", "Profile", "Workload"]);
 }
@@ -238,7 +237,7 @@ fn services_are_sets_of_backends_with_ports_as_destination_and_without_as_source
     let [source] = policy.ingress[0].source.sets.as_slice() else { panic!("one set") };
     assert!(destination.0.starts_with("svc:") && source.0.starts_with("svcnoport:"));
     let show = |told: &Told, set: &SetId| {
-        let members = told.sets[set].1.iter().map(|member| match member {
+        let members = told.sets[set].members.iter().map(|member| match member {
             Member::Net(net) => net.to_string(),
             Member::Port { address, protocol, port } => format!("{address},{protocol}:{port}"),
         });
@@ -252,8 +251,11 @@ fn services_are_sets_of_backends_with_ports_as_destination_and_without_as_source
     // A slice may come to another service.
     graph.on(slice("one", &other, &["10.0.0.1", "10.0.0.2"], &[(6, 5432)]));
     flush(&mut graph, &mut told);
-    expect!["10.0.0.2/32 fd00::2/128\n10.0.0.2,6:5432 fd00::2,6:5432"]
-        .assert_eq(&format!("{}\n{}", show(&told, source), show(&told, &destination)));
+    expect!["10.0.0.2/32 fd00::2/128\n10.0.0.2,6:5432 fd00::2,6:5432"].assert_eq(&format!(
+        "{}\n{}",
+        show(&told, source),
+        show(&told, &destination)
+    ));
     let address = |text: &str| text.parse::<IpAddr>().unwrap();
     assert!(graph.contains(source, address("fd00::2")));
     assert!(!graph.contains(source, address("10.0.0.1")));
@@ -285,7 +287,7 @@ fn a_member_that_several_objects_give_stays_until_the_last_is_gone() {
     let mut members = |told: &mut Told, update: Update| {
         graph.on(update);
         flush(&mut graph, told);
-        let nets = told.sets[&id].1.iter().map(|member| match member {
+        let nets = told.sets[&id].members.iter().map(|member| match member {
             Member::Net(net) => net.to_string(),
             Member::Port { .. } => panic!("the set is one of addresses"),
         });
@@ -346,16 +348,9 @@ fn what_cannot_be_enforced_denies_and_says_why() {
 
 #[test]
 fn a_selector_that_cannot_be_read_stays_in_its_namespace() {
-    let id = PolicyId {
-        kind: PolicyKind::NetworkPolicy,
-        namespace: "shop".into(),
-        name: "p".into(),
-    };
-    let policy = Policy {
-        selector: "app =".into(),
-        applies_to_ingress: true,
-        ..Policy::default()
-    };
+    let id =
+        PolicyId { kind: PolicyKind::NetworkPolicy, namespace: "shop".into(), name: "p".into() };
+    let policy = Policy { selector: "app =".into(), applies_to_ingress: true, ..Policy::default() };
     let in_namespace = |namespace: &'static str| {
         workload(namespace, |pod| {
             pod.labels.insert("projectcalico.org/namespace".into(), namespace.into());

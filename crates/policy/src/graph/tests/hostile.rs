@@ -45,7 +45,7 @@ fn ten_thousand_rules_of_one_policy() {
     let update = policy(|policy| policy.ingress = rules(10_000));
     let (mut graph, mut told) = fresh([update, pod(&[("app", "app-7")])]);
     assert_eq!((told.policies.len(), told.sets.len()), (1, 10_000));
-    assert_eq!(told.sets.values().filter(|(_, members)| !members.is_empty()).count(), 1);
+    assert_eq!(told.sets.values().filter(|set| !set.members.is_empty()).count(), 1);
     graph.on(policy(|policy| policy.ingress = rules(1)));
     flush(&mut graph, &mut told);
     assert_eq!(told.sets.len(), 1);
@@ -55,9 +55,8 @@ fn ten_thousand_rules_of_one_policy() {
 fn selectors_that_are_long_wide_or_deep() {
     let deep = format!("{}has(a){}", "(".repeat(100), ")".repeat(100));
     let too_deep = format!("{}has(a){}", "(".repeat(1000), ")".repeat(1000));
-    let wide = |with: &str| {
-        (0..20_000).map(|n| format!("a == '{n}'")).collect::<Vec<_>>().join(with)
-    };
+    let wide =
+        |with: &str| (0..15_000).map(|n| format!("a == '{n}'")).collect::<Vec<_>>().join(with);
     let nots = format!("{}has(a)", "!".repeat(1000));
     for (selector, members, is_broken) in [
         (deep, 1, false),
@@ -70,7 +69,7 @@ fn selectors_that_are_long_wide_or_deep() {
         let shown = selector[..20].to_owned();
         let update = policy(|policy| policy.ingress = vec![from(selector)]);
         let (_, told) = fresh([update, pod(&[("a", "17")])]);
-        let count: usize = told.sets.values().map(|(_, members)| members.len()).sum();
+        let count: usize = told.sets.values().map(|set| set.members.len()).sum();
         let broken = told.policies.values().any(|policy| policy.broken.is_some());
         assert_eq!((count, broken), (members, is_broken), "{shown}");
     }
@@ -90,10 +89,10 @@ fn a_set_of_a_hundred_thousand_prefixes_changes_by_one() {
     graph.on(set(100_001));
     graph.flush(&mut |output| {
         outputs += 1;
-        told.on(output).unwrap();
+        told.apply(output).unwrap();
     });
-    let (_, members) = told.sets.values().next().unwrap();
-    assert_eq!((outputs, members.len()), (1, 100_002));
+    let set = told.sets.values().next().unwrap();
+    assert_eq!((outputs, set.members.len()), (1, 100_002));
 }
 
 #[test]
@@ -108,7 +107,7 @@ fn names_of_labels_do_not_pile_up() {
     }
     flush(&mut graph, &mut told);
     assert!(graph.names.end() < 4096, "{} names are kept", graph.names.end());
-    assert_eq!(told.sets.values().next().unwrap().1.len(), 1);
+    assert_eq!(told.sets.values().next().unwrap().members.len(), 1);
     let (_, expected): (_, Told) = fresh([
         policy(|policy| policy.ingress = vec![from("has(keep)")]),
         pod(&[("keep", ""), ("label-19999", "x")]),

@@ -139,11 +139,11 @@ proptest! {
                 .map(|net| Member::Net(*net))
                 .collect();
             let id = SetId(selector.unique_id().into());
-            prop_assert_eq!(&told.sets[&id].1, &nets, "{}", text);
+            prop_assert_eq!(&told.sets[&id].members, &nets, "{}", text);
             let ports: BTreeSet<Member> = selected.into_iter().flat_map(http).collect();
             let content = format!("{},tcp,http", selector.unique_id());
             let id = SetId(unique_id("n", &content).into());
-            prop_assert_eq!(&told.sets[&id].1, &ports, "http of {}", text);
+            prop_assert_eq!(&told.sets[&id].members, &ports, "http of {}", text);
         }
     }
 }

@@ -1,0 +1,25 @@
+//! Kubernetes' own objects, as far as Calico reads them, and what Calico makes of them.
+//!
+//! ```text
+//!  NetworkPolicy ─────────▶ Calico's NetworkPolicy, order 1000, tier default
+//!  ClusterNetworkPolicy ──▶ GlobalNetworkPolicy of tier kube-admin or kube-baseline
+//!  Namespace ─────────────▶ Profile kns.NAMESPACE
+//!  ServiceAccount ────────▶ Profile ksa.NAMESPACE.NAME
+//! ```
+//!
+//! The types have only the fields that are read; others are skipped. Source: the Kubernetes API
+//! reference, and Calico's `libcalico-go/lib/backend/k8s/conversion` (`calico-features.md` §3.3).
+
+pub mod cluster_network_policy;
+mod conversion;
+pub mod label_selector;
+pub mod namespace;
+pub mod network_policy;
+pub mod service;
+
+pub use cluster_network_policy::ClusterNetworkPolicy;
+pub use conversion::Converted;
+pub use label_selector::LabelSelector;
+pub use namespace::{Namespace, ServiceAccount};
+pub use network_policy::NetworkPolicy;
+pub use service::{EndpointSlice, Service};
