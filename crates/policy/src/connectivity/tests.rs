@@ -45,7 +45,7 @@ fn told(pods: u8, policies: &[(&str, Vec<Rule>)]) -> Told {
         name: "default".into(),
         default_action: DefaultAction::Deny,
         ingress: policies.iter().map(|(name, _)| id(name)).collect(),
-        egress: vec![],
+        egress: [].into(),
     };
     for pod in 1..=pods {
         let workload = Workload {
