@@ -12,6 +12,7 @@
 
 mod autodetect;
 pub mod bgp;
+mod connections;
 mod endpoint_status;
 mod health;
 mod kernel_thread;

@@ -8,6 +8,7 @@
 //! ```
 
 use crate::bgp;
+use crate::connections;
 use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
 use crate::kernel_thread;
@@ -24,6 +25,7 @@ use model::{DatastoreEvent, Kind, Query};
 use node::report::Figures;
 use node::status::NodeStatus;
 use node::{Effect, Event, Node};
+use policy::nflog_prefix::Shortened;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -86,8 +88,9 @@ pub(crate) async fn run(
     serve_health(settings, shown, &heartbeats);
     let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone(), measures)
         .context("the kernel's netlink sockets cannot be opened: calico-node must run as root")?;
-    let (_, shortened) = watch::channel(Arc::default());
+    let (prefixes, shortened) = watch::channel(Arc::default());
     logged_packets::start(shortened, logged)?;
+    let connections = connections::start(inbox.clone())?;
     let bgp = bgp::start(inbox.clone(), heartbeats.clone())?;
     let path = Path::new(node::api::SOCKET);
     let listener = socket::listen(path)
@@ -101,6 +104,8 @@ pub(crate) async fn run(
         node: Node::new(&settings.node, environment),
         waiting: Waiting::default(),
         kernel,
+        connections,
+        prefixes,
         bgp,
         jobs,
         status,
@@ -137,6 +142,8 @@ struct Agent {
     node: Node,
     waiting: Waiting,
     kernel: kernel_thread::Handle,
+    connections: connections::Handle,
+    prefixes: watch::Sender<Arc<Shortened>>,
     bgp: bgp::Handle,
     jobs: mpsc::Sender<Job>,
     status: watch::Sender<NodeStatus>,
@@ -222,6 +229,12 @@ impl Agent {
             Effect::ConfigureBgp(configuration) => {
                 self.reconfigured = Some(Timestamp::now());
                 self.bgp.configure(configuration);
+            }
+            Effect::ReadKernel { id, question } => self.kernel.ask(id, question),
+            Effect::ListConnections(addresses) => self.connections.list(addresses),
+            Effect::EndConnections(numbers) => self.connections.end(numbers),
+            Effect::NamePrefixes(names) => {
+                self.prefixes.send_replace(names);
             }
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,

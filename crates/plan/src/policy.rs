@@ -22,7 +22,7 @@ mod rules;
 mod sets;
 mod settings;
 
-pub use settings::{EndpointToHost, Marks, Settings};
+pub use settings::{Marks, Settings};
 
 use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};

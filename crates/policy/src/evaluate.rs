@@ -17,12 +17,12 @@ mod node;
 mod packet;
 
 pub use decision::{Decision, Owner, Reason, RuleId, Step, Verdict};
+pub use model::config::FailsafePort;
 pub use node::{At, Node, Place, through_node};
 pub use packet::Packet;
 
 use crate::input::{Action, PolicyId};
 use crate::output::{HostEndpoint, Policy, Profile, Rule, SetId, Tier, Workload};
-use ipnet::IpNet;
 use model::DefaultAction;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -69,17 +69,6 @@ pub struct Failsafe {
     pub inbound: Vec<FailsafePort>,
     /// Of others.
     pub outbound: Vec<FailsafePort>,
-}
-
-/// A port that stays open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FailsafePort {
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Which.
-    pub port: u16,
-    /// Only for peers in this prefix; `None`: for all.
-    pub net: Option<IpNet>,
 }
 
 /// What a workload endpoint's policies and profiles say.

@@ -1,7 +1,8 @@
 //! Logged packets as lines, so many a second of each rule.
 
 use super::LoggedPacket;
-use policy::nflog_prefix::{Direction, Prefix, Shortened};
+use policy::evaluate::Direction;
+use policy::nflog_prefix::{Prefix, Shortened};
 use std::collections::BTreeMap;
 use std::time::Duration;
 

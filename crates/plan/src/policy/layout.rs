@@ -12,11 +12,12 @@
 
 use super::endpoint::{accepted, clear, established};
 use super::names::{self, FAMILIES, TABLE};
-use super::settings::{EndpointToHost, Settings};
+use super::settings::Settings;
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Family, Hook, MapField, Match, Rule, Statement, Table, Verdict,
     Version,
 };
+use model::config::EndpointToHostAction;
 use policy::evaluate::FailsafePort;
 
 const RAW: i32 = -300;
@@ -179,9 +180,9 @@ fn workload_to_host(family: Family, settings: &Settings) -> Vec<Rule> {
     }
     rules.push(jump(vec![], names::FROM_WORKLOAD));
     let action = match settings.endpoint_to_host {
-        EndpointToHost::Drop => Verdict::Drop,
-        EndpointToHost::Accept => Verdict::Accept,
-        EndpointToHost::Return => Verdict::Return,
+        EndpointToHostAction::Drop => Verdict::Drop,
+        EndpointToHostAction::Accept => Verdict::Accept,
+        EndpointToHostAction::Return => Verdict::Return,
     };
     rules.push(with("defaultEndpointToHostAction", Rule::new(vec![], action)));
     rules

@@ -175,7 +175,7 @@ impl fmt::Display for RuleId {
         }
         match &self.owner {
             Owner::Policy { tier, id } => write!(f, " of {}, tier {tier}", id.resource()),
-            Owner::Profile(name) => write!(f, " of profile {name}"),
+            Owner::Profile(name) => write!(f, " of Profile({name})"),
         }
     }
 }
