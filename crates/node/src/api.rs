@@ -1,7 +1,8 @@
 //! What other programs of the node ask of the agent, over its Unix socket.
 //!
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
-//! line and reads one JSON [`Reply`] on one line; then the connection ends.
+//! line and reads one JSON [`Reply`] on one line; then the connection ends. Other nodes' agents say the
+//! same over TCP with mutual TLS, but may only ask what changes nothing ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
 use model::{Key, Kind, names};
@@ -30,6 +31,27 @@ pub enum Request {
     CheckWorkload(DeleteWorkload),
     /// How the node is; what `calicoctl node status` prints.
     Status,
+    /// The same of another node's agent; only what is read-only.
+    OnNode {
+        /// Which node; this one too.
+        node: String,
+        /// What it is asked.
+        request: Box<Request>,
+    },
+}
+
+impl Request {
+    /// Whether it changes nothing, so that agents of other nodes may ask it. To ask on is for
+    /// programs of the node itself, so that no request wanders from node to node.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Request::Status => true,
+            Request::AddWorkload(_)
+            | Request::DeleteWorkload(_)
+            | Request::CheckWorkload(_)
+            | Request::OnNode { .. } => false,
+        }
+    }
 }
 
 /// The endpoint that CNI ADD asks for.
@@ -147,4 +169,11 @@ pub enum Reply {
         /// The object, the likely cause and the next step.
         message: String,
     },
+}
+
+impl Reply {
+    /// Not done, and no better later.
+    pub fn refused(message: String) -> Reply {
+        Reply::Failed { retry: false, message }
+    }
 }

@@ -7,7 +7,7 @@ use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Names one request on the agent's socket.
 pub type RequestId = u64;
@@ -114,6 +114,17 @@ pub enum Effect {
         id: RequestId,
         /// What is wanted.
         assign: Box<Assign>,
+    },
+    /// Ask another node's agent, and reply what it says.
+    AskNode {
+        /// For which request.
+        id: RequestId,
+        /// Its name, which it must prove.
+        node: String,
+        /// Where it is reached.
+        address: Ipv4Addr,
+        /// What it is asked.
+        request: Request,
     },
     /// Store the endpoint, replacing one of the same name; answer with [`Event::Written`].
     WriteEndpoint {
