@@ -22,6 +22,7 @@ mod machine;
 mod metrics;
 mod node_status;
 mod probe;
+mod remote;
 mod run;
 mod settings;
 mod socket;

@@ -15,6 +15,7 @@ use crate::kernel_thread;
 use crate::logged_packets;
 use crate::metrics::{self, Measures};
 use crate::node_status::{Answer, Questions};
+use crate::remote;
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
 use crate::worker::{self, Job};
@@ -22,6 +23,7 @@ use ::bgp::status::{SessionState, SpeakerStatus};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use model::{DatastoreEvent, Kind, Query};
+use node::api::Reply;
 use node::report::Figures;
 use node::status::NodeStatus;
 use node::{Effect, Event, Node};
@@ -96,7 +98,10 @@ pub(crate) async fn run(
     let listener = socket::listen(path)
         .with_context(|| format!("the agent cannot listen at {}", path.display()))?;
     let (asked, requests) = mpsc::channel(INBOX_MAX);
-    tokio::spawn(socket::serve(listener, asked));
+    tokio::spawn(socket::serve(listener, asked.clone()));
+    if let Some(api) = settings.api.clone() {
+        tokio::spawn(remote::serve(api, asked));
+    }
     let jobs = worker::start(datastore.clone(), settings.node.clone(), inbox.clone());
     let questions = Questions::new(datastore.clone(), &settings.node);
     let watcher = store::watcher::watch(datastore, queries());
@@ -116,6 +121,7 @@ pub(crate) async fn run(
         reconfigured: None,
         pod_mtu: None,
         endpoint_status: EndpointStatusFiles::default(),
+        api: settings.api.clone(),
     };
     agent.serve(events, requests, watcher).await;
     Ok(())
@@ -155,6 +161,7 @@ struct Agent {
     reconfigured: Option<Timestamp>,
     pod_mtu: Option<u32>,
     endpoint_status: EndpointStatusFiles,
+    api: Option<remote::Settings>,
 }
 
 impl Agent {
@@ -237,6 +244,17 @@ impl Agent {
                 self.prefixes.send_replace(names);
             }
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
+            Effect::AskNode { id, node, address, request } => {
+                if let Some(answer) = self.waiting.leave(id) {
+                    let api = self.api.clone();
+                    tokio::spawn(async move {
+                        let reply =
+                            remote::ask(api.as_ref(), &node, address.into(), &request).await;
+                        let reply = reply.unwrap_or_else(|why| Reply::refused(why.to_string()));
+                        let _client_may_be_gone = answer.send(reply);
+                    });
+                }
+            }
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
             Effect::WriteEndpoint { id, endpoint } => {
                 self.job(Job::WriteEndpoint { id, endpoint }).await;

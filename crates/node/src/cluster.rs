@@ -306,6 +306,11 @@ impl Cluster {
         }
     }
 
+    /// Where another node is reached.
+    pub(crate) fn address_of(&self, node: &str) -> Option<Ipv4Addr> {
+        self.topology.nodes.get(node)?.address
+    }
+
     fn node_changed(&mut self, node: &model::Node) {
         let (name, spec) = (&node.metadata.name, &node.spec);
         if *name == self.topology.node {

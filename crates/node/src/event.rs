@@ -10,7 +10,7 @@ use model::{Entry, WorkloadEndpoint};
 use policy::nflog_prefix::Shortened;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// Names one request on the agent's socket.
@@ -130,6 +130,17 @@ pub enum Effect {
         id: RequestId,
         /// What is wanted.
         assign: Box<Assign>,
+    },
+    /// Ask another node's agent, and reply what it says.
+    AskNode {
+        /// For which request.
+        id: RequestId,
+        /// Its name, which it must prove.
+        node: String,
+        /// Where it is reached.
+        address: Ipv4Addr,
+        /// What it is asked.
+        request: Request,
     },
     /// Store the endpoint, replacing one of the same name; answer with [`Event::Written`].
     WriteEndpoint {

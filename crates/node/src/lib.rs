@@ -169,8 +169,6 @@ impl Node {
             api::Request::CheckWorkload(check) => {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
             }
-            // Carried out before: another node's question comes as itself.
-            api::Request::OnNode { request, .. } => self.on_request(id, *request),
             api::Request::Explain(packet) => {
                 vec![self.explanations.start(id, packet, &self.cluster, self.in_sync)]
             }
@@ -178,6 +176,26 @@ impl Node {
                 let reply = api::Reply::Status(Box::new(self.status()));
                 vec![Effect::Reply { id, reply }]
             }
+            api::Request::OnNode { node, request } => self.on_node(id, node, *request),
+        }
+    }
+
+    fn on_node(&mut self, id: RequestId, node: String, request: api::Request) -> Vec<Effect> {
+        let refused = |message| vec![Effect::Reply { id, reply: api::Reply::refused(message) }];
+        if !request.is_read_only() {
+            return refused(format!(
+                "node {node} is not asked this, as other nodes may only read: ask calico-node there"
+            ));
+        }
+        if node == self.name {
+            return self.on_request(id, request);
+        }
+        match self.cluster.address_of(&node) {
+            Some(address) => vec![Effect::AskNode { id, node, address, request }],
+            None => refused(format!(
+                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o wide` \
+                 lists all; is the name right, and has calico-node started there?"
+            )),
         }
     }
 
