@@ -13,6 +13,7 @@ mod packets;
 mod proof;
 #[path = "../../../plan/tests/policy/random.rs"]
 mod random;
+mod reasons;
 mod situations;
 #[path = "../../../policy/tests/truth_tables/table.rs"]
 #[expect(dead_code, reason = "the evaluator's own test uses the rest")]
