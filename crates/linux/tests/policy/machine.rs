@@ -128,7 +128,8 @@ impl Machine {
 
     /// Forgets all connections, so that every packet begins one.
     pub(crate) fn forget_connections(&self) {
-        // nfnetlink: IPCTNL_MSG_CT_DELETE of ctnetlink, request and acknowledgement; of all families.
+        // nfnetlink: IPCTNL_MSG_CT_DELETE of ctnetlink, request and acknowledgement; of all
+        // families.
         let mut message = 20u32.to_ne_bytes().to_vec();
         message.extend(0x0102u16.to_ne_bytes());
         message.extend(5u16.to_ne_bytes());

@@ -1,4 +1,5 @@
-//! What nobody in their right mind writes: the tables stay such that the kernel takes them, and small.
+//! What nobody in their right mind writes: the tables stay such that the kernel takes them, and
+//! small.
 
 use crate::inputs::{apply, check, layout, outputs};
 use crate::table::parse;
