@@ -34,19 +34,28 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 /// A plan with its generation.
 type Numbered = (u64, Box<Plan>);
 
-/// The plan that waits for the thread, if one does, with the updates that came with it and with
-/// those that it supersedes, in order.
+/// What waits for the thread: the newest generation, the newest plan if there is one, and all
+/// updates of tables in their order.
+#[derive(Debug, PartialEq)]
+struct Waiting {
+    generation: u64,
+    plan: Option<Box<Plan>>,
+    updates: Vec<nft::Update>,
+}
+
+/// Where it waits.
 #[derive(Clone, Default)]
 struct Slot(Arc<Mutex<Option<Waiting>>>);
 
-type Waiting = (Numbered, Vec<nft::Update>);
-
 impl Slot {
-    fn put(&self, plan: Numbered, updates: Vec<nft::Update>) {
+    fn put(&self, mut newest: Waiting) {
         let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut all = slot.take().map(|(_, earlier)| earlier).unwrap_or_default();
-        all.extend(updates);
-        *slot = Some((plan, all));
+        if let Some(mut earlier) = slot.take() {
+            earlier.updates.append(&mut newest.updates);
+            newest.updates = earlier.updates;
+            newest.plan = newest.plan.or(earlier.plan);
+        }
+        *slot = Some(newest);
     }
 
     fn take(&self) -> Option<Waiting> {
@@ -61,10 +70,15 @@ pub(crate) struct Handle {
 }
 
 impl Handle {
-    /// Leaves a plan, and what changes in the tables beside its own; a plan that still waits is
-    /// superseded, its updates are not.
-    pub(crate) fn apply(&self, generation: u64, plan: Box<Plan>, updates: Vec<nft::Update>) {
-        self.newest.put((generation, plan), updates);
+    /// Leaves a plan (`None`: as before) and what changes in the tables. A plan that still waits is
+    /// superseded by a newer one; updates never are.
+    pub(crate) fn apply(
+        &self,
+        generation: u64,
+        plan: Option<Box<Plan>>,
+        updates: Vec<nft::Update>,
+    ) {
+        self.newest.put(Waiting { generation, plan, updates });
         // A full pipe means that the thread has been woken already.
         let _woken = (&self.wake).write(&[1]);
     }
@@ -154,11 +168,8 @@ impl Thread {
             self.heartbeats.beat(Part::Kernel);
             let fresh = self.newest.take();
             let is_new = fresh.is_some();
-            if let Some((plan, updates)) = fresh {
-                self.current = Some(plan);
-                self.tables.update(updates);
-            }
-            if self.round(is_new).is_err() {
+            let has_plan = fresh.is_some_and(|fresh| self.accept(fresh));
+            if self.round(is_new, has_plan).is_err() {
                 // The inbox has closed: the agent is stopping, and leaves everything as it is.
                 return;
             }
@@ -166,12 +177,22 @@ impl Thread {
         }
     }
 
-    /// Reads what is stale, tells facts that are new, applies the plan where it or the kernel is
-    /// new.
-    fn round(&mut self, is_new: bool) -> Result<(), Closed> {
+    /// Takes what has waited; true if there was a plan.
+    fn accept(&mut self, fresh: Waiting) -> bool {
+        let Waiting { generation, plan, updates } = fresh;
+        self.tables.update(updates);
+        let has_plan = plan.is_some();
+        let current = self.current.take().map(|(_, plan)| plan);
+        self.current = plan.or(current).map(|plan| (generation, plan));
+        has_plan
+    }
+
+    /// Reads what is stale, tells facts that are new, applies what or where the kernel is new.
+    fn round(&mut self, is_new: bool, has_plan: bool) -> Result<(), Closed> {
         let retry = !self.failing.is_empty();
         let heard = std::mem::take(&mut self.heard);
-        if !(is_new || retry || heard || self.stale.state || self.stale.tables) {
+        let of_state = has_plan || retry || heard || self.stale.state;
+        if !(is_new || of_state || self.stale.tables) {
             return Ok(());
         }
         if let Err(error) = self.read() {
@@ -183,7 +204,11 @@ impl Thread {
         self.tell_facts()?;
         let Some((generation, plan)) = self.current.take() else { return Ok(()) };
         let begun = Instant::now();
-        let failures = self.apply(&plan);
+        let mut failures = self.tables.apply(&plan.tables);
+        self.stale.tables |= !failures.is_empty();
+        if of_state {
+            failures.extend(self.apply(&plan));
+        }
         self.measures.applied(begun.elapsed(), failures.len());
         self.current = Some((generation, plan));
         self.report(generation, failures, is_new)
@@ -211,8 +236,7 @@ impl Thread {
     }
 
     fn apply(&mut self, plan: &Plan) -> Vec<ApplyFailure> {
-        let mut failures = self.tables.apply(&plan.tables);
-        self.stale.tables |= !failures.is_empty();
+        let mut failures = Vec::new();
         self.read_sysctls(plan);
         self.actual.sysctls = self.sysctls.clone();
         let changes = kernel::diff(&plan.state, &self.actual, &plan.owned);

@@ -16,6 +16,7 @@ mod endpoint_status;
 mod health;
 mod kernel_thread;
 mod log;
+mod logged_packets;
 mod machine;
 mod metrics;
 mod node_status;

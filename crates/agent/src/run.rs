@@ -11,6 +11,7 @@ use crate::bgp;
 use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
 use crate::kernel_thread;
+use crate::logged_packets;
 use crate::metrics::{self, Measures};
 use crate::node_status::{Answer, Questions};
 use crate::settings::Startup;
@@ -74,12 +75,19 @@ pub(crate) async fn run(
     let (status, shown) = watch::channel(NodeStatus::default());
     let (figures, of_figures) = watch::channel(Figures::default());
     let (heartbeats, measures) = (Heartbeats::new(), Arc::<Measures>::default());
-    let sources =
-        metrics::Sources { figures: of_figures, status: shown.clone(), measures: measures.clone() };
+    let logged = Arc::<logged_packets::Counts>::default();
+    let sources = metrics::Sources {
+        figures: of_figures,
+        status: shown.clone(),
+        measures: measures.clone(),
+        logged: logged.clone(),
+    };
     tokio::spawn(metrics::serve(sources));
     serve_health(settings, shown, &heartbeats);
     let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone(), measures)
         .context("the kernel's netlink sockets cannot be opened: calico-node must run as root")?;
+    let (_, shortened) = watch::channel(Arc::default());
+    logged_packets::start(shortened, logged)?;
     let bgp = bgp::start(inbox.clone(), heartbeats.clone())?;
     let path = Path::new(node::api::SOCKET);
     let listener = socket::listen(path)
@@ -199,7 +207,9 @@ impl Agent {
     async fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::Apply { generation, plan, tables } => {
-                self.write_mtu(plan.pod_mtu);
+                if let Some(plan) = &plan {
+                    self.write_mtu(plan.pod_mtu);
+                }
                 self.kernel.apply(generation, plan, tables);
             }
             Effect::ShowEndpoints { prefix, endpoints } => {

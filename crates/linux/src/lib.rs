@@ -15,6 +15,7 @@
 //!  own_process  what this process uses
 //!  process      starting processes in namespaces
 //!  file         files replaced as a whole
+//!  allocation   what benchmarks count
 //! ```
 //!
 //! Every call returns [`Error`], which names the operation, the object, the kernel's own words
@@ -26,6 +27,7 @@
 //!
 //! Must not know: Calico's resources, what is desired and why.
 
+pub mod allocation;
 pub mod apply;
 mod bpf;
 pub mod connections;

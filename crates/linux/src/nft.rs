@@ -17,11 +17,13 @@ mod batch;
 mod decode;
 mod dump;
 mod encode;
+mod interfering;
 mod monitor;
 mod numbers;
 mod socket;
 
 pub use dump::Counter;
+pub use interfering::DroppingChain;
 pub use monitor::{Heard, NftMonitor};
 
 use crate::netns::NetNs;

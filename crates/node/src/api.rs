@@ -33,6 +33,13 @@ pub enum Request {
     Status,
     /// What the node does with a packet, and why; what `calicoctl explain` prints.
     Explain(policy::evaluate::Packet),
+    /// What another node's agent answers; only requests that change nothing.
+    OnNode {
+        /// The node; this one too.
+        node: String,
+        /// What it is asked.
+        request: Box<Request>,
+    },
 }
 
 /// The endpoint that CNI ADD asks for.

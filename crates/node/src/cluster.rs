@@ -3,7 +3,7 @@
 use ipam::contents;
 use ipnet::IpNet;
 use kernel::Mac;
-use kernel::nft::{Table, Update};
+use kernel::nft::Update;
 use model::{
     Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
     WorkloadEndpoint,
@@ -105,11 +105,6 @@ impl Cluster {
     /// What policy says.
     pub(crate) fn policy(&self) -> &Policy {
         &self.policy
-    }
-
-    /// The plan's own tables have changed.
-    pub(crate) fn place(&mut self, tables: &[Table]) -> Vec<Update> {
-        self.policy.place(tables)
     }
 
     /// What the kernel's tables lack of policy as it is known now.

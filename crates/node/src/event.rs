@@ -114,9 +114,9 @@ pub enum Effect {
     Apply {
         /// Counts plans and updates.
         generation: u64,
-        /// The whole of it, but for its tables; `None`: as before.
+        /// The whole of it; `None`: as before.
         plan: Option<Box<plan::Plan>>,
-        /// What has changed in the tables since the last time.
+        /// What has changed in the tables, beside the plan's own, since the last time.
         tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].

@@ -160,6 +160,8 @@ impl Node {
             api::Request::CheckWorkload(check) => {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
             }
+            // Carried out before: another node's question comes as itself.
+            api::Request::OnNode { request, .. } => self.on_request(id, *request),
             api::Request::Explain(packet) => {
                 vec![self.explanations.start(id, packet, &self.cluster, self.in_sync)]
             }
@@ -230,12 +232,8 @@ impl Node {
     /// What the kernel lacks of what is known now: a plan if anything has changed that it is made of,
     /// and changes of policy.
     fn plan(&mut self) -> Option<Effect> {
-        let mut plan = self.new_plan();
-        let mut tables = Vec::new();
-        if let Some(plan) = &mut plan {
-            tables.extend(self.cluster.place(&std::mem::take(&mut plan.tables)));
-        }
-        tables.extend(self.cluster.settle_policy());
+        let plan = self.new_plan();
+        let tables = self.cluster.settle_policy();
         if plan.is_none() && tables.is_empty() {
             return None;
         }

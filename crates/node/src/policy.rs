@@ -2,10 +2,9 @@
 //!
 //! ```text
 //!  resources ──convert──▶ Graph ──Outputs──▶ Renderer ──▶ Updates, for Effect::Apply
-//!  the plan's own tables ────────place──────────┘
 //! ```
 
-use kernel::nft::{Table, Update};
+use kernel::nft::Update;
 use model::{Key, Value};
 use plan::Topology;
 use plan::policy::Renderer;
@@ -22,12 +21,19 @@ pub(crate) struct Policy {
     renderer: Renderer,
     /// Resources have changed since the graph was flushed.
     changed: bool,
+    /// The kernel was told what is always there.
+    started: bool,
 }
 
 impl Policy {
     /// Nothing known yet.
     pub(crate) fn new(node: &str) -> Policy {
-        Policy { graph: Graph::new(node), renderer: Renderer::default(), changed: true }
+        Policy {
+            graph: Graph::new(node),
+            renderer: Renderer::default(),
+            changed: true,
+            started: false,
+        }
     }
 
     /// Takes an object as it is now; `None`: it is gone.
@@ -50,9 +56,12 @@ impl Policy {
     }
 
     /// What the tables lack of what is known now; to be called only once all is known. Chains that
-    /// packets come through from the kernel's hooks are the plan's: see [`Policy::place`].
+    /// packets come through from the kernel's hooks are the plan's.
     pub(crate) fn settle(&mut self, topology: &Topology) -> Vec<Update> {
         let mut updates = Vec::new();
+        if !std::mem::replace(&mut self.started, true) {
+            updates.extend(self.renderer.start());
+        }
         if let Some(settings) = &topology.settings.policy {
             updates.extend(self.renderer.configure(settings.clone()));
         }
@@ -63,11 +72,6 @@ impl Policy {
             updates.extend(self.renderer.apply(outputs));
         }
         updates
-    }
-
-    /// The plan's own tables, whenever they have changed.
-    pub(crate) fn place(&mut self, tables: &[Table]) -> Vec<Update> {
-        self.renderer.place(tables.to_vec())
     }
 
     /// The workloads of this node.

@@ -43,29 +43,38 @@ pub struct Change {
 /// What happens to a packet from one endpoint to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Passage {
-    /// What the sender's policies say.
-    pub egress: Decision,
-    /// What the receiver's policies say, where the sender's let it go.
+    /// What the sender's policies say; `None`: the sender is no workload.
+    pub egress: Option<Decision>,
+    /// What the receiver's policies say; `None`: the receiver is no workload, or the packet doesn't
+    /// come there.
     pub ingress: Option<Decision>,
 }
 
 impl Passage {
     /// Whether the packet arrives, as far as policy goes.
     pub fn verdict(&self) -> Verdict {
-        self.decided_by().verdict
+        self.decided_by().map_or(Verdict::Allow, |decision| decision.verdict)
     }
 
-    /// The decision that counts: the first that denies, else the last.
-    pub fn decided_by(&self) -> &Decision {
-        self.ingress.as_ref().unwrap_or(&self.egress)
+    /// The decision that counts: the one that denies, else the last; `None` between others than
+    /// workloads.
+    pub fn decided_by(&self) -> Option<&Decision> {
+        self.ingress.as_ref().or(self.egress.as_ref())
     }
 }
 
-/// What happens to a packet between two endpoints.
-pub fn passage(rules: &impl Rules, from: &Workload, to: &Workload, packet: &Packet) -> Passage {
-    let egress = evaluate::workload(rules, from, Direction::Egress, packet);
-    let goes = egress.verdict == Verdict::Allow;
-    let ingress = goes.then(|| evaluate::workload(rules, to, Direction::Ingress, packet));
+/// What happens to a packet between two workloads, or between one (the other is `None`) and
+/// something else.
+pub fn passage(
+    rules: &impl Rules,
+    from: Option<&Workload>,
+    to: Option<&Workload>,
+    packet: &Packet,
+) -> Passage {
+    let ask = |workload, direction| evaluate::workload(rules, workload, direction, packet);
+    let egress = from.map(|workload| ask(workload, Direction::Egress));
+    let goes = egress.as_ref().is_none_or(|decision| decision.verdict == Verdict::Allow);
+    let ingress = to.filter(|_| goes).map(|workload| ask(workload, Direction::Ingress));
     Passage { egress, ingress }
 }
 
@@ -120,14 +129,16 @@ impl<'a> Ends<'a> {
         let mut found: Vec<(Kind, Passage, Passage)> = Vec::new();
         for kind in kinds.of_version(self.sources.address.is_ipv4()) {
             let packet = kind.packet(self.sources.address, self.destinations.address);
-            let was = passage(self.before, self.sources.before, self.destinations.before, &packet);
-            let is = passage(self.after, self.sources.after, self.destinations.after, &packet);
+            let (from, to) = (self.sources, self.destinations);
+            let was = passage(self.before, Some(from.before), Some(to.before), &packet);
+            let is = passage(self.after, Some(from.after), Some(to.after), &packet);
             if was.verdict() == is.verdict() {
                 continue;
             }
             let alike = found.last_mut().filter(|(_, before, after)| {
-                before.decided_by().by == was.decided_by().by
-                    && after.decided_by().by == is.decided_by().by
+                let by =
+                    |passage: &Passage| passage.decided_by().map(|decision| decision.by.clone());
+                by(before) == by(&was) && by(after) == by(&is)
             });
             let joined = alike.and_then(|(last, ..)| last.join(kind).map(|joined| (last, joined)));
             match joined {

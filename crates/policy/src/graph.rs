@@ -38,6 +38,7 @@ pub use problems::Problem;
 use crate::input::{self, Update};
 use crate::output::Output;
 use cluster::{Cluster, HOST_ENDPOINT, Labelled, Local, NETWORK_SET, Port, Profile, WORKLOAD};
+use hashbrown::HashMap;
 use in_force::InForce;
 use labels::Labels;
 use names::Names;
@@ -46,7 +47,7 @@ use objects::Key;
 use policies::{Policies, Tier, order, plain_key};
 use services::Services;
 use sets::Sets;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// The calculation graph of one node.
 #[derive(Clone, Debug)]

@@ -160,10 +160,11 @@ pub struct Tier {
     /// What happens to packets that no rule decides; it counts in a direction only if a policy that
     /// is not staged applies in that direction.
     pub default_action: DefaultAction,
-    /// Policies that apply to what comes in, in order, staged ones too.
-    pub ingress: Vec<PolicyId>,
+    /// Policies that apply to what comes in, in order, staged ones too. Endpoints with the same policies
+    /// share the list, which may be long.
+    pub ingress: Arc<[PolicyId]>,
     /// Policies that apply to what goes out, in order, staged ones too.
-    pub egress: Vec<PolicyId>,
+    pub egress: Arc<[PolicyId]>,
 }
 
 /// A workload endpoint of this node.
@@ -218,7 +219,7 @@ impl Entity {
 impl Tier {
     /// Its policies, of both directions.
     pub fn policies(&self) -> impl Iterator<Item = &PolicyId> {
-        self.ingress.iter().chain(&self.egress)
+        self.ingress.iter().chain(&*self.egress)
     }
 }
 

@@ -35,6 +35,7 @@ fn names_are_calicos() {
     let measures = Measures::default();
     measures.applied(Duration::from_millis(2), 0);
     measures.applied(Duration::from_millis(3), 1);
+    let logged = Counts::default();
     let process = OwnProcess {
         cpu_seconds: 0.25,
         resident_bytes: 9_000_000,
@@ -89,7 +90,7 @@ fn names_are_calicos() {
         # HELP process_virtual_memory_bytes Address space in use.
         # TYPE process_virtual_memory_bytes gauge
         process_virtual_memory_bytes 70000000
-    "##]].assert_eq(&text(&figures, &status(), &measures, &process));
+    "##]].assert_eq(&text(&figures, &status(), &measures, &logged, &process));
 }
 
 /// The body of one answer, whatever it is.
@@ -109,7 +110,12 @@ async fn metrics_are_where_the_configuration_says() {
     drop(free);
     let (figures, of_figures) = watch::channel(Figures::default());
     let (_status, of_status) = watch::channel(status());
-    let sources = Sources { figures: of_figures, status: of_status, measures: <_>::default() };
+    let sources = Sources {
+        figures: of_figures,
+        status: of_status,
+        measures: <_>::default(),
+        logged: <_>::default(),
+    };
     let serving = tokio::spawn(serve(sources));
     assert_eq!(scraped(address).await, None, "not enabled");
     figures.send_modify(|figures| figures.metrics_address = Some(address.to_string()));

@@ -80,7 +80,7 @@ pub enum ChainKind {
 }
 
 /// A netfilter hook.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "nft's own words")]
 pub enum Hook {
     Prerouting,

@@ -45,7 +45,7 @@ fn told(pods: u8, policies: &[(&str, Vec<Rule>)]) -> Told {
         name: "default".into(),
         default_action: DefaultAction::Deny,
         ingress: policies.iter().map(|(name, _)| id(name)).collect(),
-        egress: vec![],
+        egress: [].into(),
     };
     for pod in 1..=pods {
         let workload = Workload {
@@ -66,7 +66,7 @@ fn shown(before: &Told, after: &Told) -> String {
     assert!(!more);
     let line = |change: &Change| {
         let (from, to, packets) = (&change.from.name, &change.to.name, &change.packets);
-        let (was, is) = (change.before.decided_by(), change.after.decided_by());
+        let [was, is] = [&change.before, &change.after].map(|side| side.decided_by().unwrap());
         format!("{from} > {to} {packets}: {was} -> {is}\n")
     };
     changes.iter().map(line).collect()

@@ -20,7 +20,7 @@ pub(super) struct Body {
 }
 
 pub(super) fn encode(ingress: &[Rule], egress: &[Rule], broken: Option<&str>) -> Box<[u8]> {
-    let mut encoder = Encoder::default();
+    let mut encoder = Encoder { writer: Writer::with_capacity(512), recent: vec![] };
     encoder.optional(broken, |encoder, reason| encoder.text(reason));
     for rules in [ingress, egress] {
         encoder.writer.number(rules.len() as u64);
@@ -44,7 +44,6 @@ pub(super) fn broken(bytes: &[u8]) -> Option<Box<str>> {
     Decoder { reader: Reader::new(bytes), recent: vec![] }.optional(Decoder::text)
 }
 
-#[derive(Default)]
 struct Encoder<'a> {
     writer: Writer,
     recent: Vec<&'a str>,

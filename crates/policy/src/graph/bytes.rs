@@ -14,6 +14,11 @@ impl Writer {
         self.0.push(number as u8);
     }
 
+    /// With room for so many bytes.
+    pub(super) fn with_capacity(capacity: usize) -> Writer {
+        Writer(Vec::with_capacity(capacity))
+    }
+
     pub(super) fn byte(&mut self, byte: u8) {
         self.0.push(byte);
     }
@@ -29,7 +34,8 @@ impl Writer {
     }
 
     pub(super) fn finish(self) -> Box<[u8]> {
-        self.0.into_boxed_slice()
+        // Copied, as there is mostly much room left, which the next writer uses again.
+        self.0.as_slice().into()
     }
 }
 

@@ -5,10 +5,10 @@ use super::labels::{Labels, View};
 use super::names::Names;
 use super::nets::Nets;
 use super::numbers::Numbers;
-use super::objects::{Key, Objects};
+use super::objects::{self, Key, Objects};
 use super::test::Condition;
+use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
-use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
 /// Kinds of [`Labelled`] objects.
@@ -56,18 +56,12 @@ pub(super) struct Profile {
 /// What a flush finds changed.
 #[derive(Debug)]
 pub(super) struct Changes {
-    pub(super) objects: Vec<(u32, Former)>,
-    pub(super) profiles: Vec<(u32, Option<Profile>)>,
+    pub(super) objects: objects::Changes<Labelled>,
+    pub(super) profiles: objects::Changes<Profile>,
+    /// Objects that are as they were, but for the labels that their profiles give them.
+    pub(super) inheritors: Vec<u32>,
+    /// Labels that profiles gave before, where they give others now.
     labels: HashMap<u32, Labels>,
-}
-
-/// What an object was before.
-#[derive(Debug)]
-pub(super) enum Former {
-    /// The same, but for the labels that its profiles gave it.
-    Same,
-    /// This; `None`: it wasn't there.
-    Was(Option<Labelled>),
 }
 
 /// The objects.
@@ -81,6 +75,24 @@ pub(super) struct Cluster {
     own: ObjectIndex,
     /// Profiles by the labels they give.
     given: ObjectIndex,
+}
+
+impl Changes {
+    /// Each object that may have other labels, nets or ports now, and what it was before.
+    pub(super) fn each<'a>(
+        &'a self,
+        cluster: &'a Cluster,
+    ) -> impl Iterator<Item = (u32, Option<&'a Labelled>, Option<&'a Labelled>)> {
+        let changed =
+            self.objects.numbers.iter().map(|number| {
+                (*number, self.objects.before.get(number), cluster.objects.get(*number))
+            });
+        let inheritors = self.inheritors.iter().map(|number| {
+            let object = cluster.objects.get(*number);
+            (*number, object, object)
+        });
+        changed.chain(inheritors)
+    }
 }
 
 impl Cluster {
@@ -115,24 +127,21 @@ impl Cluster {
     pub(super) fn take_changes(&mut self, names: &Names) -> Changes {
         let profiles = self.profiles.take_changes();
         let mut labels = HashMap::new();
-        for (number, before) in &profiles {
-            let old = before.as_ref().map(|profile| profile.labels.clone()).unwrap_or_default();
-            let new = self.profiles.get(*number).map(|profile| &profile.labels);
-            if new.is_some_and(|new| *new == old) {
-                continue;
+        let empty = Labels::default();
+        for number in &profiles.numbers {
+            let old = profiles.before.get(number).map_or(&empty, |profile| &profile.labels);
+            let new = self.profiles.get(*number).map_or(&empty, |profile| &profile.labels);
+            if new != old {
+                self.given.replace(names, *number, old, new);
+                labels.insert(*number, old.clone());
             }
-            self.given.remove(names, *number, &old);
-            if let Some(new) = new {
-                self.given.insert(names, *number, new, |_| true);
-            }
-            labels.insert(*number, old);
         }
-        let changed = self.objects.take_changes();
-        for (number, before) in &changed {
-            self.move_object(names, *number, before.as_ref());
+        let objects = self.objects.take_changes();
+        for number in &objects.numbers {
+            self.move_object(names, *number, objects.before.get(number));
         }
-        let objects = self.with_inheritors(changed, &labels);
-        Changes { objects, profiles, labels }
+        let inheritors = self.inheritors(&objects.numbers, &labels);
+        Changes { objects, profiles, inheritors, labels }
     }
 
     fn move_object(&mut self, names: &Names, number: u32, before: Option<&Labelled>) {
@@ -148,30 +157,26 @@ impl Cluster {
             }
             having[profile].insert(number);
         }
-        if before.map(|object| &object.labels) == now.map(|object| &object.labels) {
-            return;
-        }
-        if let Some(before) = before {
-            own.remove(names, number, &before.labels);
-        }
-        if let Some(now) = now {
-            own.insert(names, number, &now.labels, |_| true);
+        let empty = Labels::default();
+        let [old, new] = [before, now].map(|object| object.map_or(&empty, |object| &object.labels));
+        if old != new {
+            own.replace(names, number, old, new);
         }
     }
 
-    /// Adds those whose profiles give other labels than before.
-    fn with_inheritors(
-        &self,
-        changed: Vec<(u32, Option<Labelled>)>,
-        labels: &HashMap<u32, Labels>,
-    ) -> Vec<(u32, Former)> {
-        let mut inheritors: HashSet<u32> =
+    /// Those whose profiles give other labels than before, but for those that changed themselves.
+    fn inheritors(&self, changed: &[u32], labels: &HashMap<u32, Labels>) -> Vec<u32> {
+        let mut inheritors: Vec<u32> =
             labels.keys().flat_map(|profile| self.having(*profile)).collect();
-        for (number, _) in &changed {
-            inheritors.remove(number);
+        if inheritors.is_empty() {
+            return inheritors;
         }
-        let changed = changed.into_iter().map(|(number, before)| (number, Former::Was(before)));
-        changed.chain(inheritors.into_iter().map(|number| (number, Former::Same))).collect()
+        let mut seen = vec![false; self.objects.end()];
+        for number in changed {
+            seen[*number as usize] = true;
+        }
+        inheritors.retain(|number| !std::mem::replace(&mut seen[*number as usize], true));
+        inheritors
     }
 
     /// Objects that have a profile.
@@ -181,13 +186,13 @@ impl Cluster {
 
     /// Lets go of what only the state before needed.
     pub(super) fn finish(&mut self, changes: Changes) {
-        for (number, former) in changes.objects {
-            if let Former::Was(Some(before)) = former {
-                self.release_profiles(&before);
-            }
+        for before in changes.objects.before.values() {
+            self.release_profiles(before);
+        }
+        for number in changes.objects.numbers {
             self.objects.forget_unused(number);
         }
-        for (number, _) in changes.profiles {
+        for number in changes.profiles.numbers {
             self.profiles.forget_unused(number);
         }
     }

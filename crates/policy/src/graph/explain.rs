@@ -95,6 +95,6 @@ impl Graph {
         let selecting = self.locals.get(&number)?;
         let object = self.cluster.objects.get(number)?;
         object.local.as_ref()?;
-        Some(self.endpoint(number, object, &tiers::tiers(&self.policies, selecting)))
+        Some(self.endpoint(number, object, tiers::tiers(&self.policies, selecting)))
     }
 }

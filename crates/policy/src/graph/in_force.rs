@@ -6,8 +6,8 @@ use super::rules::{self, Wanted, deny_all, with_sets};
 use super::sets::Sets;
 use crate::input;
 use crate::output::{Rule, SetId};
+use hashbrown::{HashMap, HashSet};
 use model::{Selector, SelectorError};
-use std::collections::{HashMap, HashSet};
 
 /// What is kept of a policy or profile in force.
 #[derive(Clone, Debug, Default)]

@@ -3,8 +3,8 @@
 use super::labels::{Labels, View};
 use super::names::Names;
 use super::numbers::Numbers;
-use super::test::Condition;
-use std::collections::HashMap;
+use super::test::{Condition, Values};
+use hashbrown::HashMap;
 
 /// Selectors by a condition of each.
 #[derive(Clone, Debug, Default)]
@@ -22,23 +22,24 @@ struct Selectors {
 }
 
 impl SelectorIndex {
-    /// Of a selector's conditions the one that fewest other selectors have too.
-    pub(super) fn rarest(&self, conditions: Vec<Condition>) -> Option<Condition> {
-        conditions.into_iter().min_by_key(|condition| self.crowd(condition))
+    /// Puts first of a selector's conditions the one that fewest other selectors have too.
+    pub(super) fn rarest_first(&self, conditions: &mut [Condition]) {
+        let crowds = conditions.iter().map(|condition| self.crowd(condition)).enumerate();
+        if let Some((rarest, _)) = crowds.min_by_key(|(_, crowd)| *crowd) {
+            conditions.swap(0, rarest);
+        }
     }
 
     fn crowd(&self, condition: &Condition) -> (usize, bool) {
-        let Some(selectors) = self.of_name(condition.name) else {
-            return (0, condition.values.is_none());
-        };
-        let largest = match &condition.values {
-            None => selectors.any.len(),
-            Some(values) => {
-                let lengths = values.iter().filter_map(|value| selectors.values.get(value));
-                lengths.map(Numbers::len).max().unwrap_or(0)
-            }
-        };
-        (largest, condition.values.is_none())
+        let is_any = condition.values == Values::Any;
+        let Some(selectors) = self.of_name(condition.name) else { return (0, is_any) };
+        let lengths = condition
+            .values
+            .iter()
+            .filter_map(|value| selectors.values.get(value))
+            .map(Numbers::len);
+        let crowd = if is_any { selectors.any.len() } else { lengths.max().unwrap_or(0) };
+        (crowd, is_any)
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -59,15 +60,11 @@ impl SelectorIndex {
             self.names.resize_with(name + 1, || None);
         }
         let selectors = self.names[name].get_or_insert_default();
-        match &condition.values {
-            None => {
-                selectors.any.insert(selector);
-            }
-            Some(values) => {
-                for value in values {
-                    selectors.values.entry(*value).or_default().insert(selector);
-                }
-            }
+        if condition.values == Values::Any {
+            selectors.any.insert(selector);
+        }
+        for value in condition.values.iter() {
+            selectors.values.entry(*value).or_default().insert(selector);
         }
     }
 
@@ -79,18 +76,14 @@ impl SelectorIndex {
         };
         let Some(slot) = self.names.get_mut(condition.name as usize) else { return };
         let Some(selectors) = slot else { return };
-        match &condition.values {
-            None => {
-                selectors.any.remove(selector);
-            }
-            Some(values) => {
-                for value in values {
-                    let Some(numbers) = selectors.values.get_mut(value) else { continue };
-                    numbers.remove(selector);
-                    if numbers.is_empty() {
-                        selectors.values.remove(value);
-                    }
-                }
+        if condition.values == Values::Any {
+            selectors.any.remove(selector);
+        }
+        for value in condition.values.iter() {
+            let Some(numbers) = selectors.values.get_mut(value) else { continue };
+            numbers.remove(selector);
+            if numbers.is_empty() {
+                selectors.values.remove(value);
             }
         }
         if selectors.any.is_empty() && selectors.values.is_empty() {
@@ -154,7 +147,7 @@ impl ObjectIndex {
         }
     }
 
-    pub(super) fn remove(&mut self, names: &Names, object: u32, labels: &Labels) {
+    fn remove(&mut self, names: &Names, object: u32, labels: &Labels) {
         for (name, value) in labels.iter() {
             let Some(Some(objects)) = self.names.get_mut(name as usize) else { continue };
             let digest = names.digest(value);
@@ -166,27 +159,32 @@ impl ObjectIndex {
         }
     }
 
+    /// An object has other labels than before.
+    pub(super) fn replace(&mut self, names: &Names, object: u32, old: &Labels, new: &Labels) {
+        if !self.names.is_empty() {
+            self.remove(names, object, old);
+            self.insert(names, object, new, |_| true);
+        }
+    }
+
     /// How many objects meet a condition on a name that is tracked.
     pub(super) fn count(&self, condition: &Condition) -> usize {
         let Some(Some(objects)) = self.names.get(condition.name as usize) else { return 0 };
-        match &condition.values {
-            None => objects.count,
-            Some(values) => {
-                values.iter().filter_map(|value| objects.values.get(value)).map(Numbers::len).sum()
-            }
+        if condition.values == Values::Any {
+            return objects.count;
         }
+        let numbers = condition.values.iter().filter_map(|value| objects.values.get(value));
+        numbers.map(Numbers::len).sum()
     }
 
     /// Each object that meets a condition on a name that is tracked, once; few others.
     pub(super) fn each(&self, condition: &Condition, mut each: impl FnMut(u32)) {
         let Some(Some(objects)) = self.names.get(condition.name as usize) else { return };
-        match &condition.values {
-            None => objects.values.values().flat_map(Numbers::iter).for_each(each),
-            Some(values) => {
-                for numbers in values.iter().filter_map(|value| objects.values.get(value)) {
-                    numbers.iter().for_each(&mut each);
-                }
-            }
+        if condition.values == Values::Any {
+            objects.values.values().flat_map(Numbers::iter).for_each(&mut each);
+        }
+        for numbers in condition.values.iter().filter_map(|value| objects.values.get(value)) {
+            numbers.iter().for_each(&mut each);
         }
     }
 }

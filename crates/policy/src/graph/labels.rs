@@ -13,7 +13,7 @@ impl Labels {
         let mut numbered: Vec<(u32, &str)> =
             labels.iter().map(|(name, value)| (names.number(name), &**value)).collect();
         numbered.sort_unstable_by_key(|(name, _)| *name);
-        let mut writer = Writer::default();
+        let mut writer = Writer::with_capacity(512);
         for (name, value) in numbered {
             writer.number(u64::from(name));
             writer.bytes(value.as_bytes());

@@ -1,7 +1,7 @@
 //! Names of labels and ports as numbers, so that selectors compare numbers.
 
-use hashbrown::HashTable;
-use std::hash::{BuildHasher, RandomState};
+use hashbrown::{DefaultHashBuilder, HashTable};
+use std::hash::BuildHasher;
 
 /// Under how many names nothing is ever swept.
 const SWEPT_MIN: usize = 1024;
@@ -13,7 +13,7 @@ pub(super) struct Names {
     free: Vec<u32>,
     table: HashTable<u32>,
     /// With a secret, as users choose labels.
-    hasher: RandomState,
+    hasher: DefaultHashBuilder,
     /// How many were left by the last sweep.
     swept: usize,
 }

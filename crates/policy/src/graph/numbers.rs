@@ -1,6 +1,6 @@
 //! Small sets of numbers: most hold none or one.
 
-use std::collections::HashSet;
+use hashbrown::HashSet;
 
 /// A set of numbers of objects.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +33,7 @@ impl Numbers {
             }
             Numbers::One(only) if *only == number => false,
             Numbers::One(only) => {
-                *self = Numbers::Many(Box::new([*only, number].into()));
+                *self = Numbers::Many(Box::new([*only, number].into_iter().collect()));
                 true
             }
             Numbers::Many(numbers) => numbers.insert(number),

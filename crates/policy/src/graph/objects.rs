@@ -1,8 +1,7 @@
 //! Named objects as they are now, with what has changed since the last flush.
 
-use hashbrown::HashTable;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use std::hash::BuildHasher;
 
 /// The name of an object: its kind, namespace and name, in one allocation.
 #[derive(Clone, Debug)]
@@ -37,6 +36,8 @@ impl Name {
 struct Slot<T> {
     name: Name,
     value: Option<T>,
+    /// Of the name: so that the table grows without reading names.
+    hash: u32,
     /// Who refers to it by its number.
     users: u32,
     changed: bool,
@@ -48,10 +49,19 @@ pub(super) struct Objects<T> {
     slots: Vec<Option<Slot<T>>>,
     free: Vec<u32>,
     table: HashTable<u32>,
-    hasher: RandomState,
+    /// With a secret, as users choose names.
+    hasher: DefaultHashBuilder,
     changed: Vec<u32>,
-    /// Those of the changed ones that were there at the last flush, as they were then.
     before: HashMap<u32, T>,
+}
+
+/// What has changed between two flushes.
+#[derive(Debug)]
+pub(super) struct Changes<T> {
+    /// Each changed object, once.
+    pub(super) numbers: Vec<u32>,
+    /// Those of them that were there, as they were.
+    pub(super) before: HashMap<u32, T>,
 }
 
 impl<T> Default for Objects<T> {
@@ -60,25 +70,43 @@ impl<T> Default for Objects<T> {
             slots: vec![],
             free: vec![],
             table: HashTable::new(),
-            hasher: RandomState::new(),
+            hasher: DefaultHashBuilder::default(),
             changed: vec![],
             before: HashMap::new(),
         }
     }
 }
 
+/// Half of a hash, made whole: the table uses the lowest bits and the highest.
+fn widen(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
 impl<T> Objects<T> {
+    fn hash(&self, key: Key) -> u32 {
+        self.hasher.hash_one(key) as u32
+    }
+
     pub(super) fn find(&self, key: Key) -> Option<u32> {
-        let same = |number: &u32| self.name(*number).key() == key;
-        self.table.find(self.hasher.hash_one(key), same).copied()
+        self.find_hashed(key, self.hash(key))
+    }
+
+    fn find_hashed(&self, key: Key, hash: u32) -> Option<u32> {
+        let same = |number: &u32| {
+            let slot = self.slot(*number);
+            slot.hash == hash && slot.name.key() == key
+        };
+        self.table.find(widen(hash), same).copied()
     }
 
     /// The number of an object, whether it is there or not.
     fn number(&mut self, key: Key) -> u32 {
-        if let Some(number) = self.find(key) {
+        let hash = self.hash(key);
+        if let Some(number) = self.find_hashed(key, hash) {
             return number;
         }
-        let slot = Some(Slot { name: Name::new(key), value: None, users: 0, changed: false });
+        let name = Name::new(key);
+        let slot = Some(Slot { name, value: None, hash, users: 0, changed: false });
         let number = if let Some(number) = self.free.pop() {
             self.slots[number as usize] = slot;
             number
@@ -86,9 +114,9 @@ impl<T> Objects<T> {
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
         };
-        let Objects { slots, hasher, table, .. } = self;
-        table.insert_unique(hasher.hash_one(key), number, |other| {
-            slots[*other as usize].as_ref().map_or(0, |slot| hasher.hash_one(slot.name.key()))
+        let Objects { slots, table, .. } = self;
+        table.insert_unique(widen(hash), number, |other| {
+            slots[*other as usize].as_ref().map_or(0, |slot| widen(slot.hash))
         });
         number
     }
@@ -109,14 +137,19 @@ impl<T> Objects<T> {
         self.slots.get(number as usize)?.as_ref()?.value.as_ref()
     }
 
+    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
+        self.slots.get_mut(number as usize)?.as_mut()?.value.as_mut()
+    }
+
     /// The objects that are there.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let values = self.slots.iter().map(|slot| slot.as_ref()?.value.as_ref());
         (0..).zip(values).filter_map(|(number, value)| Some((number, value?)))
     }
 
-    pub(super) fn get_mut(&mut self, number: u32) -> Option<&mut T> {
-        self.slots.get_mut(number as usize)?.as_mut()?.value.as_mut()
+    /// One more than the largest number given so far.
+    pub(super) fn end(&self) -> usize {
+        self.slots.len()
     }
 
     /// Whether it is referred to.
@@ -134,10 +167,12 @@ impl<T> Objects<T> {
     where
         T: PartialEq,
     {
-        let number = match (&value, self.find(key)) {
-            (_, Some(number)) => number,
-            (None, None) => return None,
-            (Some(_), None) => self.number(key),
+        let number = match value {
+            Some(_) => self.number(key),
+            None => match self.find(key) {
+                Some(number) => number,
+                None => return None,
+            },
         };
         let slot = self.slot_mut(number);
         if slot.value == value {
@@ -154,15 +189,13 @@ impl<T> Objects<T> {
         None
     }
 
-    /// What has changed since this was last called, each with its former value.
-    pub(super) fn take_changes(&mut self) -> Vec<(u32, Option<T>)> {
+    /// What has changed since this was last called.
+    pub(super) fn take_changes(&mut self) -> Changes<T> {
         let numbers = std::mem::take(&mut self.changed);
-        let mut before = std::mem::take(&mut self.before);
         for number in &numbers {
             self.slot_mut(*number).changed = false;
         }
-        let changes = numbers.into_iter().map(|number| (number, before.remove(&number)));
-        changes.collect()
+        Changes { numbers, before: std::mem::take(&mut self.before) }
     }
 
     /// Its number, which stays its as long as it is referred to.
@@ -184,8 +217,7 @@ impl<T> Objects<T> {
         if slot.value.is_some() || slot.users > 0 || slot.changed {
             return;
         }
-        let hash = self.hasher.hash_one(slot.name.key());
-        if let Ok(found) = self.table.find_entry(hash, |other| *other == number) {
+        if let Ok(found) = self.table.find_entry(widen(slot.hash), |other| *other == number) {
             found.remove();
         }
         self.slots[number as usize] = None;

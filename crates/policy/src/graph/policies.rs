@@ -6,7 +6,7 @@ use super::labels::View;
 use super::names::Names;
 use super::numbers::Numbers;
 use super::objects::{Key, Objects};
-use super::test::{Condition, Test};
+use super::test::{Condition, Test, conditions};
 use crate::input;
 use crate::input::{PolicyId, PolicyKind};
 use model::{DefaultAction, Selector};
@@ -64,18 +64,28 @@ pub(super) struct Tier {
 }
 
 /// The selector of one or more policies.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct PolicySelector {
-    conditions: Vec<Condition>,
-    /// By which it is found.
-    condition: Option<Condition>,
-    /// Read when an endpoint of this node may be selected.
-    test: Option<Box<Test>>,
+    /// The first is the one by which it is found.
+    conditions: Box<[Condition]>,
+    test: Test,
     pub(super) policies: Numbers,
     /// Endpoints of this node.
     pub(super) selected: Numbers,
     /// How many of these are workloads, and how many are host endpoints.
     pub(super) kinds: [u32; 2],
+}
+
+impl PolicySelector {
+    fn new(conditions: Box<[Condition]>, test: Test) -> PolicySelector {
+        PolicySelector {
+            conditions,
+            test,
+            policies: Numbers::None,
+            selected: Numbers::None,
+            kinds: [0; 2],
+        }
+    }
 }
 
 /// The policies of the cluster.
@@ -149,10 +159,10 @@ impl Policies {
         }
         match Selector::parse(text) {
             Ok(selector) => {
-                let conditions = Test::of(names, selector.expression()).conditions(names);
+                let test = Test::of(names, selector.expression());
                 let number = self.selectors.refer(plain_key(text));
-                let value = PolicySelector { conditions, ..PolicySelector::default() };
-                self.selectors.put(number, Some(value));
+                let conditions = conditions(names, &selector);
+                self.selectors.put(number, Some(PolicySelector::new(conditions, test)));
                 self.fresh.push(number);
                 (number, None)
             }
@@ -191,9 +201,8 @@ impl Policies {
         let mut fresh = SelectorIndex::default();
         for number in std::mem::take(&mut self.fresh) {
             let selector = self.selectors.get_mut(number).expect("it is kept until the next flush");
-            let conditions = std::mem::take(&mut selector.conditions);
-            selector.condition = self.index.rarest(conditions);
-            let condition = selector.condition.as_ref();
+            self.index.rarest_first(&mut selector.conditions);
+            let condition = selector.conditions.first();
             self.index.insert(number, condition);
             fresh.insert(number, condition);
         }
@@ -209,7 +218,7 @@ impl Policies {
                 continue;
             }
             let Some(selector) = self.selectors.put(number, None) else { continue };
-            self.index.remove(number, selector.condition.as_ref());
+            self.index.remove(number, selector.conditions.first());
             self.selectors.forget_unused(number);
             gone.push((number, selector));
         }
@@ -218,38 +227,25 @@ impl Policies {
 
     /// Numbers of the selectors that select an endpoint with these labels, in order.
     pub(super) fn selecting(
-        &mut self,
-        names: &mut Names,
+        &self,
+        names: &Names,
         index: &SelectorIndex,
         labels: &View,
     ) -> Vec<u32> {
-        let mut candidates = vec![];
-        index.candidates(names, labels, |number| candidates.push(number));
-        candidates.retain(|number| self.test(names, *number).matches(labels));
-        candidates.sort_unstable();
-        candidates
-    }
-
-    fn test(&mut self, names: &mut Names, number: u32) -> &Test {
-        let text = self.selectors.name(number).key().name;
-        let is_read = self.selectors.get(number).is_some_and(|selector| selector.test.is_some());
-        let test = (!is_read).then(|| Test::read(names, text).expect("it was read before"));
-        let selector = self.selector_mut(number);
-        if let Some(test) = test {
-            selector.test = Some(Box::new(test));
-        }
-        selector.test.as_deref().expect("it was just read")
+        let mut selecting = vec![];
+        index.candidates(names, labels, |number| {
+            if self.selector(number).test.matches(labels) {
+                selecting.push(number);
+            }
+        });
+        selecting.sort_unstable();
+        selecting
     }
 
     /// Marks the names that selectors are about.
     pub(super) fn mark_names(&self, used: &mut [bool]) {
         for (_, selector) in self.selectors.iter() {
-            for condition in selector.conditions.iter().chain(&selector.condition) {
-                used[condition.name as usize] = true;
-            }
-            if let Some(test) = &selector.test {
-                test.mark_names(used);
-            }
+            selector.test.mark_names(used);
         }
     }
 

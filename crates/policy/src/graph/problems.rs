@@ -45,7 +45,7 @@ pub enum Problem {
     },
     /// A tier that policies name and that doesn't exist.
     #[error(
-        "Tier {tier}, which {policies} policies name, does not exist: they come after all other tiers, \
+        "Tier {tier}, which policies name ({policies} in all), does not exist: they come after other tiers, \
          and what they don't decide is denied; create it"
     )]
     MissingTier {

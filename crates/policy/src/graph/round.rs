@@ -1,14 +1,17 @@
 //! One flush: from what has changed to what is told.
 
 use super::Graph;
-use super::cluster::{Changes, Former, HOST_ENDPOINT, Labelled};
+use super::cluster::{Changes, HOST_ENDPOINT, Labelled};
 use super::in_force::{InForce, Needed};
+use super::objects;
 use super::policies::{Flags, Policy};
 use super::tiers::{self, Tiers};
+
 use crate::input::WorkloadId;
 use crate::output::{self, HostEndpoint, Output, Workload};
-use std::collections::{BTreeSet, HashMap, HashSet};
-use std::rc::Rc;
+use hashbrown::{HashMap, HashSet};
+use std::collections::BTreeSet;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// What a flush has to look at again, by number.
@@ -32,9 +35,10 @@ pub(super) fn flush(graph: &mut Graph, tell: &mut impl FnMut(Output)) {
     graph.sets.on_services(&mut graph.services);
     graph.take_policies(&mut round);
     graph.select(&changes, &mut round);
-    for (number, before) in &changes.profiles {
+    for number in &changes.profiles.numbers {
+        let before = changes.profiles.before.get(number);
         let now = graph.cluster.profiles.get(*number);
-        if before.as_ref().map(|profile| &profile.body) != now.map(|profile| &profile.body) {
+        if before.map(|profile| &profile.body) != now.map(|profile| &profile.body) {
             round.profiles.insert(*number);
             round.profiles_reworded.insert(*number);
         }
@@ -59,7 +63,9 @@ pub(super) fn flush(graph: &mut Graph, tell: &mut impl FnMut(Output)) {
 
 impl Graph {
     fn take_policies(&mut self, round: &mut Round) {
-        for (number, before) in self.policies.objects.take_changes() {
+        let objects::Changes { numbers, mut before } = self.policies.objects.take_changes();
+        for number in numbers {
+            let before = before.remove(&number);
             let now = self.policies.objects.get(number);
             let place =
                 |policy: &Policy| (policy.selector, policy.tier, policy.order, policy.flags);
@@ -96,7 +102,7 @@ impl Graph {
 
     fn take_tiers(&mut self, round: &mut Round) {
         let changed: HashSet<u32> =
-            self.policies.tiers.take_changes().into_iter().map(|(number, _)| number).collect();
+            self.policies.tiers.take_changes().numbers.into_iter().collect();
         if changed.is_empty() {
             return;
         }
@@ -122,35 +128,32 @@ impl Graph {
         let fresh = self.policies.index_fresh();
         let index = std::mem::take(&mut self.policies.index);
         let mut seen = HashSet::new();
-        for (number, former) in &changes.objects {
-            let now = self.cluster.objects.get(*number).filter(|object| object.local.is_some());
-            let before = match former {
-                Former::Same => now,
-                Former::Was(before) => before.as_ref().filter(|object| object.local.is_some()),
-            };
+        let cluster = std::mem::take(&mut self.cluster);
+        for (number, before, now) in changes.each(&cluster) {
+            let [before, now] =
+                [before, now].map(|object| object.filter(|object| object.local.is_some()));
             if now.is_none() && before.is_none() {
                 continue;
             }
-            let [old_profiles, new_profiles] =
-                [before, now].map(|object| object.map(|object| object.profiles.clone()));
-            let selecting = now.map(|object| {
-                let labels = self.cluster.view(object);
-                self.policies.selecting(&mut self.names, &index, &labels)
-            });
-            self.count_profiles(new_profiles.as_deref(), old_profiles.as_deref(), round);
-            self.move_endpoint(*number, selecting, round);
-            seen.insert(*number);
+            let selecting = now
+                .map(|object| self.policies.selecting(&self.names, &index, &cluster.view(object)));
+            self.count_profiles(now, before, round);
+            let kind = cluster.objects.name(number).key().kind;
+            self.move_endpoint(number, kind, selecting, round);
+            seen.insert(number);
         }
+        self.cluster = cluster;
         let others: Vec<u32> = if fresh.is_empty() { vec![] } else { self.locals_but(&seen) };
         for number in others {
             let Some(object) = self.cluster.objects.get(number) else { continue };
             let labels = self.cluster.view(object);
-            let more = self.policies.selecting(&mut self.names, &fresh, &labels);
+            let more = self.policies.selecting(&self.names, &fresh, &labels);
             if !more.is_empty() {
                 let mut selecting = self.locals[&number].to_vec();
                 selecting.extend(more);
                 selecting.sort_unstable();
-                self.move_endpoint(number, Some(selecting), round);
+                let kind = self.cluster.objects.name(number).key().kind;
+                self.move_endpoint(number, kind, Some(selecting), round);
             }
         }
         self.policies.index = index;
@@ -172,8 +175,14 @@ impl Graph {
     }
 
     /// An endpoint of this node is selected by these selectors now; `None`: it is gone.
-    fn move_endpoint(&mut self, number: u32, selecting: Option<Vec<u32>>, round: &mut Round) {
-        let kind = usize::from(self.cluster.objects.name(number).key().kind == HOST_ENDPOINT);
+    fn move_endpoint(
+        &mut self,
+        number: u32,
+        kind: u8,
+        selecting: Option<Vec<u32>>,
+        round: &mut Round,
+    ) {
+        let kind = usize::from(kind == HOST_ENDPOINT);
         let old = self.locals.remove(&number).unwrap_or_default();
         let new = selecting.as_deref().unwrap_or_default();
         for selector in old.iter().filter(|selector| new.binary_search(selector).is_err()) {
@@ -203,15 +212,20 @@ impl Graph {
         }
     }
 
-    fn count_profiles(&mut self, new: Option<&[u32]>, old: Option<&[u32]>, round: &mut Round) {
-        for number in new.into_iter().flatten() {
+    fn count_profiles(
+        &mut self,
+        new: Option<&Labelled>,
+        old: Option<&Labelled>,
+        round: &mut Round,
+    ) {
+        for number in new.into_iter().flat_map(|object| &object.profiles) {
             let users = self.profile_users.entry(*number).or_default();
             *users += 1;
             if *users == 1 {
                 round.profiles.insert(*number);
             }
         }
-        for number in old.into_iter().flatten() {
+        for number in old.into_iter().flat_map(|object| &object.profiles) {
             let Some(users) = self.profile_users.get_mut(number) else { continue };
             *users -= 1;
             if *users == 0 {
@@ -301,19 +315,21 @@ impl Graph {
     }
 
     fn tell_endpoints(&self, round: &Round, tell: &mut impl FnMut(Output)) {
+        let selecting = |number: &u32| Some((&**self.locals.get(number)?, *number));
+        let mut endpoints: Vec<(&[u32], u32)> =
+            round.endpoints.iter().filter_map(selecting).collect();
         // Many endpoints have the same policies.
-        let mut known: HashMap<&[u32], Rc<Tiers>> = HashMap::new();
-        for number in &round.endpoints {
-            let Some(selecting) = self.locals.get(number) else { continue };
-            let tiers = known
-                .entry(selecting)
-                .or_insert_with(|| Rc::new(tiers::tiers(&self.policies, selecting)));
-            if let Some(object) = self.cluster.objects.get(*number) {
-                tell(self.endpoint(*number, object, tiers));
+        endpoints.sort_unstable();
+        for alike in endpoints.chunk_by(|one, other| one.0 == other.0) {
+            let tiers = tiers::tiers(&self.policies, alike[0].0);
+            for ((_, number), tiers) in alike.iter().zip(repeat_n(tiers, alike.len())) {
+                if let Some(object) = self.cluster.objects.get(*number) {
+                    tell(self.endpoint(*number, object, tiers));
+                }
             }
         }
-        for number in round.endpoints_gone.iter().filter(|number| !self.locals.contains_key(number))
-        {
+        let gone = round.endpoints_gone.iter();
+        for number in gone.filter(|number| !self.locals.contains_key(*number)) {
             let key = self.cluster.objects.name(*number).key();
             tell(match key.kind {
                 HOST_ENDPOINT => Output::HostEndpointGone(key.name.into()),
@@ -326,11 +342,11 @@ impl Graph {
     }
 
     /// What is told of an endpoint of this node.
-    pub(super) fn endpoint(&self, number: u32, object: &Labelled, tiers: &Tiers) -> Output {
+    pub(super) fn endpoint(&self, number: u32, object: &Labelled, tiers: Tiers) -> Output {
         let local = object.local.as_deref().expect("only endpoints of this node are told");
         let key = self.cluster.objects.name(number).key();
         let (interface, addresses) = (local.interface.clone(), local.addresses.clone());
-        let (tiers, profiles) = (tiers.clone(), local.profiles.clone());
+        let profiles = local.profiles.clone();
         if key.kind == HOST_ENDPOINT {
             let Tiers { normal: tiers, forward, untracked, pre_dnat } = tiers;
             let endpoint = HostEndpoint {

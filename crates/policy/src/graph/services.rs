@@ -4,7 +4,7 @@ use super::nets::Nets;
 use super::objects::{Key, Objects};
 use crate::input::{EndpointSlice, EndpointSliceId, ServiceId};
 use crate::output::Member;
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 /// An EndpointSlice as it is kept.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,8 +50,10 @@ impl Services {
 
     /// Each change since this was last called: before, and now.
     pub(super) fn take_changes(&mut self, mut each: impl FnMut(Option<&Slice>, Option<&Slice>)) {
-        for (number, before) in self.slices.take_changes() {
-            if let Some(before) = &before
+        let changes = self.slices.take_changes();
+        for number in changes.numbers {
+            let before = changes.before.get(&number);
+            if let Some(before) = before
                 && let Some(numbers) = self.by_service.get_mut(&before.service)
             {
                 numbers.retain(|other| *other != number);
@@ -63,7 +65,7 @@ impl Services {
             if let Some(now) = now {
                 self.by_service.entry(now.service.clone()).or_default().push(number);
             }
-            each(before.as_ref(), now);
+            each(before, now);
             self.slices.forget_unused(number);
         }
     }

@@ -1,16 +1,16 @@
 //! The sets that rules refer to, and who is in them.
 
-use super::cluster::{Changes, Cluster, Former, Labelled, Port};
+use super::cluster::{Changes, Cluster, Labelled, Port};
 use super::index::SelectorIndex;
 use super::labels::View;
 use super::members::Members;
 use super::names::Names;
 use super::rules::Wanted;
 use super::services::{Services, Slice};
-use super::test::{Condition, Test};
+use super::test::{Condition, Test, conditions};
 use crate::input::ServiceId;
 use crate::output::{Member, Output, SetId, SetKind};
-use std::collections::{HashMap, HashSet};
+use hashbrown::{HashMap, HashSet};
 use std::sync::Arc;
 
 /// What a set's members are.
@@ -25,10 +25,8 @@ enum What {
 #[derive(Clone, Debug)]
 struct Selected {
     test: Test,
-    /// By which objects are found.
-    conditions: Vec<Condition>,
-    /// By which the selector is found.
-    condition: Option<Condition>,
+    /// By the first of them the selector is found, by any of them objects.
+    conditions: Box<[Condition]>,
 }
 
 #[derive(Clone, Debug)]
@@ -112,10 +110,10 @@ impl Sets {
         });
         let mut selected = |selector: &model::Selector| {
             let test = Test::of(names, selector.expression());
-            let conditions = test.conditions(names);
-            let condition = self.index.rarest(conditions.clone());
-            self.index.insert(number, condition.as_ref());
-            Selected { test, conditions, condition }
+            let mut conditions = conditions(names, selector);
+            self.index.rarest_first(&mut conditions);
+            self.index.insert(number, conditions.first());
+            Selected { test, conditions }
         };
         let what = match wanted {
             Wanted::Nets(selector) => What::Nets(selected(&selector)),
@@ -141,12 +139,7 @@ impl Sets {
         if self.ids.is_empty() {
             return;
         }
-        for (number, former) in &changes.objects {
-            let now = cluster.objects.get(*number);
-            let before = match former {
-                Former::Same => now,
-                Former::Was(before) => before.as_ref(),
-            };
+        for (_, before, now) in changes.each(cluster) {
             let old = before.map(|object| cluster.former_view(object, changes));
             let new = now.map(|object| cluster.view(object));
             let old = self.selecting(names, old.as_ref());
@@ -237,7 +230,7 @@ impl Sets {
         let mut fresh = std::mem::take(&mut self.fresh);
         fresh.retain(|number| self.set(*number).users > 0);
         let conditions = fresh.iter().filter_map(|number| self.set(*number).what.selected());
-        let wanted = conditions.filter_map(|selected| Some(selected.condition.as_ref()?.name));
+        let wanted = conditions.filter_map(|selected| Some(selected.conditions.first()?.name));
         cluster.track(names, &wanted.collect::<HashSet<u32>>());
         for number in fresh {
             let set = self.set_mut(number);
@@ -272,7 +265,7 @@ impl Sets {
             self.free.push(number);
             match &set.what {
                 What::Nets(selected) | What::Ports { selected, .. } => {
-                    self.index.remove(number, selected.condition.as_ref());
+                    self.index.remove(number, selected.conditions.first());
                 }
                 What::Service(service, _) => {
                     let Some(numbers) = self.services.get_mut(service) else { continue };
@@ -311,7 +304,9 @@ impl Set {
         let Some(selected) = what.selected() else { return };
         cluster.each(cluster.rarest(&selected.conditions), |_, object| {
             if selected.test.matches(&cluster.view(object)) {
-                members.reserve(object.nets.hosts());
+                if matches!(what, What::Nets(_)) {
+                    members.reserve(object.nets.hosts());
+                }
                 what.of_object(object, |member| members.add(member));
             }
         });

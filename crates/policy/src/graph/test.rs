@@ -2,11 +2,8 @@
 
 use super::labels::View;
 use super::names::Names;
-use model::selector::{Expression, TextTest};
-use model::{Selector, SelectorError};
-
-/// How many necessary conditions of a selector are looked at.
-const CONDITIONS_MAX: usize = 8;
+use model::Selector;
+use model::selector::{Expression, Restriction, TextTest};
 
 /// What a selector asks of an object's labels.
 #[derive(Clone, Debug)]
@@ -29,17 +26,53 @@ pub(super) enum Test {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Condition {
     pub(super) name: u32,
-    /// With a value of one of these digests; `None`: of any.
-    pub(super) values: Option<Vec<u64>>,
+    /// With one of these values.
+    pub(super) values: Values,
+}
+
+/// Digests of values of a label ([`Names::digest`]), each once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Values {
+    /// Any value does.
+    Any,
+    One(u64),
+    Some(Box<[u64]>),
+}
+
+impl Values {
+    /// The values; none where any does.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &u64> {
+        let values: &[u64] = match self {
+            Values::Any => &[],
+            Values::One(value) => std::slice::from_ref(value),
+            Values::Some(values) => values,
+        };
+        values.iter()
+    }
+}
+
+/// What a selector asks of single labels; none if there is nothing simple to say.
+pub(super) fn conditions(names: &mut Names, selector: &Selector) -> Box<[Condition]> {
+    let condition = |restriction: Restriction| {
+        let name = names.number(restriction.label);
+        let digest = |value: &&str| names.digest(value.as_bytes());
+        let values = match restriction.values.as_deref() {
+            None => Values::Any,
+            Some([value]) => Values::One(digest(value)),
+            Some(values) => {
+                // Two values may have one digest.
+                let mut digests: Vec<u64> = values.iter().map(digest).collect();
+                digests.sort_unstable();
+                digests.dedup();
+                Values::Some(digests.into())
+            }
+        };
+        Condition { name, values }
+    };
+    selector.restrictions().into_iter().map(condition).collect()
 }
 
 impl Test {
-    /// # Errors
-    /// The text is no selector.
-    pub(super) fn read(names: &mut Names, text: &str) -> Result<Test, SelectorError> {
-        Ok(Test::of(names, Selector::parse(text)?.expression()))
-    }
-
     pub(super) fn of(names: &mut Names, expression: &Expression) -> Test {
         let bytes = |text: &String| text.as_bytes().into();
         match expression {
@@ -92,40 +125,6 @@ impl Test {
         }
     }
 
-    /// Conditions without which the test fails; none if there is nothing simple to say.
-    pub(super) fn conditions(&self, names: &Names) -> Vec<Condition> {
-        let mut conditions = self.necessary(names, false);
-        for condition in &mut conditions {
-            if let Some(values) = &mut condition.values {
-                values.sort_unstable();
-                values.dedup();
-                values.shrink_to_fit();
-            }
-        }
-        conditions
-    }
-
-    fn necessary(&self, names: &Names, negated: bool) -> Vec<Condition> {
-        match self {
-            Test::Not(inner) => inner.necessary(names, !negated),
-            Test::And(parts) if !negated => all_of(parts, names, negated),
-            Test::Or(parts) if negated => all_of(parts, names, negated),
-            Test::And(parts) | Test::Or(parts) => one_of(parts, names, negated),
-            _ if negated => vec![],
-            Test::Has(name)
-            | Test::Contains(name, _)
-            | Test::StartsWith(name, _)
-            | Test::EndsWith(name, _) => vec![Condition { name: *name, values: None }],
-            Test::Equal(name, value) => {
-                vec![Condition { name: *name, values: Some(vec![names.digest(value)]) }]
-            }
-            Test::In(name, values) => {
-                let values = values.iter().map(|value| names.digest(value)).collect();
-                vec![Condition { name: *name, values: Some(values) }]
-            }
-        }
-    }
-
     /// Marks the names it tests.
     pub(super) fn mark_names(&self, used: &mut [bool]) {
         match self {
@@ -141,33 +140,4 @@ impl Test {
             }
         }
     }
-}
-
-fn all_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
-    let all = parts.iter().flat_map(|part| part.necessary(names, negated));
-    all.take(CONDITIONS_MAX).collect()
-}
-
-/// Conditions on a label that every part has one on.
-fn one_of(parts: &[Test], names: &Names, negated: bool) -> Vec<Condition> {
-    let mut parts = parts.iter();
-    let Some(first) = parts.next() else { return vec![] };
-    let mut common = first.necessary(names, negated);
-    for part in parts {
-        if common.is_empty() {
-            break;
-        }
-        let others = part.necessary(names, negated);
-        common.retain_mut(|condition| {
-            let Some(other) = others.iter().find(|other| other.name == condition.name) else {
-                return false;
-            };
-            match (&mut condition.values, &other.values) {
-                (Some(some), Some(more)) => some.extend(more),
-                (values, _) => *values = None,
-            }
-            true
-        });
-    }
-    common
 }

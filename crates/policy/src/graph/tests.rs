@@ -1,5 +1,8 @@
 //! Tests of the graph as a whole.
 
+mod cases;
+mod hostile;
+mod members;
 mod order;
 
 use crate::{Graph, Told, Update};

@@ -2,9 +2,11 @@
 
 use super::objects::Key;
 use super::policies::{Flags, Policies, Policy, kind};
+use crate::input::PolicyId;
 use crate::output::Tier;
 use model::DefaultAction;
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// All tiers of an endpoint.
 #[derive(Clone, Debug, Default)]
@@ -34,44 +36,43 @@ pub(super) fn tiers(policies: &Policies, selectors: &[u32]) -> Tiers {
         numbers.filter_map(|number| Some((number, policies.objects.get(number)?))).collect();
     sorted.sort_unstable_by(|one, other| compare(policies, *one, *other));
     let mut tiers = Tiers::default();
-    for (number, policy) in sorted {
-        let name = policies.tiers.name(policy.tier).key().name;
-        // A tier that is missing denies what its policies apply to, as in Calico.
-        let action = policies.tiers.get(policy.tier).map(|tier| tier.default_action);
-        let action = action.unwrap_or(DefaultAction::Deny);
-        let add = |tiers: &mut Vec<Tier>, action, directions: u8| {
-            let flags = [Flags::INGRESS, Flags::EGRESS];
-            let [ingress, egress] =
-                flags.map(|flag| policy.flags.has(flag) && directions & flag != 0);
-            if !ingress && !egress {
-                return;
-            }
-            if tiers.last().is_none_or(|tier| &*tier.name != name) {
-                let (ingress, egress) = (vec![], vec![]);
-                tiers.push(Tier { name: name.into(), default_action: action, ingress, egress });
-            }
-            let tier = tiers.last_mut().expect("there is one now");
-            if ingress {
-                tier.ingress.push(policies.id(number));
-            }
-            if egress {
-                tier.egress.push(policies.id(number));
-            }
-        };
-        const BOTH: u8 = Flags::INGRESS | Flags::EGRESS;
-        if policy.flags.has(Flags::DO_NOT_TRACK) {
-            // What these don't decide is for the normal tiers, whatever the tier says.
-            add(&mut tiers.untracked, DefaultAction::Pass, BOTH);
-        } else if policy.flags.has(Flags::PRE_DNAT) {
-            add(&mut tiers.pre_dnat, DefaultAction::Pass, Flags::INGRESS);
-        } else {
-            if policy.flags.has(Flags::APPLY_ON_FORWARD) {
-                add(&mut tiers.forward, action, BOTH);
-            }
-            add(&mut tiers.normal, action, BOTH);
-        }
+    for of_tier in sorted.chunk_by(|(_, one), (_, other)| one.tier == other.tier) {
+        add_tier(policies, of_tier, &mut tiers);
     }
     tiers
+}
+
+/// Adds a tier, whose policies these are, to those kinds of tiers where it has policies.
+fn add_tier(policies: &Policies, of_tier: &[(u32, &Policy)], tiers: &mut Tiers) {
+    let Some((_, first)) = of_tier.first() else { return };
+    // A tier that is missing denies what its policies apply to, as in Calico.
+    let action = policies.tiers.get(first.tier).map(|tier| tier.default_action);
+    let action = action.unwrap_or(DefaultAction::Deny);
+    let add = |tiers: &mut Vec<Tier>, default_action, has_place: &dyn Fn(Flags, u8) -> bool| {
+        let [ingress, egress] = [Flags::INGRESS, Flags::EGRESS].map(|direction| {
+            let placed = of_tier.iter().filter(|(_, policy)| {
+                policy.flags.has(direction) && has_place(policy.flags, direction)
+            });
+            placed.map(|(number, _)| policies.id(*number)).collect::<Arc<[PolicyId]>>()
+        });
+        if !ingress.is_empty() || !egress.is_empty() {
+            let name = policies.tiers.name(first.tier).key().name.into();
+            tiers.push(Tier { name, default_action, ingress, egress });
+        }
+    };
+    add(&mut tiers.normal, action, &|flags, _| is_normal(flags));
+    add(&mut tiers.forward, action, &|flags, _| {
+        is_normal(flags) && flags.has(Flags::APPLY_ON_FORWARD)
+    });
+    // What these don't decide is for the normal tiers, whatever the tier says.
+    add(&mut tiers.untracked, DefaultAction::Pass, &|flags, _| flags.has(Flags::DO_NOT_TRACK));
+    add(&mut tiers.pre_dnat, DefaultAction::Pass, &|flags, direction| {
+        direction == Flags::INGRESS && flags.has(Flags::PRE_DNAT) && !flags.has(Flags::DO_NOT_TRACK)
+    });
+}
+
+fn is_normal(flags: Flags) -> bool {
+    !flags.has(Flags::DO_NOT_TRACK) && !flags.has(Flags::PRE_DNAT)
 }
 
 /// Tiers by (existing, order, name), policies of one by (order, name, namespace, kind)

@@ -28,6 +28,7 @@ use policy::output::{
 };
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// A case: what was told, of whom, and what must happen.
 #[derive(Debug, Default)]
@@ -228,7 +229,7 @@ fn read_tier<'a>(head: &str, policies: impl Iterator<Item = &'a str>) -> Option<
         "pass" => model::DefaultAction::Pass,
         _ => return None,
     };
-    let policies: Vec<PolicyId> = policies.map(policy_id).collect();
+    let policies: Arc<[PolicyId]> = policies.map(policy_id).collect();
     Some(Tier { name: name.into(), default_action, ingress: policies.clone(), egress: policies })
 }
 

@@ -3,10 +3,11 @@
 use super::namespace::{Namespace, feed, listed};
 use super::*;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use kernel::nft::{ConnectionState, Period, Rejection};
+use kernel::nft::{ConnectionState, Part, Period, Rejection, Tables, Update};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 const NAMES: [&str; 4] = ["cali40masq-ipam-pools", "s.1", "nat_x", "filter-cali-INPUT"];
@@ -314,6 +315,66 @@ fn table(family: Family) -> impl Strategy<Value = Table> {
 fn tables() -> impl Strategy<Value = (Table, Table)> {
     let pair = |family| (table(family), table(family));
     prop_oneof![2 => pair(Family::Ip), 2 => pair(Family::Ip6), 1 => pair(Family::Netdev)]
+}
+
+/// The updates that lead from one table to another, object by object.
+fn updates(from: &Table, to: &Table) -> Vec<Update> {
+    fn parts<T: Clone + PartialEq>(
+        from: &BTreeMap<String, T>,
+        to: &BTreeMap<String, T>,
+        part: impl Fn(String, Option<T>) -> Part,
+    ) -> Vec<Part> {
+        let gone = from.keys().filter(|name| !to.contains_key(*name));
+        let gone: Vec<Part> = gone.map(|name| part(name.clone(), None)).collect();
+        let changed = to.iter().filter(|(name, object)| from.get(*name) != Some(object));
+        let changed = changed.map(|(name, object)| part(name.clone(), Some(object.clone())));
+        gone.into_iter().chain(changed).collect()
+    }
+    let mut all = parts(&from.sets, &to.sets, Part::Set);
+    all.extend(parts(&from.maps, &to.maps, Part::Map));
+    all.extend(parts(&from.chains, &to.chains, Part::Chain));
+    let table = &to.name;
+    all.into_iter().map(|part| Update { family: to.family, table: table.clone(), part }).collect()
+}
+
+#[test]
+fn updates_end_where_they_should() {
+    Namespace::new().inside(|| {
+        let nft = RefCell::new(Nft::open().expect("socket"));
+        let config = Config { failure_persistence: None, ..Config::with_cases(CASES / 4) };
+        let histories = [Family::Ip, Family::Ip6]
+            .map(|family| prop::collection::vec((table(family), any::<bool>()), 1..5));
+        let [ip, ip6] = histories;
+        let outcome = TestRunner::new(config).run(&prop_oneof![ip, ip6], |history| {
+            let mut nft = nft.borrow_mut();
+            let family = history[0].0.family;
+            nft.delete_table(family, "calico").expect("deleted");
+            let mut tables = Tables::new();
+            let mut now = Table::new(family, "calico");
+            for (next, disturbed) in history {
+                for update in updates(&now, &next) {
+                    tables.update(update).map_err(|e| TestCaseError::fail(e.to_string()))?;
+                }
+                now = next;
+                if disturbed {
+                    // Somebody else was at it, and it is read again.
+                    nft.delete_table(family, "calico").expect("deleted");
+                    let text = "add table FAMILY calico\nadd set FAMILY calico s { type mark; }\n\
+                                add chain FAMILY calico base { type filter hook input priority 7; }";
+                    let text = text.replace("FAMILY", &family.to_string());
+                    feed("nft", &["-f", "-"], &text).map_err(TestCaseError::fail)?;
+                    let read = nft.read(family, "calico").expect("readable");
+                    tables.resync(read.into_iter().collect());
+                }
+                nft.apply(&tables.changes()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+                tables.commit();
+                let read = nft.read(family, "calico").expect("readable");
+                prop_assert_eq!(read, Some(now.clone()));
+            }
+            Ok(())
+        });
+        outcome.unwrap_or_else(|failure| panic!("{failure}"));
+    });
 }
 
 #[test]

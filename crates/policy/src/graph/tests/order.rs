@@ -20,7 +20,7 @@ fn object(update: &Update) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
 
     #[test]
     fn the_sum_of_what_is_told_depends_on_the_last_state_only(
