@@ -78,7 +78,7 @@ fn names_may_have_any_character_and_length() {
         };
         outputs.push(Output::Policy(id.clone(), policy.into()));
         outputs.push(Output::Profile((*name).into(), Profile { ingress, egress }.into()));
-        let policies = vec![id];
+        let policies: std::sync::Arc<[PolicyId]> = [id].into();
         let tier = Tier {
             name: (*name).into(),
             ingress: policies.clone(),
