@@ -5,12 +5,13 @@
 //!                     Allow, Deny  decides
 //!                     Pass         the next tier, after the last one the profiles
 //!                     Log          the next rule
-//!                   no rule:       the tier's default action, if a policy that isn't staged applies
+//!                   no rule:       the tier's default action, if a policy not staged applies
 //!                   profiles in order, rules in order; then Deny
 //! ```
 //!
-//! Source of the behaviour: `calico-features.md` §6.3, "Evaluation per direction" and "Endpoint chain
-//! order". Connections that were allowed are no matter here: this is about their first packet.
+//! Source of the behaviour: `calico-features.md` §6.3, "Evaluation per direction" and "Endpoint
+//! chain order". Connections that were allowed are no matter here: this is about their first
+//! packet.
 
 mod decision;
 mod node;
@@ -86,8 +87,8 @@ pub fn workload(
     evaluation.decide(by)
 }
 
-/// What one kind of a host endpoint's policies says. [`Reason::Undecided`] allows the packet, as far
-/// as these policies go.
+/// What one kind of a host endpoint's policies says. [`Reason::Undecided`] allows the packet, as
+/// far as these policies go.
 pub fn host_endpoint(
     rules: &impl Rules,
     endpoint: &HostEndpoint,

@@ -51,7 +51,8 @@ fn told(workloads: &[&str], action: Action) -> Told {
 impl Enforced {
     fn expect(&mut self, allowed: bool, from: Spot, to: Spot, packet: Packet, why: &str) {
         let (number, why) = (self.next_number(), why.to_owned());
-        let trial = Trial { number, from, to, packet, allowed, why };
+        let decisions = Vec::new();
+        let trial = Trial { number, from, to, packet, allowed, why, decisions };
         self.try_out(&[trial]).unwrap_or_else(|account| panic!("{account}"));
     }
 }

@@ -3,8 +3,9 @@
 //! ```text
 //!  raw-PREROUTING      workloads: reverse path; others: doNotTrack policies
 //!  mangle-PREROUTING   preDNAT policies
-//!  filter-INPUT        tunnels; workloads: egress, then defaultEndpointToHostAction; host endpoints
-//!  filter-FORWARD      established; host endpoints (from); workloads (from, to); host endpoints (to)
+//!  filter-INPUT        tunnels; workloads: egress, defaultEndpointToHostAction; host endpoints
+//!  filter-FORWARD      established; from host endpoints, from workloads, to workloads, to host
+//!                      endpoints
 //!  raw-OUTPUT          doNotTrack policies
 //!  filter-OUTPUT       host endpoints, unless DNAT changes the way
 //!  mangle-POSTROUTING  host endpoints, where it did
@@ -24,8 +25,8 @@ const RAW: i32 = -300;
 const MANGLE: i32 = -150;
 const FILTER: i32 = 0;
 const ICMPV6: u8 = 58;
-/// ICMPv6 that a router needs of its neighbours: multicast listeners' query, report and done, router
-/// solicitation, neighbour solicitation and advertisement.
+/// ICMPv6 that a router needs of its neighbours: multicast listeners' query, report and done,
+/// router solicitation, neighbour solicitation and advertisement.
 const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 /// Tunnels' rules come first in this chain.
@@ -40,8 +41,8 @@ const RAW_OUTPUT: &str = "raw-cali-OUTPUT";
 const MANGLE_PREROUTING: &str = "mangle-cali-PREROUTING";
 const MANGLE_POSTROUTING: &str = "mangle-cali-POSTROUTING";
 
-/// Both families' tables with all chains that depend neither on policy nor on endpoints. They jump to
-/// chains and look into maps of [`super::Renderer`].
+/// Both families' tables with all chains that depend neither on policy nor on endpoints. They jump
+/// to chains and look into maps of [`super::Renderer`].
 pub(crate) fn tables(settings: &Settings) -> [Table; 2] {
     FAMILIES.map(|family| {
         let mut table = Table::new(family, TABLE);
