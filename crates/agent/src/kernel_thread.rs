@@ -4,22 +4,27 @@
 //! It keeps what it read last. Its own changes are told apart from others', so that only those cost
 //! another reading.
 
+mod questions;
+mod tables;
+
 use crate::health::{Heartbeats, Part};
 use crate::metrics::Measures;
 use kernel::{Change, State, nft};
 use linux::monitor::{Monitor, Notice};
-use linux::nft::{Nft, NftMonitor};
 use linux::rtnetlink::Rtnetlink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use node::Event;
 use node::event::ApplyFailure;
+use node::explain::KernelQuestion;
+use node::{Event, RequestId};
 use plan::{Facts, Plan};
+use questions::Questions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tables::OwnTables;
 use tokio::sync::mpsc;
 
 /// How long others' changes are gathered before the kernel is read again.
@@ -28,22 +33,35 @@ const SETTLE: Duration = Duration::from_millis(10);
 const RETRY: Duration = Duration::from_secs(1);
 /// How often the thread wakes to show that it is alive.
 const HEARTBEAT: Duration = Duration::from_secs(10);
-/// Attempts at an nf_tables transaction that others' changes spoil.
-const CONFLICTS_MAX: u32 = 3;
 
 /// A plan with its generation.
 type Numbered = (u64, Box<Plan>);
 
-/// The plan that waits for the thread, if one does.
+/// What waits for the thread: the newest generation, the newest plan if there is one, and all
+/// updates of tables in their order.
+#[derive(Debug, PartialEq)]
+struct Waiting {
+    generation: u64,
+    plan: Option<Box<Plan>>,
+    updates: Vec<nft::Update>,
+}
+
+/// Where it waits.
 #[derive(Clone, Default)]
-struct Slot(Arc<Mutex<Option<Numbered>>>);
+struct Slot(Arc<Mutex<Option<Waiting>>>);
 
 impl Slot {
-    fn put(&self, plan: Numbered) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(plan);
+    fn put(&self, mut newest: Waiting) {
+        let mut slot = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mut earlier) = slot.take() {
+            earlier.updates.append(&mut newest.updates);
+            newest.updates = earlier.updates;
+            newest.plan = newest.plan.or(earlier.plan);
+        }
+        *slot = Some(newest);
     }
 
-    fn take(&self) -> Option<Numbered> {
+    fn take(&self) -> Option<Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -51,13 +69,30 @@ impl Slot {
 /// Where plans are left for the thread.
 pub(crate) struct Handle {
     newest: Slot,
+    questions: Questions,
     wake: UnixStream,
 }
 
 impl Handle {
-    /// Leaves a plan; one that still waits is superseded.
-    pub(crate) fn apply(&self, generation: u64, plan: Box<Plan>) {
-        self.newest.put((generation, plan));
+    /// Leaves a plan (`None`: as before) and what changes in the tables. A plan that still waits is
+    /// superseded by a newer one; updates never are.
+    pub(crate) fn apply(
+        &self,
+        generation: u64,
+        plan: Option<Box<Plan>>,
+        updates: Vec<nft::Update>,
+    ) {
+        self.newest.put(Waiting { generation, plan, updates });
+        self.wake();
+    }
+
+    /// Asks what the kernel holds; the answer comes as [`Event::KernelRead`].
+    pub(crate) fn ask(&self, id: RequestId, question: KernelQuestion) {
+        self.questions.put(id, question);
+        self.wake();
+    }
+
+    fn wake(&self) {
         // A full pipe means that the thread has been woken already.
         let _woken = (&self.wake).write(&[1]);
     }
@@ -75,9 +110,8 @@ pub(crate) fn start(
     let (wake, woken) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     woken.set_nonblocking(true)?;
-    let newest = Slot::default();
+    let (newest, questions) = (Slot::default(), Questions::default());
     let netlink = Rtnetlink::open()?;
-    let nft = Nft::open()?;
     let mut monitor = Monitor::open()?;
     monitor.ignore(netlink.port());
     let ipv6 = linux::sysctl::exists("net/ipv6");
@@ -89,18 +123,17 @@ pub(crate) fn start(
         tracing::info!("this kernel has no IP-in-IP devices; where tunl0 is needed, BPF does it");
     }
     let thread = Thread {
-        nft_monitor: NftMonitor::open(&nft)?,
+        tables: OwnTables::open(ipv6)?,
         netlink,
-        nft,
         monitor,
         woken,
         newest: newest.clone(),
+        questions: questions.clone(),
         inbox,
         heartbeats,
         measures,
         current: None,
         actual: State::default(),
-        tables: vec![],
         sysctls: BTreeMap::new(),
         stale: Stale { state: true, tables: true },
         heard: false,
@@ -111,7 +144,7 @@ pub(crate) fn start(
         failing: BTreeSet::new(),
     };
     std::thread::Builder::new().name("kernel".to_owned()).spawn(move || thread.run())?;
-    Ok(Handle { newest, wake })
+    Ok(Handle { newest, questions, wake })
 }
 
 /// What must be read again before it is compared with a plan.
@@ -123,17 +156,16 @@ struct Stale {
 
 struct Thread {
     netlink: Rtnetlink,
-    nft: Nft,
+    tables: OwnTables,
     monitor: Monitor,
-    nft_monitor: NftMonitor,
     woken: UnixStream,
     newest: Slot,
+    questions: Questions,
     inbox: mpsc::Sender<Event>,
     heartbeats: Arc<Heartbeats>,
     measures: Arc<Measures>,
     current: Option<Numbered>,
     actual: State,
-    tables: Vec<nft::Table>,
     sysctls: BTreeMap<String, String>,
     stale: Stale,
     /// What is kept has followed others' changes that need no reading.
@@ -152,10 +184,8 @@ impl Thread {
             self.heartbeats.beat(Part::Kernel);
             let fresh = self.newest.take();
             let is_new = fresh.is_some();
-            if is_new {
-                self.current = fresh;
-            }
-            if self.round(is_new).is_err() {
+            let has_plan = fresh.is_some_and(|fresh| self.accept(fresh));
+            if self.round(is_new, has_plan).and_then(|()| self.answer()).is_err() {
                 // The inbox has closed: the agent is stopping, and leaves everything as it is.
                 return;
             }
@@ -163,12 +193,31 @@ impl Thread {
         }
     }
 
-    /// Reads what is stale, tells facts that are new, applies the plan where it or the kernel is
-    /// new.
-    fn round(&mut self, is_new: bool) -> Result<(), Closed> {
+    /// Answers what was asked.
+    fn answer(&mut self) -> Result<(), Closed> {
+        for (id, question) in self.questions.take() {
+            let holds = questions::read(&question, &mut self.tables, &mut self.netlink);
+            self.send(Event::KernelRead { id, holds: Box::new(holds) })?;
+        }
+        Ok(())
+    }
+
+    /// Takes what has waited; true if there was a plan.
+    fn accept(&mut self, fresh: Waiting) -> bool {
+        let Waiting { generation, plan, updates } = fresh;
+        self.tables.update(updates);
+        let has_plan = plan.is_some();
+        let current = self.current.take().map(|(_, plan)| plan);
+        self.current = plan.or(current).map(|plan| (generation, plan));
+        has_plan
+    }
+
+    /// Reads what is stale, tells facts that are new, applies what or where the kernel is new.
+    fn round(&mut self, is_new: bool, has_plan: bool) -> Result<(), Closed> {
         let retry = !self.failing.is_empty();
         let heard = std::mem::take(&mut self.heard);
-        if !(is_new || retry || heard || self.stale.state || self.stale.tables) {
+        let of_state = has_plan || retry || heard || self.stale.state;
+        if !(is_new || of_state || self.stale.tables) {
             return Ok(());
         }
         if let Err(error) = self.read() {
@@ -180,7 +229,11 @@ impl Thread {
         self.tell_facts()?;
         let Some((generation, plan)) = self.current.take() else { return Ok(()) };
         let begun = Instant::now();
-        let failures = self.apply(&plan);
+        let mut failures = self.tables.apply(&plan.tables);
+        self.stale.tables |= !failures.is_empty();
+        if of_state {
+            failures.extend(self.apply(&plan));
+        }
         self.measures.applied(begun.elapsed(), failures.len());
         self.current = Some((generation, plan));
         self.report(generation, failures, is_new)
@@ -192,10 +245,7 @@ impl Thread {
             self.read_at = Instant::now();
         }
         if std::mem::take(&mut self.stale.tables) {
-            self.tables = match self.nft.read(nft::Family::Ip, "calico")? {
-                Some(table) => vec![table],
-                None => vec![],
-            };
+            self.tables.read()?;
         }
         Ok(())
     }
@@ -211,7 +261,7 @@ impl Thread {
     }
 
     fn apply(&mut self, plan: &Plan) -> Vec<ApplyFailure> {
-        let mut failures = self.apply_tables(&plan.tables);
+        let mut failures = Vec::new();
         self.read_sysctls(plan);
         self.actual.sysctls = self.sysctls.clone();
         let changes = kernel::diff(&plan.state, &self.actual, &plan.owned);
@@ -264,35 +314,6 @@ impl Thread {
         }
     }
 
-    fn apply_tables(&mut self, desired: &[nft::Table]) -> Vec<ApplyFailure> {
-        for attempt in 1..=CONFLICTS_MAX {
-            let changes = nft::diff(desired, &self.tables);
-            if changes.is_empty() {
-                return vec![];
-            }
-            match self.nft.apply(&changes) {
-                Ok(()) => {
-                    self.tables = desired.to_vec();
-                    return vec![];
-                }
-                Err(error) if error.is_conflict() && attempt < CONFLICTS_MAX => {
-                    self.stale.tables = true;
-                    if self.read().is_err() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    self.stale.tables = true;
-                    let object = "table ip calico".to_owned();
-                    let message = error.to_string();
-                    return vec![ApplyFailure { object, interface: None, message }];
-                }
-            }
-        }
-        let (object, message) = ("table ip calico", "others keep changing the table");
-        vec![ApplyFailure { object: object.into(), interface: None, message: message.into() }]
-    }
-
     /// Tells how a plan went: each plan once, and again whenever what fails has changed.
     fn report(
         &mut self,
@@ -340,7 +361,7 @@ impl Thread {
             let mut fds = [
                 PollFd::new(self.woken.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.monitor.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.nft_monitor.as_fd(), PollFlags::POLLIN),
+                PollFd::new(self.tables.as_fd(), PollFlags::POLLIN),
             ];
             let timeout = PollTimeout::try_from(due).unwrap_or(PollTimeout::MAX);
             // A signal ends the wait early, which costs one round.
@@ -357,7 +378,7 @@ impl Thread {
         if heard[1] {
             self.hear_of_others();
         }
-        if heard[2] && self.others_changed_tables() {
+        if heard[2] && self.tables.have_others_changed() {
             self.stale.tables = true;
         }
         if refresh.is_some_and(|interval| self.read_at.elapsed() > interval) {
@@ -427,23 +448,6 @@ impl Thread {
         }
         true
     }
-
-    fn others_changed_tables(&mut self) -> bool {
-        use linux::nft::Heard;
-        let Ok(heard) = self.nft_monitor.read() else { return true };
-        heard.iter().any(|heard| match heard {
-            Heard::Overrun => true,
-            Heard::Changed { family, table, by } => {
-                let ours = *family == nft::Family::Ip && table == "calico";
-                if ours {
-                    tracing::warn!(
-                        "{by} changed table ip calico, which is calico-node's: repairing"
-                    );
-                }
-                ours
-            }
-        })
-    }
 }
 
 /// The agent has gone.
@@ -465,3 +469,6 @@ fn device_of(change: &Change) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

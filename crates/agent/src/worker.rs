@@ -206,7 +206,16 @@ impl Worker {
         store::drive(&*self.datastore, operation.start()).await
     }
 
+    /// Writes an endpoint, and before it the profile of its network if that is missing: without one
+    /// all its traffic is denied.
     async fn write_endpoint(&self, endpoint: WorkloadEndpoint) -> Result<(), Error> {
+        if let Some(profile) = node::network_profile(&endpoint) {
+            match typed::create(&*self.datastore, profile).await {
+                // It may have been changed since: it is the operator's.
+                Ok(_) | Err(Error::Conflict(_)) => {}
+                Err(why) => return Err(why),
+            }
+        }
         let namespace = endpoint.metadata.namespace.clone();
         let name = endpoint.metadata.name.clone();
         for _ in 0..ATTEMPTS_MAX {

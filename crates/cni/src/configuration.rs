@@ -3,6 +3,7 @@
 //! A key that is not acted on is accepted, as Calico accepts it; [`Configuration::unknown_keys`]
 //! tells those that Calico doesn't know either.
 
+use crate::container::Arguments;
 use crate::error::{Code, Error};
 use crate::version::SpecVersion;
 use serde::Deserialize;
@@ -62,6 +63,8 @@ pub(crate) struct Keys {
     /// The result of ADD, in CHECK and DEL.
     #[serde(rename = "prevResult")]
     pub previous_result: Option<Value>,
+    /// What the runtime says of the container.
+    pub args: Option<Arguments>,
 }
 
 /// The key `ipam`.

@@ -8,8 +8,8 @@
 //!  plugin ───▶ addresses (calico-ipam): ipam's protocols, straight on the datastore
 //! ```
 //!
-//! Owns: the CNI specification (`call`, `configuration`, `answer`, `version`, `error`),
-//! what an ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every
+//! Owns: the CNI specification (`call`, `configuration`, `container`, `answer`, `version`,
+//! `error`), what an ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every
 //! pod, so it starts nothing else. A plugin is a function of an [`Input`] and [`Places`];
 //! [`run_plugin`] and [`run_ipam`] give it the process's.
 //!
@@ -21,6 +21,7 @@ mod agent;
 mod answer;
 mod call;
 mod configuration;
+mod container;
 mod delegate;
 mod error;
 mod interface;

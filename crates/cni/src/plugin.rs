@@ -11,6 +11,7 @@ use crate::agent::{self, Agent};
 use crate::answer::{Address, Answer, Interface};
 use crate::call::{Call, Command, Input};
 use crate::configuration::Configuration;
+use crate::container::Arguments;
 use crate::error::{Code, Error};
 use crate::log::Log;
 use crate::places::Places;
@@ -19,7 +20,7 @@ use crate::{delegate, interface};
 use ipnet::IpNet;
 use kernel::Mac;
 use linux::netns::NetNs;
-use node::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, Request};
+use node::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, Request, WorkloadId};
 
 /// The IPAM that the agent does itself.
 pub(crate) const CALICO_IPAM: &str = "calico-ipam";
@@ -153,11 +154,15 @@ impl<'a> Attachment<'a> {
         let mac = interface::create(namespace, &host, container, mtu, forwarding)?;
         made.interface = true;
         made.workload = true;
+        let said = self.configuration.keys.args.as_ref();
         let reply = agent.ask(&Request::AddWorkload(Box::new(AddWorkload {
-            id: self.call.workload(&self.configuration.name),
+            id: self.workload(),
             host_interface: host,
             mac: mac.to_string(),
             addresses: source,
+            labels: said.map(Arguments::labels).unwrap_or_default(),
+            service_account: said.and_then(Arguments::service_account),
+            ports: said.map(Arguments::ports).unwrap_or_default(),
         })))?;
         let Reply::Added { addresses } = reply else {
             let message = "the agent answered ADD with something else; are the plugin and \
@@ -254,10 +259,20 @@ impl<'a> Attachment<'a> {
         Ok(())
     }
 
+    /// How the agent knows this endpoint. Mesos alone says a namespace in the configuration.
+    fn workload(&self) -> WorkloadId {
+        let mut id = self.call.workload(&self.configuration.name);
+        let said = self.configuration.keys.args.as_ref().and_then(Arguments::namespace);
+        if let (None, Some(namespace)) = (&self.call.pod, said) {
+            id.namespace = namespace;
+        }
+        id
+    }
+
     fn removal(&self) -> DeleteWorkload {
         let ipam = self.configuration.ipam_plugin();
         DeleteWorkload {
-            id: self.call.workload(&self.configuration.name),
+            id: self.workload(),
             host_interface: self.call.host_interface(),
             release_addresses: ipam.map_or(true, |plugin| plugin == CALICO_IPAM),
         }

@@ -13,13 +13,18 @@ const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// What the agent at this socket says of its node.
 pub(crate) fn status(socket: &Path) -> Result<NodeStatus, Error> {
+    match answer(socket, &Request::Status)? {
+        Reply::Status(status) => Ok(*status),
+        _ => Err(other_answer(socket, "a status")),
+    }
+}
+
+/// What the agent at this socket answers.
+pub(crate) fn answer(socket: &Path, request: &Request) -> Result<Reply, Error> {
     let place = socket.display();
-    match ask(socket, &Request::Status) {
-        Ok(Reply::Status(status)) => Ok(*status),
+    match ask(socket, request) {
         Ok(Reply::Failed { message, .. }) => Err(Error::Other(message)),
-        Ok(Reply::Added { .. } | Reply::Done) => Err(Error::Other(format!(
-            "calico-node at {place} gave another answer than a status: are both of one version?"
-        ))),
+        Ok(reply) => Ok(reply),
         Err(why) if why.kind() == ErrorKind::PermissionDenied => Err(Error::Other(format!(
             "This command must be run as root: only root may ask calico-node at {place}."
         ))),
@@ -33,6 +38,14 @@ pub(crate) fn status(socket: &Path) -> Result<NodeStatus, Error> {
              (/var/log/calico)"
         ))),
     }
+}
+
+/// The agent has answered, but not what was asked for.
+pub(crate) fn other_answer(socket: &Path, wanted: &str) -> Error {
+    Error::Other(format!(
+        "calico-node at {} gave another answer than {wanted}: are both of one version?",
+        socket.display()
+    ))
 }
 
 fn ask(socket: &Path, request: &Request) -> std::io::Result<Reply> {

@@ -59,6 +59,11 @@ pub(crate) enum Command {
     /// Show and free pods' addresses, change the IPAM settings
     #[command(subcommand)]
     Ipam(Ipam),
+    /// What happens to a packet from one pod to another, on every node, and why
+    Explain(Explain),
+    /// What policies of a file would change
+    #[command(subcommand)]
+    Policy(Policy),
     /// The node that this command runs on
     #[command(subcommand)]
     Node(Node),
@@ -227,6 +232,64 @@ pub(crate) enum Ipam {
         #[arg(long, value_name = "NUMBER")]
         max_blocks_per_host: Option<u32>,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  calicoctl explain --from pod-1 --to shop/web --port tcp/80
+  calicoctl explain --from pod-1 --to 198.51.100.10 --port udp/53
+  calicoctl explain --from pod-1 --to shop/db --port tcp/5432 --what-if -f policy.yaml
+
+Every node on the way is asked what it does; run it as root on a node. With --what-if only the
+datastore is read.")]
+pub(crate) struct Explain {
+    /// Who sends: a pod as NAME or NAMESPACE/NAME, a node, or an address
+    #[arg(long)]
+    pub(crate) from: String,
+    /// Who is to receive: likewise
+    #[arg(long)]
+    pub(crate) to: String,
+    /// tcp/80, udp/53, sctp/9 or icmp [default: icmp]
+    #[arg(short, long)]
+    pub(crate) port: Option<String>,
+    /// Namespace of pods that name none [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// What policies would say after `calicoctl apply -f` of the file
+    #[arg(long, requires = "filename")]
+    pub(crate) what_if: bool,
+    /// A file or directory of documents, or - for standard input
+    #[arg(short, long, requires = "what_if")]
+    pub(crate) filename: Option<String>,
+    /// ps, json or yaml
+    #[arg(short, long, default_value = "ps")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Policy {
+    /// Pods and ports that would be reached, or no longer, after `calicoctl apply -f`
+    Diff(PolicyDiff),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PolicyDiff {
+    /// A file or directory of documents, or - for standard input
+    #[arg(short, long)]
+    pub(crate) filename: String,
+    /// With a directory: those below too
+    #[arg(short = 'R', long)]
+    pub(crate) recursive: bool,
+    /// Namespace of namespaced resources that name none [default: default]
+    #[arg(short, long)]
+    pub(crate) namespace: Option<String>,
+    /// Lines at most
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) limit: usize,
+    /// ps, json or yaml
+    #[arg(short, long, default_value = "ps")]
+    pub(crate) output: Format,
 }
 
 #[derive(Debug, Subcommand)]

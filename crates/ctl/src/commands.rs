@@ -1,15 +1,17 @@
 //! What each command does.
 
 mod change;
+mod explain;
 mod get;
 mod ipam;
 mod node;
+mod policy;
 #[cfg(test)]
 mod tests;
 mod version;
 
 use crate::Error;
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Policy};
 use crate::resources::Write;
 use crate::terminal::Terminal;
 use clap::CommandFactory;
@@ -59,6 +61,8 @@ async fn on_datastore(
         Command::Patch(patch) => change::patch(datastore, terminal, patch).await,
         Command::Delete(delete) => change::delete(datastore, terminal, delete).await,
         Command::Label(label) => change::label(datastore, terminal, label).await,
+        Command::Explain(explain) => explain::run(datastore, terminal, explain).await,
+        Command::Policy(Policy::Diff(diff)) => policy::diff(datastore, terminal, diff).await,
         Command::Ipam(command) => ipam::run(datastore, terminal, command).await,
         Command::Version(_) => terminal.print(&version::cluster(datastore).await?),
         // Carried out before, without a datastore.

@@ -5,10 +5,10 @@ use crate::ipam_config::{self, IpamConfigSpec};
 use crate::{Error, ipam_objects, policies, pools, teardown};
 use model::{
     BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, CalicoNodeStatusSpec, ClusterInformationSpec,
-    FelixConfigurationSpec, GlobalNetworkPolicySpec, GlobalNetworkSetSpec, HostEndpointSpec,
+    Entry, FelixConfigurationSpec, GlobalNetworkPolicySpec, GlobalNetworkSetSpec, HostEndpointSpec,
     IpPool, IpPoolSpec, Key, Kind, NetworkPolicySpec, NetworkSetSpec, NodeSpec, ProfileSpec,
-    Resource, Scope, Spec, StagedGlobalNetworkPolicySpec, StagedKubernetesNetworkPolicySpec,
-    StagedNetworkPolicySpec, TierSpec, WorkloadEndpointSpec,
+    Resource, Revision, Scope, Spec, StagedGlobalNetworkPolicySpec,
+    StagedKubernetesNetworkPolicySpec, StagedNetworkPolicySpec, TierSpec, WorkloadEndpointSpec,
 };
 use serde_json::Value;
 use store::{Datastore, typed};
@@ -93,6 +93,18 @@ pub(crate) fn changeable(key: &Key) -> Result<(), Error> {
 pub(crate) async fn check(document: &Document) -> Result<(), Error> {
     changeable(&document.key())?;
     with_spec!(document.kind, check_as(&document.value))
+}
+
+/// A document as the datastore would keep it, with defaults.
+pub(crate) async fn as_stored(document: &Document) -> Result<Entry, Error> {
+    let value = with_spec!(document.kind, stored_bytes(&document.value))?;
+    Ok(Entry { key: document.key(), value, revision: Revision::default() })
+}
+
+async fn stored_bytes<S: Spec>(value: &Value) -> Result<Vec<u8>, Error> {
+    let mut resource = documents::typed::<S>(value)?;
+    resource.spec.apply_defaults(&mut resource.metadata);
+    Ok(resource.to_stored())
 }
 
 async fn check_as<S: Spec>(value: &Value) -> Result<(), Error> {

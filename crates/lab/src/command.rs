@@ -1,14 +1,16 @@
 //! The command line of `calico lab`.
 
 mod conditions;
+mod pods;
 
 pub use conditions::{AgentCommand, FaultCommand, FaultSetting};
+pub use pods::{LabelChange, NamespaceCommand, PodArguments, PodCommand};
 
 use crate::client::{self, ask, exec};
-use crate::protocol::{LabRequest, NewNode, PodRequest};
+use crate::protocol::{LabRequest, NewNode};
 use crate::status::LabStatus;
-use crate::topology::{Backend, DatastoreKind, PortMapping, Topology};
-use anyhow::{Context, Result, bail};
+use crate::topology::{Backend, DatastoreKind, Topology};
+use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
@@ -59,6 +61,9 @@ pub enum Command {
     /// Add and remove pods.
     #[command(subcommand)]
     Pod(PodCommand),
+    /// Add, label and remove namespaces of pods.
+    #[command(subcommand)]
+    Namespace(NamespaceCommand),
     /// Add, remove and restart nodes.
     #[command(subcommand)]
     Node(NodeCommand),
@@ -106,33 +111,6 @@ pub struct UpArguments {
     /// How nodes learn each other's routes; over what the topology says.
     #[arg(long, value_enum)]
     backend: Option<Backend>,
-}
-
-/// `calico lab pod`.
-#[derive(Debug, Subcommand)]
-pub enum PodCommand {
-    /// Start a pod.
-    Add {
-        /// Which lab.
-        #[command(flatten)]
-        lab: Lab,
-        /// Its name.
-        pod: String,
-        /// The node to run it on.
-        #[arg(long)]
-        node: String,
-        /// Pass a port of the node to the pod; repeatable.
-        #[arg(long = "port", value_name = "HOST:POD[/udp]", value_parser = parse_port)]
-        ports: Vec<PortMapping>,
-    },
-    /// End a pod.
-    Rm {
-        /// Which lab.
-        #[command(flatten)]
-        lab: Lab,
-        /// Its name.
-        pod: String,
-    },
 }
 
 /// `calico lab node`.
@@ -206,7 +184,8 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Capture { lab, place, interface, arguments } => {
             return exec::capture(&lab.name, &place, &interface, &arguments);
         }
-        Command::Pod(command) => pod(command)?,
+        Command::Pod(command) => pods::pod(command)?,
+        Command::Namespace(command) => pods::namespace(command)?,
         Command::Node(command) => node(command)?,
         Command::Fault(command) => conditions::fault(command)?,
         Command::Agent(command) => conditions::agent(command)?,
@@ -255,23 +234,6 @@ fn first_node(lab: &Lab) -> Result<String> {
     status.nodes.first().map(|node| node.name.clone()).context("the lab has no node")
 }
 
-fn pod(command: PodCommand) -> Result<()> {
-    match command {
-        PodCommand::Add { lab, pod, node, ports } => {
-            let request = PodRequest { name: pod.clone(), ports };
-            let request = LabRequest::PodAdd { pod: request, node: node.clone() };
-            let added: crate::protocol::PodStatus = ask(&lab.name, &request)?;
-            let addresses: Vec<String> = added.addresses.iter().map(IpAddr::to_string).collect();
-            println!("pod {pod} runs on {node} with {}", addresses.join(", "));
-        }
-        PodCommand::Rm { lab, pod } => {
-            ask::<()>(&lab.name, &LabRequest::PodRemove { name: pod.clone() })?;
-            println!("pod {pod} is gone");
-        }
-    }
-    Ok(())
-}
-
 fn node(command: NodeCommand) -> Result<()> {
     match command {
         NodeCommand::Add { lab, node, subnet, address, interface } => {
@@ -290,15 +252,4 @@ fn node(command: NodeCommand) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn parse_port(text: &str) -> Result<PortMapping> {
-    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let (host, pod) = ports.split_once(':').context("write it as HOST:POD, e.g. 8080:80")?;
-    if !["tcp", "udp"].contains(&protocol) {
-        bail!("protocol {protocol:?} is neither tcp nor udp");
-    }
-    let number = |text: &str| text.parse().with_context(|| format!("{text:?} is not a port"));
-    let (host_port, container_port) = (number(host)?, number(pod)?);
-    Ok(PortMapping { host_port, container_port, protocol: protocol.into() })
 }

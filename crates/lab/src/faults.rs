@@ -254,16 +254,16 @@ pub(crate) fn tables(
 
 /// The rules of one fault for frames that come from the node, or go to it.
 fn rules(fault: &Fault, port: &Port, from_node: bool, vxlan_ports: &BTreeSet<u16>) -> Vec<Rule> {
-    let drop = |matches| Rule { matches, verdict: Verdict::Drop, comment: fault.to_string() };
+    let drop = |matches| Rule { comment: fault.to_string(), ..Rule::new(matches, Verdict::Drop) };
     match fault {
         Fault::SrcDstCheck => address_check(port, from_node, drop),
         Fault::Block(Traffic::Ipip) => vec![drop(vec![Match::Protocol(IPIP)])],
         Fault::Block(Traffic::Vxlan) => {
-            let to = |port: &u16| drop(vec![Match::Protocol(UDP), Match::DestinationPort(*port)]);
+            let to = |port: &u16| drop(vec![Match::Protocol(UDP), Match::destination_port(*port)]);
             vxlan_ports.iter().map(to).collect()
         }
         Fault::Block(Traffic::Bgp) => {
-            [Match::DestinationPort(BGP_PORT), Match::SourcePort(BGP_PORT)]
+            [Match::destination_port(BGP_PORT), Match::source_port(BGP_PORT)]
                 .map(|port| drop(vec![Match::Protocol(TCP), port]))
                 .into()
         }
@@ -286,11 +286,7 @@ fn rules(fault: &Fault, port: &Port, from_node: bool, vxlan_ports: &BTreeSet<u16
 }
 
 fn address_check(port: &Port, from_node: bool, drop: impl Fn(Vec<Match>) -> Rule) -> Vec<Rule> {
-    let pass = |kind| Rule {
-        matches: vec![Match::PacketType(kind)],
-        verdict: Verdict::Accept,
-        comment: String::new(),
-    };
+    let pass = |kind| Rule::new(vec![Match::PacketType(kind)], Verdict::Accept);
     let mut rules = vec![pass(PacketType::Broadcast), pass(PacketType::Multicast)];
     let own = port.addresses.iter().map(IpNet::addr);
     let own: Vec<IpAddr> = own.chain(port.mac.map(link_local)).collect();
@@ -298,8 +294,8 @@ fn address_check(port: &Port, from_node: bool, drop: impl Fn(Vec<Match>) -> Rule
         let mut matches = vec![Match::Version(version)];
         for address in own.iter().copied().filter(|own| Version::of(*own) == version) {
             matches.push(match from_node {
-                true => Match::SourceAddress { address, not: true },
-                false => Match::DestinationAddress { address, not: true },
+                true => Match::SourcePrefix { net: address.into(), not: true },
+                false => Match::DestinationPrefix { net: address.into(), not: true },
             });
         }
         rules.push(drop(matches));

@@ -1,10 +1,12 @@
-//! The small web server of pods and of the outside host: says who answers, and to whom.
+//! The small server of pods and of the outside host: says who answers, and to whom.
 //!
-//! `GET /` is a line of text; `GET /bytes/N` is N bytes of a fixed pattern, to check that a long
-//! transfer arrives whole.
+//! By HTTP on any TCP port: `GET /` is a line of text; `GET /bytes/N` is N bytes of a fixed pattern,
+//! to check that a long transfer arrives whole; `GET /ticks/N` is N lines, ten a second, to see how
+//! long a connection lasts. On a UDP port each datagram is answered by the same
+//! line.
 
 use std::io::{BufWriter, Read, Result, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -16,13 +18,40 @@ const REQUEST_BYTES_MAX: usize = 8 << 10;
 /// How long a client may keep us waiting.
 const CLIENT_WAIT: Duration = Duration::from_secs(10);
 
-/// Listens on port 80 of every address, IPv4 and (where the kernel has it) IPv6.
+/// A line of `/ticks/N`, and the pause after each.
+const TICK: &[u8] = b"tick\n";
+const TICK_PAUSE: Duration = Duration::from_millis(100);
+
+/// The port that is always listened on.
+pub(crate) const PORT: u16 = 80;
+
+/// Listens on a TCP port of every address, IPv4 and (where the kernel has it) IPv6.
 ///
 /// # Errors
 /// The port is taken.
-pub(crate) fn listen() -> Result<TcpListener> {
-    TcpListener::bind((Ipv6Addr::UNSPECIFIED, 80))
-        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)))
+pub(crate) fn listen(port: u16) -> Result<TcpListener> {
+    TcpListener::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)))
+}
+
+/// The same for UDP.
+///
+/// # Errors
+/// The port is taken.
+pub(crate) fn listen_udp(port: u16) -> Result<UdpSocket> {
+    UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port))
+        .or_else(|_| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
+}
+
+/// Answers datagrams for ever as `name`.
+pub(crate) fn serve_udp(socket: &UdpSocket, name: &str) {
+    let mut question = [0; 1];
+    loop {
+        // What fails is one datagram: a port at which nobody listens any more, or a denied answer.
+        if let Ok((_, peer)) = socket.recv_from(&mut question) {
+            let _ = socket.send_to(line(name, peer).as_bytes(), peer);
+        }
+    }
 }
 
 /// Answers for ever as `name`.
@@ -59,17 +88,26 @@ fn answer(mut stream: &TcpStream, name: &str) -> Result<()> {
     let request = String::from_utf8_lossy(&request);
     let path = request.split(' ').nth(1).unwrap_or("/");
     let mut writer = BufWriter::with_capacity(1 << 16, stream);
-    match path.strip_prefix("/bytes/").map(str::parse::<u64>) {
-        None => {
-            let body = format!("{name} here; you are {}\n", canonical(stream.peer_addr()?));
-            head(&mut writer, "200 OK", body.len() as u64)?;
-            writer.write_all(body.as_bytes())?;
-        }
-        Some(Ok(count)) => {
+    let counted = |what: &str| path.strip_prefix(what).map(str::parse::<u64>);
+    match (counted("/bytes/"), counted("/ticks/")) {
+        (Some(Ok(count)), _) => {
             head(&mut writer, "200 OK", count)?;
             write_pattern(&mut writer, count)?;
         }
-        Some(Err(_)) => head(&mut writer, "400 Bad Request", 0)?,
+        (_, Some(Ok(count))) => {
+            head(&mut writer, "200 OK", count.saturating_mul(TICK.len() as u64))?;
+            for _ in 0..count {
+                writer.write_all(TICK)?;
+                writer.flush()?;
+                std::thread::sleep(TICK_PAUSE);
+            }
+        }
+        (Some(Err(_)), _) | (_, Some(Err(_))) => head(&mut writer, "400 Bad Request", 0)?,
+        (None, None) => {
+            let body = line(name, stream.peer_addr()?);
+            head(&mut writer, "200 OK", body.len() as u64)?;
+            writer.write_all(body.as_bytes())?;
+        }
     }
     writer.flush()
 }
@@ -95,7 +133,7 @@ pub(crate) fn write_pattern(writer: &mut impl Write, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// An IPv4 client of a dual-stack socket under its own address.
-fn canonical(peer: SocketAddr) -> String {
-    peer.ip().to_canonical().to_string()
+/// Who answers, and to whom: an IPv4 client of a dual-stack socket under its own address.
+fn line(name: &str, peer: SocketAddr) -> String {
+    format!("{name} here; you are {}\n", peer.ip().to_canonical())
 }

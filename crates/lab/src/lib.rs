@@ -19,7 +19,8 @@
 //! - Commands enter a machine from the user's side ([`run`], `exec`); everything else is asked of
 //!   the supervisor, which asks the machines, all by the same one-line protocol.
 //!
-//! Owns: topologies, namespaces of labs, the part of kubelet and container runtime (sandbox, CNI).
+//! Owns: topologies, namespaces of labs, the part of kubelet and container runtime (sandbox, CNI), and
+//! of kube-controllers (Profiles that say pods' namespaces and service accounts to Calico).
 //!
 //! Must not know: how Calico works inside. It starts `calico-node`, `calicoctl`, the datastore and
 //! the CNI plugins as an operator would, by the names under which they are installed.
@@ -39,13 +40,13 @@ mod supervisor;
 mod topology;
 
 pub use command::{
-    AgentCommand, Command, FaultCommand, FaultSetting, Lab, NodeCommand, Output, PodCommand,
-    UpArguments, run,
+    AgentCommand, Command, FaultCommand, FaultSetting, Lab, LabelChange, NamespaceCommand,
+    NodeCommand, Output, PodArguments, PodCommand, UpArguments, run,
 };
 pub use status::{LabState, LabStatus, NodeStatus, PodStatus};
 pub use topology::{
-    Backend, Datastore, DatastoreKind, EXAMPLE, Encapsulation, Node, Outside, Pod, Pool,
-    PortMapping, RESERVED_NAMES, Subnet, Topology, TopologyError, Uplink,
+    Backend, ContainerPort, DEFAULT, Datastore, DatastoreKind, EXAMPLE, Encapsulation, Namespace,
+    Node, Outside, Pod, Pool, RESERVED_NAMES, Subnet, Topology, TopologyError, Uplink,
 };
 
 use std::ffi::OsString;
@@ -61,7 +62,7 @@ pub fn hidden(arguments: &[OsString]) -> Option<ExitCode> {
         ["lab-init", name] => supervisor::lab_init(name),
         ["lab-node-init", spec] => machine::node_init(Path::new(spec)),
         ["lab-node"] => machine::node(),
-        ["lab-pod-init", pod, node] => machine::pod_init(pod, node),
+        ["lab-pod-init", pod, node, ref ports @ ..] => machine::pod_init(pod, node, ports),
         _ => return None,
     };
     let name = words.join(" ");

@@ -87,7 +87,7 @@ pub(crate) fn node() -> Result<()> {
     nix::unistd::dup2_stdin(fs::File::open("/dev/null").context("opening /dev/null")?)
         .context("closing standard input")?;
     if spec.web {
-        let web = http::listen().context("port 80")?;
+        let web = http::listen(http::PORT).context("port 80")?;
         let name = spec.name.clone();
         std::thread::spawn(move || http::serve(&web, &name));
     }
@@ -100,7 +100,7 @@ pub(crate) fn node() -> Result<()> {
         }
         NodeRequest::Stop { name } => answer(programs.stop(&name)?),
         NodeRequest::Hosts { text } => answer(root::write_file(Path::new("/etc/hosts"), &text)?),
-        NodeRequest::PodAdd { pod } => answer(pods.add(&pod)?),
+        NodeRequest::PodAdd { pod } => answer(pods.add(pod)?),
         NodeRequest::PodRemove { name } => answer(pods.remove(&name)?),
         NodeRequest::Report => {
             answer(NodeReport { pods: pods.statuses(), programs: programs.statuses() })

@@ -4,7 +4,7 @@
 //! process (to its nodes): [`call`] and [`serve`].
 
 use crate::faults::Setting;
-use crate::topology::PortMapping;
+use crate::topology::{Namespace, Pod};
 use anyhow::{Context, Result, anyhow};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -27,9 +27,17 @@ pub(crate) enum LabRequest {
     /// Where a node, pod, the router or the outside host is. Answer: [`Location`].
     Locate { name: String },
     /// Answer: [`PodStatus`].
-    PodAdd { pod: PodRequest, node: String },
+    PodAdd { pod: Pod },
     /// Answer: nothing.
     PodRemove { name: String },
+    /// Answer: nothing.
+    NamespaceAdd { namespace: Namespace },
+    /// Set labels (a value) and remove them (none). Answer: nothing.
+    NamespaceLabel { name: String, changes: BTreeMap<String, Option<String>> },
+    /// Answer: a list of [`Namespace`].
+    NamespaceList,
+    /// Answer: nothing.
+    NamespaceRemove { name: String },
     /// Answer: nothing.
     NodeAdd { node: NewNode },
     /// Answer: nothing.
@@ -61,7 +69,7 @@ pub(crate) enum NodeRequest {
     /// Write /etc/hosts. Answer: nothing.
     Hosts { text: String },
     /// Make a pod's sandbox and connect it. Answer: [`PodStatus`].
-    PodAdd { pod: PodRequest },
+    PodAdd { pod: Pod },
     /// Disconnect a pod and end its sandbox. Answer: nothing.
     PodRemove { name: String },
     /// Answer: [`NodeReport`].
@@ -103,13 +111,6 @@ pub(crate) struct Finished {
     pub(crate) success: bool,
     pub(crate) output: String,
     pub(crate) errors: String,
-}
-
-/// A pod to make.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct PodRequest {
-    pub(crate) name: String,
-    pub(crate) ports: Vec<PortMapping>,
 }
 
 /// A pod as its node knows it.

@@ -1,6 +1,8 @@
 //! What `calico lab status` shows, as data and as tables.
 
+use crate::topology::DEFAULT;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -61,6 +63,11 @@ pub struct NodeStatus {
 pub struct PodStatus {
     /// Its name.
     pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// Where it runs.
     pub node: String,
     /// What its network gave it; empty if it isn't connected.
@@ -106,13 +113,49 @@ impl LabStatus {
         });
         text += &table(&["NODE", "ADDRESS", "RESTARTS", "STATE"], nodes);
         text.push('\n');
-        let pods = self.pods.iter().map(|pod| {
-            let state = if pod.running { "running" } else { "gone" };
-            vec![pod.name.clone(), pod.node.clone(), join(&pod.addresses), state.into()]
-        });
-        text += &table(&["POD", "NODE", "ADDRESS", "STATE"], pods);
+        text += &self.pods_table();
         text
     }
+
+    /// The pods, with namespaces and labels where some pod has more than the default.
+    fn pods_table(&self) -> String {
+        let namespaces = self.pods.iter().any(|pod| pod.namespace != DEFAULT);
+        let labels = self.pods.iter().any(|pod| !pod.labels.is_empty());
+        // Shown or not, by column.
+        let shown = [true, namespaces, true, true, true, labels];
+        let columns = |cells: [String; 6]| -> Vec<String> {
+            cells.into_iter().zip(shown).filter(|(_, shown)| *shown).map(|(cell, _)| cell).collect()
+        };
+        let headings = ["POD", "NAMESPACE", "NODE", "ADDRESS", "STATE", "LABELS"];
+        let headings = columns(headings.map(str::to_owned));
+        let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
+        let rows = self.pods.iter().map(|pod| {
+            let state = if pod.running { "running" } else { "gone" };
+            columns([
+                pod.name.clone(),
+                pod.namespace.clone(),
+                pod.node.clone(),
+                join(&pod.addresses),
+                state.to_owned(),
+                labels_text(&pod.labels),
+            ])
+        });
+        table(&headings, rows)
+    }
+
+    /// The ready node with the fewest pods, and of several the first.
+    pub(crate) fn emptiest_node(&self) -> Option<&str> {
+        let ready = self.nodes.iter().filter(|node| node.ready);
+        let pods =
+            |node: &&NodeStatus| self.pods.iter().filter(|pod| pod.node == node.name).count();
+        ready.min_by_key(pods).map(|node| node.name.as_str())
+    }
+}
+
+/// `app=web,tier=front`.
+pub(crate) fn labels_text(labels: &BTreeMap<String, String>) -> String {
+    let pairs: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join(",")
 }
 
 fn join(addresses: &[IpAddr]) -> String {
@@ -140,4 +183,54 @@ pub(crate) fn table(headings: &[&str], rows: impl Iterator<Item = Vec<String>>) 
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    fn pod(name: &str, node: &str) -> PodStatus {
+        PodStatus {
+            name: name.into(),
+            namespace: DEFAULT.into(),
+            labels: BTreeMap::new(),
+            node: node.into(),
+            addresses: vec![IpAddr::from([10, 0, 0, 1])],
+            running: true,
+        }
+    }
+
+    fn node(name: &str, running: bool) -> NodeStatus {
+        let (addresses, reason) = (vec![], None);
+        NodeStatus { name: name.into(), addresses, running, ready: running, reason, restarts: 0 }
+    }
+
+    #[test]
+    fn namespaces_and_labels_are_shown_where_there_are_any() {
+        let mut status = LabStatus {
+            name: "lab".into(),
+            state: LabState::Ready,
+            reason: None,
+            faults: vec![],
+            nodes: vec![node("a", false), node("b", true), node("c", true)],
+            pods: vec![pod("pod-1", "b"), pod("pod-2", "a")],
+        };
+        expect![[r#"
+            POD     NODE   ADDRESS    STATE
+            pod-1   b      10.0.0.1   running
+            pod-2   a      10.0.0.1   running
+        "#]]
+        .assert_eq(&status.pods_table());
+        assert_eq!(status.emptiest_node(), Some("c"));
+        status.pods[1].namespace = "shop".into();
+        status.pods[1].labels =
+            [("app", "web"), ("x", "y")].map(|(k, v)| (k.into(), v.into())).into();
+        expect![[r#"
+            POD     NAMESPACE   NODE   ADDRESS    STATE     LABELS
+            pod-1   default     b      10.0.0.1   running
+            pod-2   shop        a      10.0.0.1   running   app=web,x=y
+        "#]]
+        .assert_eq(&status.pods_table());
+    }
 }

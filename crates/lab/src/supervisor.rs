@@ -7,6 +7,7 @@
 mod calico;
 mod faults;
 mod machines;
+mod namespaces;
 mod nodes;
 mod pods;
 mod progress;
@@ -70,7 +71,8 @@ pub(crate) fn lab_init(name: &str) -> Result<()> {
     nix::unistd::dup2_stdout(null()?).context("closing standard output")?;
 
     let text = fs::read_to_string(directory.topology()).context("reading the topology")?;
-    let topology: Topology = serde_json::from_str(&text).context("parsing the topology")?;
+    let mut topology: Topology = serde_json::from_str(&text).context("parsing the topology")?;
+    topology.complete_namespaces();
     enter_own_filesystems(&directory)?;
     nix::unistd::sethostname(format!("lab-{name}")).context("setting the host name")?;
     let lab = Arc::new(Lab {
@@ -157,8 +159,14 @@ impl Lab {
             LabRequest::AwaitReady => answer(self.progress.follow(reporter)?),
             LabRequest::Status => answer(self.status()),
             LabRequest::Locate { name } => answer(self.locate(&name)?),
-            LabRequest::PodAdd { pod, node } => answer(self.pod_add(&pod, &node)?),
+            LabRequest::PodAdd { pod } => answer(self.pod_add(pod)?),
             LabRequest::PodRemove { name } => answer(self.pod_remove(&name)?),
+            LabRequest::NamespaceAdd { namespace } => answer(self.namespace_add(namespace)?),
+            LabRequest::NamespaceLabel { name, changes } => {
+                answer(self.namespace_label(&name, changes)?)
+            }
+            LabRequest::NamespaceList => answer(&self.topology().namespaces),
+            LabRequest::NamespaceRemove { name } => answer(self.namespace_remove(&name)?),
             LabRequest::NodeAdd { node } => answer(self.node_add(node)?),
             LabRequest::NodeRemove { name, keep_resource } => {
                 answer(self.node_remove(&name, keep_resource)?)

@@ -5,11 +5,13 @@
 
 mod check;
 mod defaults;
+mod pods;
 
 pub use check::TopologyError;
 pub(crate) use check::{check_name, duplicate};
+pub use pods::{ContainerPort, DEFAULT, Namespace, Pod};
 
-use defaults::{all_nodes, default_interface, default_mtu, default_protocol, never, yes};
+use defaults::{all_nodes, default_interface, default_mtu, never, yes};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -23,6 +25,8 @@ pub struct Topology {
     pub subnets: Vec<Subnet>,
     /// The machines that run calico-node.
     pub nodes: Vec<Node>,
+    /// Namespaces of pods; those that pods are in, and `default`, need not be named.
+    pub namespaces: Vec<Namespace>,
     /// Pods added when the lab comes up.
     pub pods: Vec<Pod>,
     /// The host beyond the router, which answers ping and HTTP.
@@ -86,32 +90,6 @@ pub struct Uplink {
     pub subnet: String,
     /// Its addresses, each in one of the subnet's prefixes.
     pub addresses: Vec<IpAddr>,
-}
-
-/// A pod: namespaces on a node, connected by the node's CNI configuration.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Pod {
-    /// Its name, in namespace `default`.
-    pub name: String,
-    /// The node it runs on.
-    pub node: String,
-    /// Ports of the node passed to it (by the portmap plugin).
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<PortMapping>,
-}
-
-/// A port of the node that is a pod's; the runtime's words for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct PortMapping {
-    /// Port on the node.
-    pub host_port: u16,
-    /// Port in the pod.
-    pub container_port: u16,
-    /// `tcp` or `udp`.
-    #[serde(default = "default_protocol")]
-    pub protocol: String,
 }
 
 /// The host beyond the router.

@@ -70,6 +70,8 @@ fn the_fabric_is_the_walkthroughs() {
     let count =
         rig.output("worker-3", &["sh", "-c", "curl -s http://outside/bytes/1000003 | wc -c"]);
     assert_eq!(count.trim(), "1000003");
+    let ticks = rig.output("worker-3", &["curl", "-s", "http://outside/ticks/3"]);
+    assert_eq!(ticks, "tick\ntick\ntick\n");
     // The router knows no pod address, and no namespace has a way out.
     let routes = rig.output("router", &["ip", "-o", "route"]);
     assert_eq!(routes.lines().count(), 3, "{routes}");
@@ -112,6 +114,60 @@ fn pods_come_and_go() {
     assert!(!failed.status.success() && message.contains("ptp"), "{message}");
     assert_eq!(rig.output("worker-2", &["sh", "-c", "ls /var/run/netns | wc -l"]).trim(), "1");
     assert_eq!(rig.status()["pods"].as_array().unwrap().len(), 3);
+}
+
+#[test]
+fn pods_have_namespaces_labels_and_ports() {
+    let rig = Rig::up("t-labels");
+    let add = ["pod", "add", "db", "--namespace", "shop", "--label", "app=db", "--label", "x=y"];
+    let ports = ["--service-account", "till", "--port", "sql=5432", "--port", "9:7/udp"];
+    let added = rig.run(&[&add[..], &ports].concat());
+    assert!(added.output.starts_with("pod db runs on master with 192.168."), "{added:?}");
+    let addressed = |line: &str| rig.output("master", &["bash", "-c", line]);
+    assert!(addressed("curl -s http://db:5432/").starts_with("db on master here"));
+    let datagram = "exec 3<>/dev/udp/db/7; echo >&3; timeout 5 head -1 <&3";
+    assert!(addressed(datagram).starts_with("db on master here"));
+    let mapped = "exec 3<>/dev/udp/10.30.0.136/9; echo >&3; timeout 5 head -1 <&3";
+    let answer = rig.output("worker-1", &["bash", "-c", mapped]);
+    assert!(answer.starts_with("db on master here"), "{answer}");
+
+    let status = rig.status();
+    let pod = status["pods"].as_array().unwrap().iter().find(|pod| pod["name"] == "db").unwrap();
+    assert_eq!(pod["namespace"], "shop");
+    assert_eq!(pod["labels"]["app"], "db");
+    let pod = rig.run(&["status"]).output;
+    assert!(pod.contains("app=db,x=y"), "{pod}");
+
+    rig.run(&["namespace", "add", "bank", "--label", "team=a"]);
+    rig.run(&["namespace", "label", "shop", "team=b", "tier=1"]);
+    rig.run(&["namespace", "label", "shop", "tier-"]);
+    let listed = rig.run(&["namespace", "list"]).output;
+    let fields: Vec<Vec<&str>> =
+        listed.lines().map(|line| line.split_whitespace().collect()).collect();
+    let expected = [
+        vec!["NAMESPACE", "SERVICE", "ACCOUNTS", "LABELS"],
+        vec!["default", "default"],
+        vec!["shop", "default,till", "team=b"],
+        vec!["bank", "default", "team=a"],
+    ];
+    assert_eq!(fields, expected);
+    for (words, part) in [
+        (vec!["namespace", "rm", "shop"], "pod db is in namespace shop"),
+        (vec!["namespace", "rm", "default"], "it stays"),
+        (vec!["namespace", "rm", "mars"], "there are default, shop, bank"),
+        (vec!["namespace", "add", "bank"], "already in use"),
+        (vec!["pod", "add", "x", "--label", "app"], "KEY=VALUE"),
+        (vec!["pod", "add", "x", "--port", "7", "--port", "7"], "port 7/tcp twice"),
+    ] {
+        let refused = rig.command(&words).output().unwrap();
+        let message = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(!refused.status.success() && message.contains(part), "{words:?}: {message}");
+    }
+    rig.run(&["namespace", "rm", "bank"]);
+    assert!(!rig.run(&["namespace", "list"]).output.contains("bank"));
+    // Restarted, the node gives the pod back as it was.
+    rig.run(&["node", "restart", "master"]);
+    assert!(addressed("curl -s http://db:5432/").starts_with("db on master here"));
 }
 
 #[test]

@@ -9,19 +9,21 @@
 //! Owns: the encoding of every `kernel::nft` value and its inverse, transactions, generations.
 //! Must not know: which tables are Calico's, or why.
 //!
-//! A further kind of match or verdict is one arm in `encode` and one in `decode`; the tests compare
-//! both with `nft` itself.
+//! A further kind of match, statement or verdict is one arm in `encode` and one in `decode`; the
+//! tests compare both with `nft` itself.
 
 mod attribute;
 mod batch;
 mod decode;
 mod dump;
 mod encode;
+mod interfering;
 mod monitor;
 mod numbers;
 mod socket;
 
 pub use dump::Counter;
+pub use interfering::DroppingChain;
 pub use monitor::{Heard, NftMonitor};
 
 use crate::netns::NetNs;
@@ -205,7 +207,7 @@ impl Nft {
 
 fn is_foreign(edit: &Edit) -> bool {
     match edit {
-        Edit::CreateSet { key, .. } => *key == SetKey::Foreign,
+        Edit::CreateSet { key, .. } | Edit::CreateMap { key, .. } => *key == SetKey::Foreign,
         Edit::CreateChain { base, .. } => base.is_some_and(|base| base.kind == ChainKind::Foreign),
         Edit::AddRules { rules, .. } => rules.iter().any(Rule::is_foreign),
         _ => false,

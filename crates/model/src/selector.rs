@@ -162,6 +162,12 @@ impl Selector {
         crate::names::unique_id("s", &self.canonical())
     }
 
+    /// The same about inherited labels: `prefix` before the name of every label, `all()` means that
+    /// the endpoint has the label `present`, `global()` that it hasn't.
+    pub fn inherited(&self, prefix: &str, present: &str) -> Selector {
+        Selector { root: self.root.inherited(prefix, present) }
+    }
+
     /// Whether `global()` stands anywhere in it (forbidden in an IPPool's selectors).
     pub fn uses_global(&self) -> bool {
         self.root.uses_global()
@@ -189,6 +195,26 @@ impl Expression {
             Expression::Not(inner) => !inner.matches(labels),
             Expression::And(all) => all.iter().all(|inner| inner.matches(labels)),
             Expression::Or(any) => any.iter().any(|inner| inner.matches(labels)),
+        }
+    }
+
+    fn inherited(&self, prefix: &str, present: &str) -> Expression {
+        let name = |label: &String| format!("{prefix}{label}");
+        let all =
+            |inner: &[Expression]| inner.iter().map(|e| e.inherited(prefix, present)).collect();
+        match self {
+            Expression::All => Expression::Has(present.to_owned()),
+            Expression::Global => Expression::Not(Box::new(Expression::Has(present.to_owned()))),
+            Expression::Has(label) => Expression::Has(name(label)),
+            Expression::Text { label, test, text } => {
+                Expression::Text { label: name(label), test: *test, text: text.clone() }
+            }
+            Expression::Member { label, negated, set } => {
+                Expression::Member { label: name(label), negated: *negated, set: set.clone() }
+            }
+            Expression::Not(inner) => Expression::Not(Box::new(inner.inherited(prefix, present))),
+            Expression::And(inner) => Expression::And(all(inner)),
+            Expression::Or(inner) => Expression::Or(all(inner)),
         }
     }
 

@@ -1,11 +1,13 @@
 //! What other programs of the node ask of the agent, over its Unix socket.
 //!
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
-//! line and reads one JSON [`Reply`] on one line; then the connection ends.
+//! line and reads one JSON [`Reply`] on one line; then the connection ends. Other nodes' agents say the
+//! same over TCP with mutual TLS, but may only ask what changes nothing ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
-use model::{Key, Kind, names};
+use model::{Key, Kind, WorkloadEndpointPort, names};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Where the agent listens.
@@ -16,7 +18,7 @@ pub const SOCKET: &str = "/var/run/calico/agent.sock";
 pub const SPOOL: &str = "/var/lib/calico/cni-spool";
 
 /// The orchestrator of pods.
-const KUBERNETES: &str = "k8s";
+pub(crate) const KUBERNETES: &str = "k8s";
 
 /// A question or order to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,29 @@ pub enum Request {
     CheckWorkload(DeleteWorkload),
     /// How the node is; what `calicoctl node status` prints.
     Status,
+    /// What the node does with a packet, and why; what `calicoctl explain` prints.
+    Explain(policy::evaluate::Packet),
+    /// The same of another node's agent; only what is read-only.
+    OnNode {
+        /// Which node; this one too.
+        node: String,
+        /// What it is asked.
+        request: Box<Request>,
+    },
+}
+
+impl Request {
+    /// Whether it changes nothing, so that agents of other nodes may ask it. To ask on is for
+    /// programs of the node itself, so that no request wanders from node to node.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Request::Status | Request::Explain(_) => true,
+            Request::AddWorkload(_)
+            | Request::DeleteWorkload(_)
+            | Request::CheckWorkload(_)
+            | Request::OnNode { .. } => false,
+        }
+    }
 }
 
 /// The endpoint that CNI ADD asks for.
@@ -43,6 +68,15 @@ pub struct AddWorkload {
     pub mac: String,
     /// Where its addresses come from.
     pub addresses: AddressSource,
+    /// Its labels, which policies select it by; `projectcalico.org/…` are the agent's own.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Its service account; a pod that names none has `default`.
+    #[serde(default)]
+    pub service_account: Option<String>,
+    /// Ports that policies may name.
+    #[serde(default)]
+    pub ports: Vec<WorkloadEndpointPort>,
 }
 
 /// Where an endpoint's addresses come from.
@@ -140,6 +174,8 @@ pub enum Reply {
     Done,
     /// The node's status.
     Status(Box<crate::status::NodeStatus>),
+    /// What the node does with the packet.
+    Explained(Box<crate::explain::Explanation>),
     /// Not done.
     Failed {
         /// Worth trying again later (CNI error code 11).
@@ -147,4 +183,11 @@ pub enum Reply {
         /// The object, the likely cause and the next step.
         message: String,
     },
+}
+
+impl Reply {
+    /// Not done, and no better later.
+    pub fn refused(message: String) -> Reply {
+        Reply::Failed { retry: false, message }
+    }
 }

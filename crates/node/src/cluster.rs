@@ -3,6 +3,7 @@
 use ipam::contents;
 use ipnet::IpNet;
 use kernel::Mac;
+use kernel::nft::Update;
 use model::{
     Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
     WorkloadEndpoint,
@@ -13,6 +14,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use crate::api::WorkloadId;
 use crate::endpoint_status::{self, EndpointStatus, EndpointStatuses};
+use crate::policy::Policy;
 use crate::settings;
 use crate::speaker;
 use model::config::{self, Resolved};
@@ -22,6 +24,7 @@ use model::names::Tunnel;
 #[derive(Debug)]
 pub(crate) struct Cluster {
     topology: Topology,
+    policy: Policy,
     environment: Vec<(String, String)>,
     labels: BTreeMap<String, String>,
     pools: BTreeMap<String, IpPool>,
@@ -71,6 +74,7 @@ impl Cluster {
         let topology = Topology { node: node.to_owned(), ..Topology::default() };
         let mut cluster = Cluster {
             topology,
+            policy: Policy::new(node),
             environment,
             labels: BTreeMap::new(),
             pools: BTreeMap::new(),
@@ -96,6 +100,28 @@ impl Cluster {
     /// The input of a plan.
     pub(crate) fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// What policy says.
+    pub(crate) fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Whether an address is one of this node's own, on tunnels too.
+    pub(crate) fn is_own_address(&self, address: IpAddr) -> bool {
+        let tunnels = [self.topology.ipip_address, self.topology.vxlan_address];
+        self.topology.facts.has_address(address)
+            || tunnels.into_iter().flatten().any(|tunnel| IpAddr::V4(tunnel) == address)
+    }
+
+    /// What policy says, to ask it what has changed.
+    pub(crate) fn policy_mut(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+
+    /// What the kernel's tables lack of policy as it is known now.
+    pub(crate) fn settle_policy(&mut self) -> Vec<Update> {
+        self.policy.settle(&self.topology)
     }
 
     /// All pools by name.
@@ -173,7 +199,8 @@ impl Cluster {
         let unreadable = self.unreadable.iter().map(|(key, why)| {
             format!("{key} is ignored, as it cannot be read: {why}; write it anew with calicoctl")
         });
-        unreadable.chain(self.setting_warnings.iter().cloned()).collect()
+        let settings = self.setting_warnings.iter().cloned();
+        unreadable.chain(settings).chain(self.policy.problems()).collect()
     }
 
     /// The kernel's side that isn't ours.
@@ -197,14 +224,19 @@ impl Cluster {
                 self.take(entry, value);
             }
             Err(why) => {
+                let why = why.to_string();
                 self.deleted(&entry.key);
-                self.unreadable.insert(entry.key, why.to_string());
+                self.policy.take_unreadable(&entry.key, &why);
+                self.unreadable.insert(entry.key, why);
             }
         }
     }
 
     fn take(&mut self, entry: Entry, value: Value) {
         self.speaker_concerned |= self.speaker.take(&value);
+        if !matches!(value, Value::WorkloadEndpoint(_)) {
+            self.policy.take(&entry.key, Some(&value));
+        }
         match value {
             Value::IpPool(pool) => {
                 self.pools.insert(pool.metadata.name.clone(), *pool);
@@ -216,7 +248,7 @@ impl Cluster {
                 self.configure();
             }
             Value::Block(block) => self.block_changed(entry, &block),
-            Value::WorkloadEndpoint(endpoint) => self.endpoint_changed(entry.key, &endpoint),
+            Value::WorkloadEndpoint(endpoint) => self.endpoint_changed(entry.key, endpoint),
             Value::ClusterInformation(information) => self.information = Some(*information),
             Value::BgpConfiguration(_) => self.configure(),
             Value::BgpFilter(_)
@@ -242,6 +274,9 @@ impl Cluster {
     pub(crate) fn deleted(&mut self, key: &Key) {
         self.unreadable.remove(key);
         self.speaker_concerned |= self.speaker.forget(key);
+        if !self.untold.contains(key) {
+            self.policy.take(key, None);
+        }
         match key {
             Key::Block(block) => self.block_deleted(*block),
             Key::Resource { kind: Kind::IpPool, name, .. } => {
@@ -269,6 +304,11 @@ impl Cluster {
             Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
             Key::Resource { .. } | Key::Affinity { .. } | Key::Handle(_) | Key::IpamConfig => {}
         }
+    }
+
+    /// Where another node is reached.
+    pub(crate) fn address_of(&self, node: &str) -> Option<Ipv4Addr> {
+        self.topology.nodes.get(node)?.address
     }
 
     fn node_changed(&mut self, node: &model::Node) {
@@ -314,25 +354,31 @@ impl Cluster {
         self.replan_borrowed();
     }
 
-    fn endpoint_changed(&mut self, key: Key, endpoint: &WorkloadEndpoint) {
+    fn endpoint_changed(&mut self, key: Key, endpoint: Box<WorkloadEndpoint>) {
         if endpoint.spec.node != self.topology.node {
+            self.policy.take(&key, Some(&Value::WorkloadEndpoint(endpoint)));
             return;
         }
-        let told = Endpoint::of(endpoint);
         let own = self.endpoints.get(&key).map(|endpoint| &endpoint.container_id);
-        if self.untold.contains(&key) && own != Some(&told.container_id) {
+        if self.untold.contains(&key) && own != Some(&endpoint.spec.container_id) {
             return;
         }
         self.untold.remove(&key);
-        self.endpoints.insert(key, told);
-        self.replan_workloads();
+        self.keep_endpoint(key, endpoint);
     }
 
     /// A local endpoint is to be routed, before the datastore has told of it. Until it does, what it
     /// tells under the same key is of the pod's earlier container.
-    pub(crate) fn set_endpoint(&mut self, key: Key, endpoint: Endpoint) {
+    pub(crate) fn set_endpoint(&mut self, endpoint: Box<WorkloadEndpoint>) {
+        let key = endpoint.key();
         self.untold.insert(key.clone());
-        self.endpoints.insert(key, endpoint);
+        self.keep_endpoint(key, endpoint);
+    }
+
+    fn keep_endpoint(&mut self, key: Key, endpoint: Box<WorkloadEndpoint>) {
+        let kept = Endpoint::of(&endpoint);
+        self.policy.take(&key, Some(&Value::WorkloadEndpoint(endpoint)));
+        self.endpoints.insert(key, kept);
         self.replan_workloads();
     }
 
@@ -379,6 +425,7 @@ impl Cluster {
         if self.endpoints.get(&key).is_some_and(|e| e.container_id == id.container_id) {
             self.untold.remove(&key);
             self.endpoints.remove(&key);
+            self.policy.take(&key, None);
             self.replan_workloads();
         }
     }

@@ -1,13 +1,17 @@
 //! All that can happen to a node, and all it can ask for.
 
 use crate::api::{DeleteWorkload, Reply, Request};
+use crate::connections::Connection;
 use crate::endpoint_status::EndpointStatuses;
+use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
 use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
+use policy::nflog_prefix::Shortened;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// Names one request on the agent's socket.
 pub type RequestId = u64;
@@ -65,6 +69,15 @@ pub enum Event {
     },
     /// The BGP speaker's sessions have changed.
     BgpStatus(Box<bgp::status::SpeakerStatus>),
+    /// An [`Effect::ReadKernel`] is done.
+    KernelRead {
+        /// For which request.
+        id: RequestId,
+        /// What the kernel holds.
+        holds: Box<KernelHolds>,
+    },
+    /// An [`Effect::ListConnections`] is done.
+    Connections(Vec<Connection>),
     /// The inbox is empty: time to plan.
     Idle,
 }
@@ -101,12 +114,15 @@ pub enum Written {
 /// All that a node can ask for.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Make the kernel like this. A newer plan supersedes older ones that wait.
+    /// Make the kernel like this. A newer plan supersedes older ones that wait, but not their
+    /// updates of tables.
     Apply {
-        /// Counts plans.
+        /// Counts plans and updates.
         generation: u64,
-        /// The whole of it.
-        plan: Box<plan::Plan>,
+        /// The whole of it; `None`: as before.
+        plan: Option<Box<plan::Plan>>,
+        /// What has changed in the tables, beside the plan's own, since the last time.
+        tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].
     Assign {
@@ -114,6 +130,17 @@ pub enum Effect {
         id: RequestId,
         /// What is wanted.
         assign: Box<Assign>,
+    },
+    /// Ask another node's agent, and reply what it says.
+    AskNode {
+        /// For which request.
+        id: RequestId,
+        /// Its name, which it must prove.
+        node: String,
+        /// Where it is reached.
+        address: Ipv4Addr,
+        /// What it is asked.
+        request: Request,
     },
     /// Store the endpoint, replacing one of the same name; answer with [`Event::Written`].
     WriteEndpoint {
@@ -147,6 +174,20 @@ pub enum Effect {
         /// All of them.
         endpoints: EndpointStatuses,
     },
+    /// Read what the kernel holds; answer with [`Event::KernelRead`].
+    ReadKernel {
+        /// For which request.
+        id: RequestId,
+        /// Of what.
+        question: KernelQuestion,
+    },
+    /// List the connections from or to these addresses, which workloads have; answer with
+    /// [`Event::Connections`].
+    ListConnections(HashSet<IpAddr>),
+    /// Forget these of the last list, so that their next packet is judged anew.
+    EndConnections(Vec<usize>),
+    /// Tell what the prefixes of logged packets stand for that are too long.
+    NamePrefixes(Arc<Shortened>),
     /// Answer a request.
     Reply {
         /// Which.

@@ -17,8 +17,11 @@
 
 pub mod api;
 mod cluster;
+pub mod connections;
 pub mod endpoint_status;
 pub mod event;
+pub mod explain;
+mod policy;
 pub mod report;
 mod settings;
 mod speaker;
@@ -27,6 +30,7 @@ mod tunnel;
 mod workload;
 
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
+pub use workload::network_profile;
 
 use cluster::Cluster;
 use endpoint_status::EndpointStatuses;
@@ -41,6 +45,8 @@ pub struct Node {
     requests: workload::Requests,
     tunnels: tunnel::Tunnels,
     speaker: speaker::Speaker,
+    explanations: explain::Explanations,
+    connections: connections::Connections,
     in_sync: bool,
     unreachable: Option<String>,
     /// What the last plan was made of.
@@ -60,6 +66,8 @@ impl Node {
             requests: workload::Requests::default(),
             tunnels: tunnel::Tunnels::default(),
             speaker: speaker::Speaker::default(),
+            explanations: explain::Explanations::default(),
+            connections: connections::Connections::default(),
             in_sync: false,
             unreachable: None,
             planned: None,
@@ -97,6 +105,13 @@ impl Node {
             Event::BgpStatus(status) => {
                 self.speaker.set_status(status);
                 vec![]
+            }
+            Event::KernelRead { id, holds } => self.explanations.finish(id, *holds),
+            Event::Connections(list) => {
+                let end = self.connections.judge(&self.cluster, &list);
+                let again =
+                    self.connections.settle(self.requests.applied_generation(), &self.cluster);
+                end.into_iter().chain(again).collect()
             }
             Event::Idle => self.settle(),
         }
@@ -154,10 +169,33 @@ impl Node {
             api::Request::CheckWorkload(check) => {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
             }
+            api::Request::Explain(packet) => {
+                vec![self.explanations.start(id, packet, &self.cluster, self.in_sync)]
+            }
             api::Request::Status => {
                 let reply = api::Reply::Status(Box::new(self.status()));
                 vec![Effect::Reply { id, reply }]
             }
+            api::Request::OnNode { node, request } => self.on_node(id, node, *request),
+        }
+    }
+
+    fn on_node(&mut self, id: RequestId, node: String, request: api::Request) -> Vec<Effect> {
+        let refused = |message| vec![Effect::Reply { id, reply: api::Reply::refused(message) }];
+        if !request.is_read_only() {
+            return refused(format!(
+                "node {node} is not asked this, as other nodes may only read: ask calico-node there"
+            ));
+        }
+        if node == self.name {
+            return self.on_request(id, request);
+        }
+        match self.cluster.address_of(&node) {
+            Some(address) => vec![Effect::AskNode { id, node, address, request }],
+            None => refused(format!(
+                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o wide` \
+                 lists all; is the name right, and has calico-node started there?"
+            )),
         }
     }
 
@@ -178,6 +216,7 @@ impl Node {
         self.failures = lasting.map(|f| (f.object.clone(), f.message.clone())).collect();
         let mut effects = self.requests.on_applied(generation, &failures, &mut self.cluster);
         effects.extend(self.show_endpoints(generation, &failures));
+        effects.extend(self.connections.settle(self.requests.applied_generation(), &self.cluster));
         effects
     }
 
@@ -214,12 +253,27 @@ impl Node {
         effects.extend(self.tunnels.settle(&self.cluster));
         effects.extend(self.speaker.settle(&mut self.cluster));
         effects.extend(self.plan());
+        effects.extend(self.cluster.policy_mut().take_prefixes().map(Effect::NamePrefixes));
         effects.extend(self.requests.settled(self.generation));
         effects
     }
 
-    /// Makes a plan if anything has changed that it is made of; hands it on if it differs.
+    /// What the kernel lacks of what is known now: a plan if anything has changed that it is made of,
+    /// and changes of policy.
     fn plan(&mut self) -> Option<Effect> {
+        let plan = self.new_plan();
+        let tables = self.cluster.settle_policy();
+        if plan.is_none() && tables.is_empty() {
+            return None;
+        }
+        self.generation += 1;
+        if self.cluster.policy_mut().take_unjudged() {
+            self.connections.changed(self.generation);
+        }
+        Some(Effect::Apply { generation: self.generation, plan, tables })
+    }
+
+    fn new_plan(&mut self) -> Option<Box<plan::Plan>> {
         let topology = self.cluster.topology();
         if self.planned.as_ref() == Some(topology) {
             return None;
@@ -229,9 +283,8 @@ impl Node {
         if self.last_plan.as_ref() == Some(&plan) {
             return None;
         }
-        self.generation += 1;
         self.last_plan = Some(plan.clone());
-        Some(Effect::Apply { generation: self.generation, plan: Box::new(plan) })
+        Some(Box::new(plan))
     }
 }
 

@@ -127,6 +127,9 @@ fn add() -> Request {
             ipv6_pools: vec![],
             requested: vec![],
         },
+        labels: BTreeMap::new(),
+        service_account: None,
+        ports: vec![],
     }))
 }
 
@@ -215,6 +218,22 @@ fn add_is_answered_when_stored_and_applied_in_either_order() {
         let addresses = vec!["192.168.226.65/32".parse().expect("a prefix")];
         assert_eq!(replies(&node.on(second)), [Reply::Added { addresses }]);
     }
+}
+
+#[test]
+fn an_add_with_a_label_that_is_none_takes_no_address() {
+    let mut node = ready();
+    let mut request = add();
+    if let Request::AddWorkload(add) = &mut request {
+        add.labels.insert("app".to_owned(), "not fit".to_owned());
+    }
+    let effects = asked(&mut node, 1, request);
+    let [Effect::Reply { id: 1, reply: Reply::Failed { retry: false, message } }] =
+        effects.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert!(message.contains("not fit"), "{message}");
 }
 
 #[test]
@@ -560,8 +579,37 @@ fn detour(position: usize, deletes: bool) -> Event {
 
 fn plan_of(effects: &[Effect]) -> plan::Plan {
     let plan = effects.iter().find_map(|effect| match effect {
-        Effect::Apply { plan, .. } => Some((**plan).clone()),
+        Effect::Apply { plan: Some(plan), .. } => Some((**plan).clone()),
         _ => None,
     });
     plan.expect("a plan")
+}
+
+#[test]
+fn another_node_is_asked_only_what_changes_nothing() {
+    let mut node = Node::new("worker-1", environment());
+    node.on(a_node("worker-1", "10.0.0.1/24", "192.168.0.1"));
+    node.on(a_node("worker-2", "10.0.0.2/24", "192.168.0.2"));
+    let mut ask = |name: &str, request: Request| {
+        let request = Request::OnNode { node: name.to_owned(), request: Box::new(request) };
+        match node.on(Event::Request { id: 9, request }).as_slice() {
+            [Effect::AskNode { id: 9, node, address, request: Request::Status }] => {
+                format!("asks {node} at {address}")
+            }
+            [Effect::Reply { id: 9, reply: Reply::Status(status) }] => status.node.clone(),
+            [Effect::Reply { id: 9, reply: Reply::Failed { retry: false, message } }] => {
+                message.clone()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask("worker-2", Request::Status), "asks worker-2 at 10.0.0.2");
+    assert_eq!(ask("worker-1", Request::Status), "worker-1");
+    let unknown = ask("worker-9", Request::Status);
+    assert!(unknown.starts_with("node worker-9 has no IPv4 address"), "{unknown}");
+    for name in ["worker-1", "worker-2"] {
+        let further = Request::OnNode { node: name.to_owned(), request: Box::new(Request::Status) };
+        let refused = ask(name, further);
+        assert!(refused.contains("other nodes may only read"), "{refused}");
+    }
 }

@@ -6,19 +6,20 @@
 //!  DEL: [its ADD's writes over?] ─▶ Removing ─▶ reply
 //! ```
 
-use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply};
-use crate::cluster::{Cluster, Endpoint};
+mod endpoint;
+
+pub use endpoint::network_profile;
+
+use crate::api::{AddWorkload, AddressSource, DeleteWorkload, KUBERNETES, Reply};
+use crate::cluster::Cluster;
 use crate::event::{Addresses, ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
 use ipam::Demand;
 use ipnet::IpNet;
-use model::{WorkloadEndpoint, WorkloadEndpointSpec, names};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Requests under way at most; more are told to come again.
 const REQUESTS_MAX: usize = 1024;
-/// A pod's service account, until the Kubernetes datastore says another.
-const SERVICE_ACCOUNT: &str = "default";
 
 /// All requests under way.
 #[derive(Debug, Default)]
@@ -108,6 +109,10 @@ impl Requests {
                 Stage::Settling { addresses, stored: true, generation: None, applied: false };
             return vec![];
         }
+        if let Err(message) = endpoint::check(cluster.node(), &add.request) {
+            self.adds.remove(&id);
+            return vec![failed(id, Refusal { retry: false, message })];
+        }
         match &add.request.addresses {
             AddressSource::Given(addresses) => {
                 let addresses = addresses.iter().map(|net| IpNet::from(net.addr())).collect();
@@ -156,8 +161,8 @@ impl Requests {
     ) -> Vec<Effect> {
         let Some(add) = self.adds.get_mut(&id) else { return vec![] };
         let request = &add.request;
-        let endpoint = endpoint(cluster.node(), request, &addresses);
-        cluster.set_endpoint(request.id.endpoint_key(cluster.node()), Endpoint::of(&endpoint));
+        let endpoint = endpoint::of(cluster.node(), request, &addresses);
+        cluster.set_endpoint(Box::new(endpoint.clone()));
         add.stage = Stage::Settling { addresses, stored: false, generation: None, applied: false };
         vec![Effect::WriteEndpoint { id, endpoint: Box::new(endpoint) }]
     }
@@ -362,7 +367,7 @@ fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
     };
     let id = &request.id;
     let mut attributes = BTreeMap::from([("node".to_owned(), cluster.node().to_owned())]);
-    if id.orchestrator == "k8s" {
+    if id.orchestrator == KUBERNETES {
         attributes.insert("namespace".to_owned(), id.namespace.clone());
         attributes.insert("pod".to_owned(), id.pod.clone());
     }
@@ -383,42 +388,4 @@ fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
     };
     let own_blocks = cluster.own_blocks();
     Ok(Assign { handle: id.handle(), attributes, addresses, own_blocks })
-}
-
-fn endpoint(node: &str, request: &AddWorkload, addresses: &[IpNet]) -> WorkloadEndpoint {
-    let id = &request.id;
-    let kubernetes = id.orchestrator == "k8s";
-    let mut endpoint = WorkloadEndpoint::new(
-        id.endpoint_name(node),
-        WorkloadEndpointSpec {
-            orchestrator: id.orchestrator.clone(),
-            node: node.to_owned(),
-            container_id: id.container_id.clone(),
-            pod: id.pod.clone(),
-            endpoint: id.interface.clone(),
-            ip_networks: addresses.iter().map(ToString::to_string).collect(),
-            profiles: if kubernetes {
-                vec![
-                    names::namespace_profile(&id.namespace),
-                    names::service_account_profile(&id.namespace, SERVICE_ACCOUNT),
-                ]
-            } else {
-                vec![id.network.clone()]
-            },
-            interface_name: request.host_interface.clone(),
-            mac: request.mac.clone(),
-            workload: if kubernetes { String::new() } else { id.container_id.clone() },
-            ..WorkloadEndpointSpec::default()
-        },
-    );
-    endpoint.metadata.namespace = Some(id.namespace.clone());
-    endpoint.metadata.labels = BTreeMap::from([
-        ("projectcalico.org/namespace".to_owned(), id.namespace.clone()),
-        ("projectcalico.org/orchestrator".to_owned(), id.orchestrator.clone()),
-    ]);
-    if kubernetes {
-        let label = "projectcalico.org/serviceaccount".to_owned();
-        endpoint.metadata.labels.insert(label, SERVICE_ACCOUNT.to_owned());
-    }
-    endpoint
 }

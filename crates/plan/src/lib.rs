@@ -22,6 +22,7 @@ mod ipip;
 mod masquerade;
 mod mtu;
 mod next_hop;
+pub mod policy;
 mod routes;
 mod topology;
 mod vxlan;

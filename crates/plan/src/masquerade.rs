@@ -3,13 +3,13 @@
 //! Names of table, chains and sets are Felix's nftables mode's, so that either takes over from the
 //! other.
 
+use crate::policy::layout;
 use crate::topology::Topology;
 use crate::{ipip, vxlan};
 use ipnet::{IpNet, Ipv4Net};
 use kernel::nft::{
-    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
+    BaseChain, Chain, ChainKind, Element, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
 };
-use std::collections::{BTreeMap, BTreeSet};
 
 const ALL_POOLS: &str = "cali40network-ip-pools";
 const MASQUERADED_POOLS: &str = "cali40masq-ipam-pools";
@@ -18,17 +18,18 @@ const IPIP_NODES: &str = "cali40all-hosts-net";
 const IP_IN_IP: u8 = 4;
 const UDP: u8 = 17;
 
-/// The tables of the plan.
+/// The tables of the plan. With policy they are complete only together with what
+/// [`crate::policy::Renderer::start`] adds.
 pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
-    let mut table = Table {
-        family: Family::Ip,
-        name: "calico".to_owned(),
-        sets: BTreeMap::new(),
-        chains: BTreeMap::new(),
+    let mut tables = match &topology.settings.policy {
+        Some(settings) => layout::tables(settings).into(),
+        None => vec![Table::new(Family::Ip, "calico")],
     };
-    add_masquerade(topology, &mut table);
-    add_tunnel_protection(topology, &mut table);
-    vec![table]
+    for table in tables.iter_mut().filter(|table| table.family == Family::Ip) {
+        add_masquerade(topology, table);
+        add_tunnel_protection(topology, table);
+    }
+    tables
 }
 
 fn add_masquerade(topology: &Topology, table: &mut Table) {
@@ -56,25 +57,43 @@ fn add_masquerade(topology: &Topology, table: &mut Table) {
     );
 }
 
+/// Before all policy: tunnels are open to cluster nodes, and to no others.
 fn add_tunnel_protection(topology: &Topology, table: &mut Table) {
     let nodes = || {
         let addresses = topology.nodes.values().filter_map(|node| node.address);
         addresses.map(|address| IpNet::V4(Ipv4Net::from(address)))
     };
-    base(table, "filter-INPUT", ChainKind::Filter, Hook::Input, 0, "filter-cali-INPUT");
-    let mut rules = Vec::new();
+    let (mut inbound, mut outbound) = (Vec::new(), Vec::new());
     set(table, VXLAN_NODES, false, nodes());
     if vxlan::in_use(topology) {
-        let port = Match::DestinationPort(topology.settings.vxlan_port);
-        rules.extend(only_from(VXLAN_NODES, "VXLAN", &[Match::Protocol(UDP), port]));
+        let port = Match::destination_port(topology.settings.vxlan_port);
+        let packets = [Match::Protocol(UDP), port];
+        inbound.extend(only_from(VXLAN_NODES, "VXLAN", &packets));
+        outbound.push(to_nodes(VXLAN_NODES, "VXLAN", &packets));
     }
     // A device by BPF takes its packets before these rules, from the same nodes only; what it
     // leaves comes here.
     if ipip::in_use(topology) {
         set(table, IPIP_NODES, false, nodes());
-        rules.extend(only_from(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
+        inbound.extend(only_from(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
+        outbound.push(to_nodes(IPIP_NODES, "IP-in-IP", &[Match::Protocol(IP_IN_IP)]));
     }
-    chain(table, "filter-cali-INPUT", rules);
+    if topology.settings.policy.is_none() {
+        base(table, "filter-INPUT", ChainKind::Filter, Hook::Input, 0, layout::INPUT);
+    }
+    table.chains.entry(layout::INPUT.to_owned()).or_default().rules.splice(0..0, inbound);
+    if let Some(output) = table.chains.get_mut(layout::OUTPUT) {
+        output.rules.splice(0..0, outbound);
+    }
+}
+
+/// Packets of a tunnel from this node to the set's addresses, which no policy of a host endpoint
+/// may stop.
+fn to_nodes(set: &str, tunnel: &str, packets: &[Match]) -> Rule {
+    let mut matches = packets.to_vec();
+    matches.push(Match::SourceIsLocal { not: false });
+    matches.push(Match::DestinationInSet { set: set.to_owned(), not: false });
+    rule(matches, Verdict::Accept, &format!("{tunnel} to cluster nodes"))
 }
 
 /// Packets of a tunnel to this node: accepted from the set's addresses, dropped from all others.
@@ -90,8 +109,8 @@ fn only_from(set: &str, tunnel: &str, packets: &[Match]) -> [Rule; 2] {
 }
 
 fn set(table: &mut Table, name: &str, interval: bool, elements: impl Iterator<Item = IpNet>) {
-    let elements: BTreeSet<IpNet> = elements.collect();
-    table.sets.insert(name.to_owned(), Set { key: SetKey::Address, elements, interval });
+    let elements = elements.map(Element::Net).collect();
+    table.sets.insert(name.to_owned(), Set { key: SetKey::Address, interval, elements });
 }
 
 fn base(table: &mut Table, name: &str, kind: ChainKind, hook: Hook, priority: i32, to: &str) {
@@ -105,5 +124,5 @@ fn chain(table: &mut Table, name: &str, rules: Vec<Rule>) {
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
-    Rule { matches, verdict, comment: comment.to_owned() }
+    Rule { comment: comment.to_owned(), ..Rule::new(matches, verdict) }
 }

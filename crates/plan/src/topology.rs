@@ -135,6 +135,21 @@ impl Facts {
         facts
     }
 
+    /// The addresses of each device that isn't ours.
+    pub fn addresses_by_device(&self) -> BTreeMap<Box<str>, BTreeSet<IpAddr>> {
+        let mut devices: BTreeMap<Box<str>, BTreeSet<IpAddr>> =
+            self.links.keys().map(|name| (name.as_str().into(), BTreeSet::new())).collect();
+        for (device, net) in &self.addresses {
+            devices.entry(device.as_str().into()).or_default().insert(net.addr());
+        }
+        devices
+    }
+
+    /// Whether an address is one of the node's own.
+    pub fn has_address(&self, address: IpAddr) -> bool {
+        self.device_of(address).is_some()
+    }
+
     /// The device that holds an address.
     pub(crate) fn device_of(&self, address: IpAddr) -> Option<&str> {
         let found = self.addresses.iter().find(|(_, net)| net.addr() == address);
@@ -192,6 +207,8 @@ pub struct Settings {
     pub remove_external_routes: bool,
     /// `routeRefreshInterval`; `None`: never.
     pub refresh_interval: Option<Duration>,
+    /// How policy is enforced; `None`: it isn't.
+    pub policy: Option<crate::policy::Settings>,
 }
 
 impl Default for Settings {
@@ -212,6 +229,7 @@ impl Default for Settings {
             cluster_route_protocol: kernel::PROTOCOL_CALICO,
             remove_external_routes: true,
             refresh_interval: Some(REFRESH_INTERVAL_DEFAULT),
+            policy: None,
         }
     }
 }

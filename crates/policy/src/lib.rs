@@ -7,7 +7,7 @@
 //!                              │                       only what this node's endpoints need
 //!                 ┌────────────┼─────────────┐
 //!                 ▼            ▼             ▼
-//!            plan::nft     Rules (all     evaluate(rules, packet) ──▶ Decision with its reasons
+//!            plan::nft     Told (all      evaluate(rules, packet) ──▶ Decision with its reasons
 //!                          outputs, kept)
 //! ```
 //!
@@ -17,8 +17,20 @@
 //!
 //! Must not know: nf_tables, tokio, sockets, the kernel.
 
+pub mod connectivity;
+pub mod convert;
+pub mod evaluate;
+mod graph;
 pub mod input;
+pub mod nflog_prefix;
 pub mod output;
+mod policy_id;
+#[cfg(test)]
+mod strategy;
+mod told;
 
+pub use graph::{Graph, Problem};
 pub use input::Update;
 pub use output::Output;
+pub use policy_id::NotAPolicyId;
+pub use told::{Contradiction, Set, Told};

@@ -153,17 +153,18 @@ pub struct Entity {
 }
 
 /// The policies of one tier that apply to an endpoint in some direction; at least one.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Tier {
     /// Its name.
     pub name: Box<str>,
     /// What happens to packets that no rule decides; it counts in a direction only if a policy that
     /// is not staged applies in that direction.
     pub default_action: DefaultAction,
-    /// Policies that apply to what comes in, in order, staged ones too.
-    pub ingress: Vec<PolicyId>,
+    /// Policies that apply to what comes in, in order, staged ones too. Endpoints with the same policies
+    /// share the list, which may be long.
+    pub ingress: Arc<[PolicyId]>,
     /// Policies that apply to what goes out, in order, staged ones too.
-    pub egress: Vec<PolicyId>,
+    pub egress: Arc<[PolicyId]>,
 }
 
 /// A workload endpoint of this node.
@@ -198,4 +199,33 @@ pub struct HostEndpoint {
     pub pre_dnat: Vec<Tier>,
     /// Names of its profiles in order; those that don't exist have no rules.
     pub profiles: Vec<Box<str>>,
+}
+
+impl Rule {
+    /// The sets it refers to, with the kind each must be of.
+    pub fn sets(&self) -> impl Iterator<Item = (&SetId, SetKind)> {
+        [&self.source, &self.destination].into_iter().flat_map(Entity::all_sets)
+    }
+}
+
+impl Entity {
+    fn all_sets(&self) -> impl Iterator<Item = (&SetId, SetKind)> {
+        let nets = self.sets.iter().chain(&self.not_sets);
+        let ports = self.port_sets.iter().chain(&self.not_port_sets).chain(&self.service);
+        nets.map(|id| (id, SetKind::Nets)).chain(ports.map(|id| (id, SetKind::Ports)))
+    }
+}
+
+impl Tier {
+    /// Its policies, of both directions.
+    pub fn policies(&self) -> impl Iterator<Item = &PolicyId> {
+        self.ingress.iter().chain(&*self.egress)
+    }
+}
+
+impl HostEndpoint {
+    /// Tiers of all its kinds of policies.
+    pub fn all_tiers(&self) -> impl Iterator<Item = &Tier> {
+        [&self.tiers, &self.forward, &self.untracked, &self.pre_dnat].into_iter().flatten()
+    }
 }

@@ -1,8 +1,12 @@
 //! The product on real nodes: labs of its own binary, looked at with the kernel's tools.
 
 mod bird;
+mod connections;
+mod enforcement;
 mod interop;
 mod modes;
+mod pods;
+mod policy;
 mod recovery;
 mod support;
 mod walkthrough;

@@ -1,5 +1,6 @@
 //! A lab of its own for each test: real nodes, real pods, the real binary.
 
+use std::io::Write;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -131,6 +132,18 @@ impl Lab {
         assert_eq!(said, "Successfully patched 1 'IPPool' resource\n");
     }
 
+    /// `calicoctl VERB -f -` on master: `apply` or `delete`.
+    pub(crate) fn resources(&self, verb: &str, yaml: &str) {
+        let mut command = self.command(&["exec", "master", "--", "calicoctl", verb, "-f", "-"]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("calicoctl starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(yaml.as_bytes()).expect("calicoctl reads");
+        drop(stdin);
+        let output = child.wait_with_output().expect("calicoctl ends");
+        assert!(output.status.success(), "{verb}: {}\n{yaml}", text(&output));
+    }
+
     /// A place's routes, as `ip route` prints them.
     pub(crate) fn routes(&self, place: &str) -> String {
         self.run(place, "ip route")
@@ -178,7 +191,8 @@ impl Lab {
         self.succeeds(&["agent", verb, node]);
     }
 
-    fn succeeds(&self, arguments: &[&str]) {
+    /// `calico lab …`, which must succeed.
+    pub(crate) fn succeeds(&self, arguments: &[&str]) {
         let output = self.command(arguments).output().expect("calico lab starts");
         assert!(output.status.success(), "{arguments:?}: {}", text(&output));
     }

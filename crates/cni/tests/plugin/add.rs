@@ -1,8 +1,10 @@
 //! ADD on the real kernel: what it makes, and that a failed one leaves nothing.
 
 use crate::rig::{HOST_INTERFACE, Rig, configuration, good};
+use model::WorkloadEndpointPort;
 use node::api::{AddressSource, Reply, Request};
 use serde_json::json;
+use std::collections::BTreeMap;
 
 #[test]
 fn a_pod_gets_its_network() {
@@ -64,6 +66,42 @@ fn the_configuration_says_what_the_agent_is_asked() {
     assert_eq!((add.id.orchestrator.as_str(), add.id.pod.as_str()), ("cni", ""));
     assert_eq!(add.host_interface, "cali0123456789a");
     assert_eq!(rig.in_container("cat /proc/sys/net/ipv4/ip_forward"), "1\n");
+}
+
+#[test]
+fn the_arguments_say_labels_service_account_and_ports() {
+    let rig = Rig::with_agent();
+    let mut wanted = configuration("1.0.0");
+    wanted["args"] = json!({"cni": {
+        "labels": [{"key": "app", "value": "web"}],
+        "serviceAccount": "cart",
+        "ports": [{"name": "http", "protocol": "tcp", "port": 8080}],
+    }});
+    rig.good("ADD", &wanted);
+    // Mesos: no pod, and the namespace is one of the labels, also for DEL.
+    wanted["args"] = json!({"org.apache.mesos": {"network_info": {"labels": {"labels": [
+        {"key": "rack/no", "value": "7 b"}, {"key": "projectcalico.org/namespace", "value": "shop"},
+    ]}}}});
+    for command in ["DEL", "ADD"] {
+        let mut input = rig.input(command, &wanted);
+        input.environment.remove("CNI_ARGS");
+        let outcome = rig.run(&input);
+        assert!(outcome.success, "{}", outcome.stdout);
+    }
+
+    let asked = rig.asked();
+    let [Request::AddWorkload(pod), Request::DeleteWorkload(gone), Request::AddWorkload(task)] =
+        asked.as_slice()
+    else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(pod.labels, BTreeMap::from([("app".to_owned(), "web".to_owned())]));
+    assert_eq!(pod.service_account.as_deref(), Some("cart"));
+    let name = "http".to_owned();
+    assert_eq!(pod.ports, [WorkloadEndpointPort { name, port: 8080, ..<_>::default() }]);
+    assert_eq!(task.labels, BTreeMap::from([("rack.no".to_owned(), "7-b".to_owned())]));
+    assert_eq!((task.id.orchestrator.as_str(), task.id.namespace.as_str()), ("cni", "shop"));
+    assert_eq!(gone.id, task.id);
 }
 
 #[test]

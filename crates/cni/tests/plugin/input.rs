@@ -14,6 +14,12 @@ fn bad_configurations_are_named() {
         ("{\"name\":\"n\",\"mtu\":-4}", 6, vec!["mtu"]),
         ("{\"name\":\"n\",\"ipam\":{\"assign_ipv4\":\"maybe\"}}", 6, vec!["assign_ipv4", "maybe"]),
         ("{\"name\":\"n\",\"ipam\":{\"ipv4_pools\":\"p\"}}", 6, vec!["ipam.ipv4_pools"]),
+        ("{\"name\":\"n\",\"args\":{\"cni\":{\"labels\":7}}}", 6, vec!["args.cni.labels"]),
+        (
+            r#"{"name":"n","args":{"cni":{"ports":[{"name":"a","port":65536}]}}}"#,
+            6,
+            vec!["args.cni.ports[0].port", "65536"],
+        ),
         ("{\"cniVersion\":\"1.1.0\",\"name\":\"n\"}", 1, vec!["1.1.0", "0.3.1", "1.0.0"]),
         ("{\"cniVersion\":\"1.0.0\"}", 7, vec!["\"name\""]),
         ("{\"cniVersion\":\"1.0.0\",\"name\":\"a/b\"}", 7, vec!["a/b"]),
@@ -94,7 +100,7 @@ proptest! {
         arguments in "(K8S_POD_NAME=\\PC{0,5};|IP=[0-9.:/]{0,9};|\\PC{0,6})*",
         stdin in prop_oneof![
             "\\PC{0,60}",
-            "\\{(\"(name|ipam|mtu|cniVersion|prevResult)\":(1|null|\"[a-z0-9.]{0,5}\"|\\{\\}|\\[\\]),?)*\\}",
+            "\\{(\"(name|ipam|mtu|cniVersion|prevResult|args)\":(1|null|\"[a-z0-9.]{0,5}\"|\\{\\}|\\[\\]),?)*\\}",
         ],
     ) {
         let rig = &*RIG;

@@ -1,7 +1,7 @@
 //! One step of a transaction, and the same steps carried out on values.
 
-use super::{BaseChain, Chain, Family, Rule, Set, SetKey, Table};
-use ipnet::IpNet;
+use super::text::MapElement;
+use super::{BaseChain, Chain, Element, Family, Rule, Set, SetKey, Table, Verdict, VerdictMap};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +29,8 @@ pub enum Edit {
     FlushChain(String),
     /// A set that no rule looks into goes.
     DeleteSet(String),
+    /// A verdict map that no rule looks into goes, with its elements.
+    DeleteMap(String),
     /// A chain that nothing jumps to goes.
     DeleteChain(String),
     /// A set comes into being, empty.
@@ -37,7 +39,7 @@ pub enum Edit {
         set: String,
         /// What its elements are.
         key: SetKey,
-        /// Members are prefixes.
+        /// As in [`Set::interval`].
         interval: bool,
     },
     /// Members leave a set.
@@ -47,7 +49,7 @@ pub enum Edit {
         /// As in [`Set::interval`].
         interval: bool,
         /// Members it has, none covering another.
-        elements: Vec<IpNet>,
+        elements: Vec<Element>,
     },
     /// Members join a set.
     AddElements {
@@ -56,7 +58,28 @@ pub enum Edit {
         /// As in [`Set::interval`].
         interval: bool,
         /// New members, none covering another.
-        elements: Vec<IpNet>,
+        elements: Vec<Element>,
+    },
+    /// A verdict map comes into being, empty.
+    CreateMap {
+        /// Its name.
+        map: String,
+        /// What is looked up in it.
+        key: SetKey,
+    },
+    /// Elements leave a verdict map.
+    DeleteMapElements {
+        /// The map's name.
+        map: String,
+        /// Keys it has.
+        elements: Vec<Element>,
+    },
+    /// Elements join a verdict map.
+    AddMapElements {
+        /// The map's name.
+        map: String,
+        /// Keys it doesn't have, and what happens to their packets.
+        elements: Vec<(Element, Verdict)>,
     },
     /// A chain comes into being, without rules.
     CreateChain {
@@ -123,31 +146,36 @@ impl Table {
                 }
                 self.sets.remove(set).ok_or("no such set")?;
             }
+            Edit::DeleteMap(map) => {
+                if self.rules().any(|rule| rule.map() == Some(map)) {
+                    return Err("a rule looks into the map");
+                }
+                self.maps.remove(map).ok_or("no such map")?;
+            }
             Edit::DeleteChain(chain) => {
                 if self.rules().any(|rule| rule.target() == Some(chain)) {
                     return Err("a rule jumps to the chain");
                 }
+                if self.maps.values().any(|map| map.targets().any(|target| target == chain)) {
+                    return Err("a map's element jumps to the chain");
+                }
                 self.chains.remove(chain).ok_or("no such chain")?;
             }
+            Edit::CreateSet { set, .. } | Edit::CreateMap { map: set, .. }
+                if self.sets.contains_key(set) || self.maps.contains_key(set) =>
+            {
+                return Err("the set exists");
+            }
             Edit::CreateSet { set, key, interval } => {
-                let empty = Set { key: *key, elements: [].into(), interval: *interval };
-                if self.sets.insert(set.clone(), empty).is_some() {
-                    return Err("the set exists");
-                }
+                self.sets.insert(set.clone(), Set::new(*key, *interval));
             }
-            Edit::DeleteElements { set, elements, .. } => {
-                let set = self.sets.get_mut(set).ok_or("no such set")?;
-                if !elements.iter().all(|element| set.elements.remove(element)) {
-                    return Err("no such element");
-                }
+            Edit::CreateMap { map, key } => {
+                self.maps.insert(map.clone(), VerdictMap::new(*key));
             }
-            Edit::AddElements { set, elements, .. } => {
-                let set = self.sets.get_mut(set).ok_or("no such set")?;
-                set.elements.extend(elements);
-                if set.members().len() != set.elements.len() {
-                    return Err("elements overlap");
-                }
-            }
+            Edit::DeleteElements { .. }
+            | Edit::AddElements { .. }
+            | Edit::DeleteMapElements { .. }
+            | Edit::AddMapElements { .. } => self.edit_elements(edit)?,
             Edit::CreateChain { chain, base } => {
                 let empty = Chain { base: *base, rules: vec![] };
                 if self.chains.insert(chain.clone(), empty).is_some() {
@@ -157,13 +185,51 @@ impl Table {
             Edit::AddRules { chain, rules } => {
                 let known = |rule: &Rule| {
                     rule.sets().all(|set| self.sets.contains_key(set))
+                        && rule.map().is_none_or(|map| self.maps.contains_key(map))
                         && rule.target().is_none_or(|target| self.chains.contains_key(target))
                 };
                 if !rules.iter().all(known) {
-                    return Err("a rule names a set or chain that is not there");
+                    return Err("a rule names a set, map or chain that is not there");
                 }
                 self.chain(chain)?.rules.extend_from_slice(rules);
             }
+        }
+        Ok(())
+    }
+
+    fn edit_elements(&mut self, edit: &Edit) -> Result<(), &'static str> {
+        match edit {
+            Edit::DeleteElements { set, elements, .. } => {
+                let set = self.sets.get_mut(set).ok_or("no such set")?;
+                if !elements.iter().all(|element| set.elements.remove(element)) {
+                    return Err("no such element");
+                }
+            }
+            Edit::AddElements { set, elements, .. } => {
+                let set = self.sets.get_mut(set).ok_or("no such set")?;
+                set.elements.extend(elements);
+                if *set.members() != set.elements {
+                    return Err("elements overlap");
+                }
+            }
+            Edit::DeleteMapElements { map, elements } => {
+                let map = self.maps.get_mut(map).ok_or("no such map")?;
+                if !elements.iter().all(|element| map.elements.remove(element).is_some()) {
+                    return Err("no such element");
+                }
+            }
+            Edit::AddMapElements { map, elements } => {
+                let map = self.maps.get_mut(map).ok_or("no such map")?;
+                for (element, verdict) in elements {
+                    if verdict.target().is_some_and(|chain| !self.chains.contains_key(chain)) {
+                        return Err("an element names a chain that is not there");
+                    }
+                    if map.elements.insert(*element, verdict.clone()).is_some() {
+                        return Err("the element exists");
+                    }
+                }
+            }
+            _ => {}
         }
         Ok(())
     }
@@ -186,13 +252,22 @@ impl fmt::Display for Change {
             Edit::DeleteTable => write!(f, "delete table {table}"),
             Edit::FlushChain(chain) => write!(f, "flush chain {table} {chain}"),
             Edit::DeleteSet(set) => write!(f, "delete set {table} {set}"),
+            Edit::DeleteMap(map) => write!(f, "delete map {table} {map}"),
             Edit::DeleteChain(chain) => write!(f, "delete chain {table} {chain}"),
             Edit::CreateSet { set, .. } => write!(f, "add set {table} {set}"),
             Edit::DeleteElements { set, elements, .. } => {
-                write!(f, "delete element {table} {set} {}", Elements(elements))
+                write!(f, "delete element {table} {set} {}", List(elements))
             }
             Edit::AddElements { set, elements, .. } => {
-                write!(f, "add element {table} {set} {}", Elements(elements))
+                write!(f, "add element {table} {set} {}", List(elements))
+            }
+            Edit::CreateMap { map, .. } => write!(f, "add map {table} {map}"),
+            Edit::DeleteMapElements { map, elements } => {
+                write!(f, "delete element {table} {map} {}", List(elements))
+            }
+            Edit::AddMapElements { map, elements } => {
+                let elements: Vec<_> = elements.iter().map(MapElement).collect();
+                write!(f, "add element {table} {map} {}", List(&elements))
             }
             Edit::CreateChain { chain, .. } => write!(f, "add chain {table} {chain}"),
             Edit::AddRules { chain, rules } => match &rules[..] {
@@ -203,9 +278,9 @@ impl fmt::Display for Change {
     }
 }
 
-struct Elements<'a>(&'a [IpNet]);
+struct List<'a, T>(&'a [T]);
 
-impl fmt::Display for Elements<'_> {
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             [only] => write!(f, "{{ {only} }}"),

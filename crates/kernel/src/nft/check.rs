@@ -1,21 +1,17 @@
 //! What the kernel or nft would refuse, found before anything is sent.
 
+mod rule;
+
 use super::{
-    BaseChain, Chain, ChainKind, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict, Version,
+    BaseChain, Chain, ChainKind, Element, Family, Hook, SetKey, Table, Verdict, VerdictMap,
 };
-use ipnet::IpNet;
+use std::net::IpAddr;
 use thiserror::Error;
 
 /// Longest name of a table, set or chain in bytes (the kernel's NFT_NAME_MAXLEN less the NUL).
-pub(super) const NAME_BYTES_MAX: usize = 255;
-/// Longest comment in bytes that `nft list` shows (NFTNL_UDATA_COMMENT_MAXLEN less the NUL).
-pub(super) const COMMENT_BYTES_MAX: usize = 127;
-/// Longest interface name in bytes (IFNAMSIZ less the NUL).
-const INTERFACE_BYTES_MAX: usize = 15;
+const NAME_BYTES_MAX: usize = 255;
 /// NAT happens after connection tracking, which is at this priority.
 const CONNTRACK_PRIORITY: i32 = -200;
-/// Protocols whose header has the destination port in its second half-word: TCP, UDP, SCTP.
-const WITH_PORTS: [u8; 3] = [6, 17, 132];
 
 /// A table that the kernel would not take, or that could not be shown or compared.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -41,9 +37,17 @@ impl Table {
             move |problem: String| Invalid { table, object, problem }
         };
         name(&self.name).map_err(at("itself".to_owned()))?;
+        if let Some(foreign) = self.foreign.first() {
+            return Err(at(foreign.clone())("it is of a kind that is not ours".to_owned()));
+        }
         for (set_name, set) in &self.sets {
-            let valid = name(set_name).and_then(|()| self.check_set(set));
+            let valid = name(set_name)
+                .and_then(|()| self.check_elements(set.key, set.interval, set.elements.iter()));
             valid.map_err(at(format!("set {set_name}")))?;
+        }
+        for (map_name, map) in &self.maps {
+            let valid = name(map_name).and_then(|()| self.check_map(map_name, map));
+            valid.map_err(at(format!("map {map_name}")))?;
         }
         for (chain_name, chain) in &self.chains {
             let base = |base| check_base(self.family, base);
@@ -57,111 +61,80 @@ impl Table {
         Ok(())
     }
 
-    fn check_set(&self, set: &Set) -> Result<(), String> {
-        if set.key == SetKey::Foreign {
+    fn check_elements<'a>(
+        &self,
+        key: SetKey,
+        interval: bool,
+        elements: impl Iterator<Item = &'a Element>,
+    ) -> Result<(), String> {
+        if key == SetKey::Foreign {
             return Err("its type is not one of ours".to_owned());
         }
         if self.family == Family::Netdev {
             return Err("a netdev table has no sets here".to_owned());
         }
-        for net in &set.elements {
-            if !matches!(
-                (self.family, net),
-                (Family::Ip, IpNet::V4(_)) | (Family::Ip6, IpNet::V6(_))
-            ) {
-                return Err(format!("element {net} is not of the table's family"));
+        if interval && !matches!(key, SetKey::Address | SetKey::Port) {
+            return Err("only sets of addresses and of ports are of intervals".to_owned());
+        }
+        for element in elements {
+            if element.key() != key {
+                return Err(format!("element {element} is not of the set's type"));
             }
-            if net.trunc() != *net {
+            self.check_element(element)?;
+            if !interval && !element.is_single() {
+                return Err(format!("element {element} is a range, and the set not of intervals"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_element(&self, element: &Element) -> Result<(), String> {
+        let address = match element {
+            Element::Net(net) if net.trunc() != *net => {
                 return Err(format!("element {net} has bits beyond its prefix"));
             }
-            if !set.interval && net.prefix_len() != net.max_prefix_len() {
-                return Err(format!("element {net} is a prefix, but the set is not of intervals"));
+            Element::Net(net) => net.addr(),
+            Element::AddressPort { address, .. } => *address,
+            Element::Ports(first, last) if first > last => {
+                return Err(format!("element {element} ends before it begins"));
             }
+            Element::Ports(..) | Element::Interface(_) => return Ok(()),
+        };
+        match (self.family, address) {
+            (Family::Ip, IpAddr::V4(_)) | (Family::Ip6, IpAddr::V6(_)) => Ok(()),
+            _ => Err(format!("element {element} is not of the table's family")),
+        }
+    }
+
+    fn check_map(&self, name: &str, map: &VerdictMap) -> Result<(), String> {
+        self.check_elements(map.key, false, map.elements.keys())?;
+        if map.key != SetKey::Interface {
+            return Err("no rule can look into a map that is not of interfaces".to_owned());
+        }
+        if self.sets.contains_key(name) {
+            return Err("a set has the same name".to_owned());
+        }
+        for (element, verdict) in &map.elements {
+            let possible =
+                !matches!(verdict, Verdict::Reject(_) | Verdict::Masquerade | Verdict::Map { .. });
+            if !possible {
+                return Err(format!("element {element} has a verdict that maps cannot have"));
+            }
+            self.check_target(verdict)?;
         }
         Ok(())
     }
 
-    fn check_rule(&self, chain: &Chain, rule: &Rule) -> Result<(), String> {
-        for (place, condition) in rule.matches.iter().enumerate() {
-            let before = place.checked_sub(1).map(|before| &rule.matches[before]);
-            check_match(condition, before)?;
-            self.check_version(condition, before)?;
-        }
-        if let Some(set) = rule.sets().find(|set| !self.sets.contains_key(*set)) {
-            return Err(format!("there is no set {set}"));
-        }
-        if let Some(target) = rule.target() {
-            match self.chains.get(target) {
-                None => return Err(format!("there is no chain {target} to jump to")),
-                Some(Chain { base: Some(_), .. }) => {
-                    return Err(format!("{target} is a base chain, which cannot be jumped to"));
-                }
-                Some(_) => {}
+    /// Whether a verdict's chain is there and can be jumped to.
+    fn check_target(&self, verdict: &Verdict) -> Result<(), String> {
+        let Some(target) = verdict.target() else { return Ok(()) };
+        match self.chains.get(target) {
+            None => Err(format!("there is no chain {target} to jump to")),
+            Some(Chain { base: Some(_), .. }) => {
+                Err(format!("{target} is a base chain, which cannot be jumped to"))
             }
+            Some(_) => Ok(()),
         }
-        let hook = chain.base.map(|base| (base.kind, base.hook));
-        if rule.verdict == Verdict::Masquerade
-            && hook.is_some_and(|at| at != (ChainKind::Nat, Hook::Postrouting))
-        {
-            return Err("masquerade is possible in nat chains at postrouting only".to_owned());
-        }
-        let shown = |c: char| !c.is_control() && c != '"';
-        if rule.comment.len() > COMMENT_BYTES_MAX || !rule.comment.chars().all(shown) {
-            let limit = COMMENT_BYTES_MAX;
-            return Err(format!(
-                "its comment has a quote, control character or over {limit} bytes"
-            ));
-        }
-        Ok(())
-    }
-}
-
-impl Table {
-    /// Whether the rule has made sure of the IP version whose header a condition reads.
-    fn check_version(&self, condition: &Match, before: Option<&Match>) -> Result<(), String> {
-        let Some(version) = condition.version() else {
-            let foreign = matches!(condition, Match::Version(_)) && self.family != Family::Netdev;
-            return if foreign {
-                Err("a table of one IP version doesn't ask for it".to_owned())
-            } else {
-                Ok(())
-            };
-        };
-        let known = match self.family {
-            Family::Ip => Some(Version::V4),
-            Family::Ip6 => Some(Version::V6),
-            Family::Netdev => match before {
-                Some(Match::Version(version)) => Some(*version),
-                Some(before) => before.version(),
-                None => None,
-            },
-        };
-        if known == Some(version) {
-            return Ok(());
-        }
-        Err("it reads a header that the packet may not have; put its version before".to_owned())
-    }
-}
-
-fn check_match(condition: &Match, before: Option<&Match>) -> Result<(), String> {
-    match condition {
-        Match::DestinationPort(_) | Match::SourcePort(_) => match before {
-            Some(Match::Protocol(protocol)) if WITH_PORTS.contains(protocol) => Ok(()),
-            _ => Err("a port must directly follow protocol TCP, UDP or SCTP".to_owned()),
-        },
-        Match::InputInterface(name) | Match::OutputInterface(name) => {
-            let stem = name.strip_suffix('*').unwrap_or(name);
-            let legal = |c: char| c.is_ascii_graphic() && !['*', '"', '/', '\\'].contains(&c);
-            if stem.is_empty() || stem.len() > INTERFACE_BYTES_MAX || !stem.chars().all(legal) {
-                return Err(format!("interface name '{name}' cannot be that of an interface"));
-            }
-            Ok(())
-        }
-        Match::Random { below, of } if below >= of => {
-            Err(format!("{below} of {of} packets is not a part of them"))
-        }
-        Match::Foreign(what) => Err(format!("it has a part not of ours: {what}")),
-        _ => Ok(()),
     }
 }
 

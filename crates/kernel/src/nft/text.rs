@@ -1,28 +1,14 @@
 //! Tables as `nft -s list table` (1.0.6, stateless: without counter values) prints them.
 
+mod icmp;
+mod rule;
+
 use super::{
-    BaseChain, Chain, ChainKind, Family, Hook, Match, PacketType, Rule, Set, SetKey, Table,
-    Verdict, Version,
+    BaseChain, Chain, ChainKind, Element, Family, Hook, Set, SetKey, Table, Verdict, VerdictMap,
+    Version,
 };
-use ipnet::IpNet;
 use std::fmt::{self, Display, Formatter};
 use std::net::IpAddr;
-
-/// What `/etc/protocols` calls those that Calico's rules name; others are shown as numbers.
-const PROTOCOLS: [(u8, &str); 12] = [
-    (1, "icmp"),
-    (2, "igmp"),
-    (4, "ipencap"),
-    (6, "tcp"),
-    (17, "udp"),
-    (33, "dccp"),
-    (47, "gre"),
-    (50, "esp"),
-    (51, "ah"),
-    (58, "ipv6-icmp"),
-    (132, "sctp"),
-    (136, "udplite"),
-];
 
 /// How far from a named priority nft still writes `filter + 7`.
 const NAMED_PRIORITY_REACH: i32 = 10;
@@ -54,6 +40,14 @@ impl Display for Table {
             write!(f, "{separator}\tset {name} {{\n{}\t}}\n", SetText(self.family, set))?;
             separator = "\n";
         }
+        for (name, map) in &self.maps {
+            write!(f, "{separator}\tmap {name} {{\n{}\t}}\n", MapText(self.family, map))?;
+            separator = "\n";
+        }
+        for what in &self.foreign {
+            writeln!(f, "{separator}\t# foreign: {what}")?;
+            separator = "\n";
+        }
         for (name, chain) in &self.chains {
             write!(f, "{separator}\tchain {name} {{\n{}\t}}\n", ChainText(self.family, chain))?;
             separator = "\n";
@@ -67,27 +61,122 @@ struct SetText<'a>(Family, &'a Set);
 impl Display for SetText<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let SetText(family, set) = self;
-        // nft puts two IPv4 addresses, but only one IPv6 address, on a line.
-        let (kind, per_line) = match (set.key, family) {
-            (SetKey::Address, Family::Ip) => ("ipv4_addr", 2),
-            (SetKey::Address, Family::Ip6) => ("ipv6_addr", 1),
-            (SetKey::Foreign, _) | (_, Family::Netdev) => return f.write_str("\t\tforeign\n"),
-        };
+        let Some(kind) = key(set.key, *family) else { return f.write_str("\t\tforeign\n") };
         writeln!(f, "\t\ttype {kind}")?;
         if set.interval {
             writeln!(f, "\t\tflags interval")?;
         }
-        let members: Vec<String> = set.members().iter().map(element).collect();
-        if members.is_empty() {
-            return Ok(());
-        }
-        let lines: Vec<String> = members.chunks(per_line).map(|line| line.join(", ")).collect();
-        writeln!(f, "\t\telements = {{ {} }}", lines.join(",\n\t\t\t     "))
+        let members = set.members();
+        let mut members: Vec<&Element> = members.iter().collect();
+        members.sort_by_key(|element| shown_place(element));
+        // How many of a kind nft puts on a line.
+        let per_line = match (set.key, family) {
+            (SetKey::Port, _) => 5,
+            (SetKey::Address, Family::Ip) => 2,
+            _ => 1,
+        };
+        elements(f, members.into_iter(), per_line)
     }
 }
 
-fn element(net: &IpNet) -> String {
-    if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() }
+struct MapText<'a>(Family, &'a VerdictMap);
+
+impl Display for MapText<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let MapText(family, map) = self;
+        let Some(kind) = key(map.key, *family) else { return f.write_str("\t\tforeign\n") };
+        writeln!(f, "\t\ttype {kind} : verdict")?;
+        let mut members: Vec<_> = map.elements.iter().collect();
+        members.sort_by_key(|(element, _)| shown_place(element));
+        elements(f, members.into_iter().map(|(key, verdict)| Mapping(key, verdict)), 1)
+    }
+}
+
+/// `"cali1" : goto c1`.
+struct Mapping<'a>(&'a Element, &'a Verdict);
+
+impl Display for Mapping<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        write!(f, "{} : {}", self.0, rule::verdict(self.1))
+    }
+}
+
+/// An element of a verdict map, as [`Mapping`].
+pub(super) struct MapElement<'a>(pub(super) &'a (Element, Verdict));
+
+impl Display for MapElement<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        Mapping(&self.0.0, &self.0.1).fmt(f)
+    }
+}
+
+fn key(key: SetKey, family: Family) -> Option<String> {
+    let address = match family {
+        Family::Ip => "ipv4_addr",
+        Family::Ip6 => "ipv6_addr",
+        Family::Netdev => return None,
+    };
+    Some(match key {
+        SetKey::Address => address.to_owned(),
+        SetKey::Port => "inet_service".to_owned(),
+        SetKey::AddressProtocolPort => format!("{address} . inet_proto . inet_service"),
+        SetKey::Interface => "ifname".to_owned(),
+        SetKey::Foreign => return None,
+    })
+}
+
+fn elements(
+    f: &mut Formatter<'_>,
+    elements: impl Iterator<Item = impl Display>,
+    per_line: usize,
+) -> fmt::Result {
+    let elements: Vec<String> = elements.map(|element| element.to_string()).collect();
+    if elements.is_empty() {
+        return Ok(());
+    }
+    let lines: Vec<String> = elements.chunks(per_line).map(|line| line.join(", ")).collect();
+    writeln!(f, "\t\telements = {{ {} }}", lines.join(",\n\t\t\t     "))
+}
+
+/// By what nft orders elements: addresses and ports as numbers; what is not in network order, and
+/// what is of several parts (each padded to four bytes), as a number of little endian.
+fn shown_place(element: &Element) -> Vec<u8> {
+    let octets = |address: &IpAddr| match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    };
+    match element {
+        Element::Net(net) => octets(&net.addr()),
+        Element::Ports(first, _) => first.to_be_bytes().to_vec(),
+        Element::AddressPort { address, protocol, port } => {
+            let [high, low] = port.to_be_bytes();
+            let mut place = vec![low, high, *protocol];
+            place.extend(octets(address).into_iter().rev());
+            place
+        }
+        Element::Interface(device) => {
+            let mut place = device.name().as_bytes().to_vec();
+            place.resize(16, 0);
+            place.reverse();
+            place
+        }
+    }
+}
+
+/// As nft writes it in a list.
+impl Display for Element {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Element::Net(net) if self.is_single() => write!(f, "{}", net.addr()),
+            Element::Net(net) => write!(f, "{net}"),
+            Element::Ports(first, last) if first == last => write!(f, "{first}"),
+            Element::Ports(first, last) => write!(f, "{first}-{last}"),
+            Element::AddressPort { address, protocol, port } => {
+                write!(f, "{address} . {} . {port}", rule::protocol(*protocol))
+            }
+            Element::Interface(device) => write!(f, "\"{}\"", device.name()),
+        }
+    }
 }
 
 struct ChainText<'a>(Family, &'a Chain);
@@ -152,80 +241,6 @@ fn priority(base: BaseChain) -> String {
         };
     }
     base.priority.to_string()
-}
-
-impl Rule {
-    /// The rule as a line of `nft -s list` in a table of `family`.
-    pub fn text(&self, family: Family) -> String {
-        let mut words = Vec::new();
-        for (place, condition) in self.matches.iter().enumerate() {
-            let next = self.matches.get(place + 1);
-            let next_is_port =
-                matches!(next, Some(Match::DestinationPort(_) | Match::SourcePort(_)));
-            words.push(match condition {
-                // What reads the header says which it is: `ip saddr 10.0.0.1`.
-                Match::Version(_) if next.is_some_and(|next| next.version().is_some()) => continue,
-                // nft folds the protocol into the port that follows: `udp dport 4789`.
-                Match::Protocol(number) if next_is_port => protocol(*number),
-                condition => condition.text(family, place),
-            });
-        }
-        words.push("counter".to_owned());
-        match &self.verdict {
-            Verdict::Accept => words.push("accept".to_owned()),
-            Verdict::Drop => words.push("drop".to_owned()),
-            Verdict::Return => words.push("return".to_owned()),
-            Verdict::Jump(chain) => words.push(format!("jump {chain}")),
-            Verdict::Goto(chain) => words.push(format!("goto {chain}")),
-            Verdict::Masquerade => words.push("masquerade fully-random".to_owned()),
-            Verdict::Continue => {}
-        }
-        if !self.comment.is_empty() {
-            words.push(format!("comment \"{}\"", self.comment));
-        }
-        words.join(" ")
-    }
-}
-
-impl Match {
-    fn text(&self, family: Family, place: usize) -> String {
-        let in_set = |field: &str, set: &str, not: bool| {
-            format!("{family} {field} {}@{set}", if not { "!= " } else { "" })
-        };
-        let address = |field: &str, address: &IpAddr, not: bool| {
-            let not = if not { "!= " } else { "" };
-            format!("{} {field} {not}{address}", Version::of(*address))
-        };
-        let local = |field: &str, not: bool| {
-            format!("fib {field} type {}local", if not { "!= " } else { "" })
-        };
-        match self {
-            Match::SourceInSet { set, not } => in_set("saddr", set, *not),
-            Match::DestinationInSet { set, not } => in_set("daddr", set, *not),
-            Match::Protocol(number) => format!("meta l4proto {}", protocol(*number)),
-            Match::DestinationPort(port) if place > 0 => format!("dport {port}"),
-            Match::DestinationPort(port) => format!("th dport {port}"),
-            Match::SourcePort(port) if place > 0 => format!("sport {port}"),
-            Match::SourcePort(port) => format!("th sport {port}"),
-            Match::Version(version) => format!("meta protocol {version}"),
-            Match::SourceAddress { address: of, not } => address("saddr", of, *not),
-            Match::DestinationAddress { address: of, not } => address("daddr", of, *not),
-            Match::LengthAbove { version, bytes } => format!("{version} length > {bytes}"),
-            Match::PacketType(PacketType::Broadcast) => "meta pkttype broadcast".to_owned(),
-            Match::PacketType(PacketType::Multicast) => "meta pkttype multicast".to_owned(),
-            Match::Random { below, of } => format!("numgen random mod {of} < {below}"),
-            Match::InputInterface(name) => format!("iifname \"{name}\""),
-            Match::OutputInterface(name) => format!("oifname \"{name}\""),
-            Match::SourceIsLocal { not } => local("saddr", *not),
-            Match::DestinationIsLocal { not } => local("daddr", *not),
-            Match::Foreign(what) => format!("# foreign: {what}"),
-        }
-    }
-}
-
-fn protocol(number: u8) -> String {
-    let known = PROTOCOLS.iter().find(|(known, _)| *known == number);
-    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! (CNI specification 1.0.0, sections 3 and 4).
 
 use super::PATH;
-use crate::topology::PortMapping;
+use crate::topology::{ContainerPort, DEFAULT, Pod};
 use anyhow::{Context, Result, anyhow, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -22,11 +22,10 @@ const INTERFACE: &str = "eth0";
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attachment {
-    pub(super) pod: String,
+    pub(super) pod: Pod,
     pub(super) container_id: String,
     /// The file bound to the pod's network namespace.
     pub(super) network: PathBuf,
-    pub(super) ports: Vec<PortMapping>,
     /// What the last plugin of ADD answered.
     pub(super) result: Value,
 }
@@ -139,7 +138,10 @@ impl Attachment {
         let output = child.wait_with_output().with_context(|| format!("CNI plugin {kind}"))?;
         if !output.status.success() {
             let message = plugin_message(&output.stdout, &output.stderr);
-            return Err(anyhow!("CNI plugin {kind}, {command} of pod {}: {message}", self.pod));
+            return Err(anyhow!(
+                "CNI plugin {kind}, {command} of pod {}: {message}",
+                self.pod.name
+            ));
         }
         if command == "DEL" || output.stdout.is_empty() {
             return Ok(self.result.clone());
@@ -151,10 +153,37 @@ impl Attachment {
     /// As containerd's CRI plugin passes them.
     fn arguments(&self) -> String {
         format!(
-            "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={};\
+            "IgnoreUnknown=1;K8S_POD_NAMESPACE={};K8S_POD_NAME={};\
              K8S_POD_INFRA_CONTAINER_ID={}",
-            self.pod, self.container_id
+            self.pod.namespace, self.pod.name, self.container_id
         )
+    }
+
+    /// The key `args`, by which a runtime says what a plugin could ask Kubernetes for; `None` for a
+    /// pod of which nothing is said.
+    fn said_of_pod(&self) -> Option<Value> {
+        let pod = &self.pod;
+        let labels = pod.labels.iter().map(|(key, value)| json!({"key": key, "value": value}));
+        let ports = pod.ports.iter().filter_map(|port| {
+            let name = port.name.as_ref()?;
+            Some(json!({"name": name, "protocol": port.protocol, "port": port.container_port}))
+        });
+        let (labels, ports): (Vec<_>, Vec<_>) = (labels.collect(), ports.collect());
+        if labels.is_empty() && ports.is_empty() && pod.service_account == DEFAULT {
+            return None;
+        }
+        let account = &pod.service_account;
+        Some(json!({"cni": {"labels": labels, "serviceAccount": account, "ports": ports}}))
+    }
+
+    /// Ports of the node that are the pod's, in the words of the runtime's `portMappings`.
+    fn port_mappings(&self) -> Vec<Value> {
+        let mapping = |port: &ContainerPort| {
+            let (host, container) = (port.host_port?, port.container_port);
+            let protocol = &port.protocol;
+            Some(json!({"hostPort": host, "containerPort": container, "protocol": protocol}))
+        };
+        self.pod.ports.iter().filter_map(mapping).collect()
     }
 
     fn plugin_input(
@@ -167,8 +196,12 @@ impl Attachment {
         input.insert("name".into(), configuration.name.clone());
         input.insert("cniVersion".into(), configuration.version.clone().into());
         let capabilities = input.remove("capabilities").unwrap_or_default();
-        if capabilities["portMappings"] == Value::Bool(true) && !self.ports.is_empty() {
-            input.insert("runtimeConfig".into(), json!({ "portMappings": self.ports }));
+        let mappings = self.port_mappings();
+        if capabilities["portMappings"] == Value::Bool(true) && !mappings.is_empty() {
+            input.insert("runtimeConfig".into(), json!({ "portMappings": mappings }));
+        }
+        if let Some(said) = self.said_of_pod() {
+            input.insert("args".into(), said);
         }
         // DEL gets the result since 0.4.0.
         let wants_result = command == "ADD"

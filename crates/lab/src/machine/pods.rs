@@ -2,7 +2,8 @@
 
 use super::cni::Attachment;
 use super::sandbox::Sandbox;
-use crate::protocol::{PodRequest, PodStatus};
+use crate::protocol::PodStatus;
+use crate::topology;
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -33,33 +34,32 @@ impl Pods {
     ///
     /// # Errors
     /// The pod exists, or could not be made; then nothing of it is left.
-    pub(super) fn add(&self, request: &PodRequest) -> Result<PodStatus> {
-        let name = &request.name;
-        if self.lock().contains_key(name) {
+    pub(super) fn add(&self, pod: topology::Pod) -> Result<PodStatus> {
+        let name = pod.name.clone();
+        if self.lock().contains_key(&name) {
             bail!("pod {name} already runs on {}", self.node);
         }
-        if let Some(left) = read_attachment(name)? {
+        if let Some(left) = read_attachment(&name)? {
             left.delete().context("undoing what was left from before the node's restart")?;
-            remove_attachment(name)?;
+            remove_attachment(&name)?;
         }
-        let sandbox = Sandbox::start(name, &self.node, &network_name()?)?;
+        let sandbox = Sandbox::start(&pod, &network_name()?)?;
         let mut attachment = Attachment {
-            pod: name.clone(),
             container_id: random_hex(32)?,
             network: sandbox.network.clone(),
-            ports: request.ports.clone(),
+            pod,
             result: serde_json::Value::Null,
         };
         // Recorded first: a node that dies in the middle of ADD must undo it when it is back.
         write_attachment(&attachment)?;
         if let Err(error) = attachment.add() {
-            remove_attachment(name)?;
+            remove_attachment(&name)?;
             return Err(error);
         }
         write_attachment(&attachment)?;
         let mut pod = Pod { sandbox, attachment };
         let status = pod.status();
-        self.lock().insert(name.clone(), pod);
+        self.lock().insert(name, pod);
         Ok(status)
     }
 
@@ -95,7 +95,7 @@ impl Pods {
 impl Pod {
     fn status(&mut self) -> PodStatus {
         PodStatus {
-            name: self.attachment.pod.clone(),
+            name: self.attachment.pod.name.clone(),
             pid: self.sandbox.pid(),
             addresses: self.attachment.addresses(),
             running: self.sandbox.is_running(),
@@ -121,7 +121,7 @@ fn read_attachment(pod: &str) -> Result<Option<Attachment>> {
 
 fn write_attachment(attachment: &Attachment) -> Result<()> {
     let text = serde_json::to_string(attachment).context("encoding an attachment")?;
-    super::root::write_file(&attachment_file(&attachment.pod), &text)
+    super::root::write_file(&attachment_file(&attachment.pod.name), &text)
 }
 
 fn remove_attachment(pod: &str) -> Result<()> {

@@ -1,10 +1,11 @@
-//! A pod's sandbox: namespaces held by a small process that answers HTTP with the pod's name.
+//! A pod's sandbox: namespaces held by a small process that answers on the pod's ports with its name.
 //!
 //! It stands for what a container runtime makes: the pause container, with the application in it.
 
 use super::root::{bind, make_private, mount_new};
 use crate::http;
 use crate::namespaces::{own_program, spawn_as_machine};
+use crate::topology::Pod;
 use anyhow::{Context, Result, bail};
 use nix::mount::{MntFlags, umount2};
 use nix::sys::prctl::set_name;
@@ -29,9 +30,12 @@ pub(super) struct Sandbox {
 
 impl Sandbox {
     /// Starts a sandbox for a pod and binds its network namespace to `NETWORK_NAMESPACES/NAME`.
-    pub(super) fn start(pod: &str, node: &str, network_name: &str) -> Result<Sandbox> {
+    pub(super) fn start(pod: &Pod, network_name: &str) -> Result<Sandbox> {
         let mut command = own_program("lab-pod-init");
-        command.arg(pod).arg(node).stdin(Stdio::null()).stdout(Stdio::piped());
+        let ports = pod.ports.iter();
+        let ports = ports.map(|port| format!("{}/{}", port.container_port, port.protocol));
+        command.arg(&pod.name).arg(&pod.node).args(ports);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut process = spawn_as_machine(command)?;
         let stdout = process.stdout.take().context("no pipe from the sandbox")?;
         let network = Path::new(NETWORK_NAMESPACES).join(network_name);
@@ -39,7 +43,7 @@ impl Sandbox {
         let mut line = String::new();
         BufReader::new(stdout).read_line(&mut line).context("reading from the sandbox")?;
         if line.trim() != READY {
-            bail!("the sandbox of pod {pod} ended at its start; see lab.log");
+            bail!("the sandbox of pod {} ended at its start; see lab.log", pod.name);
         }
         let file = &sandbox.network;
         fs::create_dir_all(NETWORK_NAMESPACES).context("making the netns directory")?;
@@ -71,11 +75,11 @@ impl Drop for Sandbox {
     }
 }
 
-/// `lab-pod-init POD NODE`: process 1 of a pod.
+/// `lab-pod-init POD NODE [PORT/PROTOCOL…]`: process 1 of a pod.
 ///
 /// # Errors
 /// The pod's namespaces cannot be set up; the pod then ends.
-pub(crate) fn pod_init(pod: &str, node: &str) -> Result<()> {
+pub(crate) fn pod_init(pod: &str, node: &str, ports: &[&str]) -> Result<()> {
     set_name(c"lab-pod-init").context("naming the process")?;
     make_private()?;
     release_network_namespaces()?;
@@ -86,13 +90,37 @@ pub(crate) fn pod_init(pod: &str, node: &str) -> Result<()> {
     bind(&hostname, Path::new("/etc/hostname"))?;
     nix::unistd::sethostname(pod).context("setting the host name")?;
     crate::fabric::set_loopback_up()?;
-    let listener = http::listen().context("port 80")?;
+    let name = format!("{pod} on {node}");
+    let listener = http::listen(http::PORT).context("port 80")?;
+    for port in ports {
+        listen(port, &name).with_context(|| format!("port {port}"))?;
+    }
     let child_ended = SigSet::from_iter([Signal::SIGCHLD]);
     child_ended.thread_block().context("blocking SIGCHLD")?;
     std::thread::spawn(move || reap(&child_ended));
     println!("{READY}");
     std::io::stdout().flush().context("reporting to the node")?;
-    http::serve(&listener, &format!("{pod} on {node}"));
+    http::serve(&listener, &name);
+    Ok(())
+}
+
+/// Answers on one more port, e.g. `5432/tcp`, for ever.
+fn listen(port: &str, name: &str) -> Result<()> {
+    let (number, protocol) = port.split_once('/').context("no protocol")?;
+    let number = number.parse().context("no number")?;
+    let name = name.to_owned();
+    match protocol {
+        // There is a listener already.
+        "tcp" if number == http::PORT => {}
+        "tcp" => {
+            let listener = http::listen(number)?;
+            std::thread::spawn(move || http::serve(&listener, &name));
+        }
+        _ => {
+            let socket = http::listen_udp(number)?;
+            std::thread::spawn(move || http::serve_udp(&socket, &name));
+        }
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! How Calico is set up on a lab's nodes: programs, their environment, configuration files.
 
 use crate::protocol::Program;
-use crate::topology::{DatastoreKind, Node, Pool, Topology};
+use crate::topology::{DatastoreKind, Namespace, Node, Pool, Topology};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -157,12 +157,52 @@ fn cni_configuration(topology: &Topology, node: &Node) -> Value {
     })
 }
 
-/// All resources to apply before the first node starts, as one multi-document text.
-pub(super) fn resources(topology: &Topology) -> String {
+/// All resources to apply before the first node starts: the user's own over the lab's.
+pub(super) fn resources(topology: &Topology) -> Vec<Value> {
+    let profiles = topology.namespaces.iter().flat_map(profiles);
     let pools = topology.pools.iter().map(pool_resource);
-    let documents: Vec<String> =
-        topology.resources.iter().cloned().chain(pools).map(|value| value.to_string()).collect();
-    documents.join("\n---\n")
+    profiles.chain(topology.resources.iter().cloned()).chain(pools).collect()
+}
+
+/// The Profiles that say a namespace and its service accounts to Calico, as kube-controllers write
+/// them to etcd (`calico-features.md` §3.3).
+pub(super) fn profiles(namespace: &Namespace) -> Vec<Value> {
+    let profile = |name: String, spec: Value| {
+        json!({
+            "apiVersion": "projectcalico.org/v3",
+            "kind": "Profile",
+            "metadata": {"name": name},
+            "spec": spec,
+        })
+    };
+    let allow = json!([{"action": "Allow"}]);
+    let labels = prefixed("pcns.", &namespace.name, &namespace.labels);
+    let spec = json!({"ingress": allow, "egress": allow, "labelsToApply": labels});
+    let mut all = vec![profile(namespace_profile(&namespace.name), spec)];
+    for (account, labels) in &namespace.service_accounts {
+        let spec = json!({"labelsToApply": prefixed("pcsa.", account, labels)});
+        all.push(profile(service_account_profile(&namespace.name, account), spec));
+    }
+    all
+}
+
+/// The profile of a namespace.
+pub(super) fn namespace_profile(namespace: &str) -> String {
+    format!("kns.{namespace}")
+}
+
+/// The profile of a service account.
+pub(super) fn service_account_profile(namespace: &str, account: &str) -> String {
+    format!("ksa.{namespace}.{account}")
+}
+
+fn prefixed(
+    prefix: &str,
+    name: &str,
+    labels: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let labels = labels.iter().map(|(key, value)| (format!("{prefix}{key}"), value.clone()));
+    labels.chain([(format!("{prefix}projectcalico.org/name"), name.to_owned())]).collect()
 }
 
 fn pool_resource(pool: &Pool) -> Value {

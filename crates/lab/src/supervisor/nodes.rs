@@ -106,12 +106,7 @@ impl Lab {
         let program = calico::datastore_program(&topology);
         self.supervise(&node.name, calico::DATASTORE, program)?;
         self.await_datastore(&topology, &node.name)?;
-        let resources = calico::resources(&topology);
-        if !resources.is_empty() {
-            let program = Program::new(&["calicoctl", "apply", "-f", "-"]);
-            self.machines.run(&node.name, program, resources).context("applying the resources")?;
-        }
-        Ok(())
+        self.apply(&topology, &calico::resources(&topology)).context("applying the resources")
     }
 
     /// Starts calico-node on a node, to be kept running, unless the user has stopped it there.

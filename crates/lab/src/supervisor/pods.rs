@@ -1,24 +1,24 @@
 //! Pods, as far as the lab knows them: which there should be, and on which node.
 
 use super::Lab;
-use crate::protocol::{NodeReport, NodeRequest, PodRequest, PodStatus};
+use crate::protocol::{NodeReport, NodeRequest, PodStatus};
 use crate::status;
 use crate::topology::{Pod, Topology};
 use anyhow::{Context, Result, anyhow};
 
 impl Lab {
-    pub(super) fn pod_add(&self, request: &PodRequest, node: &str) -> Result<PodStatus> {
+    pub(super) fn pod_add(&self, pod: Pod) -> Result<PodStatus> {
         let _changing = self.start_change();
         let mut topology = self.topology().clone();
-        self.find_node(&topology, node)?;
-        let (name, ports) = (request.name.clone(), request.ports.clone());
-        topology.pods.push(Pod { name, node: node.to_owned(), ports });
+        self.find_node(&topology, &pod.node)?;
+        topology.pods.push(pod.clone());
         topology.check()?;
-        let pod: PodStatus =
-            self.machines.ask(node, &NodeRequest::PodAdd { pod: request.clone() })?;
+        self.declare_namespaces(&mut topology)?;
+        let (node, request) = (pod.node.clone(), NodeRequest::PodAdd { pod });
+        let status: PodStatus = self.machines.ask(&node, &request)?;
         *self.topology() = topology;
         self.write_hosts()?;
-        Ok(pod)
+        Ok(status)
     }
 
     pub(super) fn pod_remove(&self, name: &str) -> Result<()> {
@@ -49,8 +49,8 @@ impl Lab {
     }
 
     fn start_pod(&self, pod: &Pod) -> Result<()> {
-        let request = PodRequest { name: pod.name.clone(), ports: pod.ports.clone() };
-        let _: PodStatus = self.machines.ask(&pod.node, &NodeRequest::PodAdd { pod: request })?;
+        let request = NodeRequest::PodAdd { pod: pod.clone() };
+        let _: PodStatus = self.machines.ask(&pod.node, &request)?;
         Ok(())
     }
 
@@ -69,6 +69,8 @@ impl Lab {
                 let found = known.iter().find(|found| found.name == pod.name);
                 statuses.push(status::PodStatus {
                     name: pod.name.clone(),
+                    namespace: pod.namespace.clone(),
+                    labels: pod.labels.clone(),
                     node: node.name.clone(),
                     addresses: found.map(|found| found.addresses.clone()).unwrap_or_default(),
                     running: found.is_some_and(|found| found.running),

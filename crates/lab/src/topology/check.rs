@@ -1,6 +1,6 @@
 //! What makes a topology impossible, said before anything is built.
 
-use super::{Node, RESERVED_NAMES, Subnet, Topology, gateway};
+use super::{Node, Pod, RESERVED_NAMES, Subnet, Topology, gateway};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -62,16 +62,53 @@ impl Topology {
             if !names.insert(pod.name.clone()) {
                 return Err(duplicate("pod", &pod.name));
             }
-            if self.node(&pod.node).is_none() {
-                let text = format!("pod {}: no node {:?} in this topology", pod.name, pod.node);
-                return Err(TopologyError::Inconsistent(text));
-            }
+            self.check_pod(pod)?;
         }
+        self.check_namespaces()?;
         self.check_pools()?;
         if self.datastore_node().is_none() {
             let name = self.datastore.node.as_deref().unwrap_or_default();
             let text = format!("datastore: no node {name:?} in this topology");
             return Err(TopologyError::Inconsistent(text));
+        }
+        Ok(())
+    }
+
+    fn check_pod(&self, pod: &Pod) -> Result<(), TopologyError> {
+        check_name("namespace", &pod.namespace)?;
+        check_name("service account", &pod.service_account)?;
+        let wrong =
+            |text: &str| Err(TopologyError::Inconsistent(format!("pod {}: {text}", pod.name)));
+        if self.node(&pod.node).is_none() {
+            return wrong(&format!("no node {:?} in this topology", pod.node));
+        }
+        let mut numbers = BTreeSet::new();
+        let mut names = BTreeSet::new();
+        for port in &pod.ports {
+            let number = format!("{}/{}", port.container_port, port.protocol);
+            if !["tcp", "udp"].contains(&port.protocol.as_str()) || port.container_port == 0 {
+                return wrong(&format!("port {number} is not 1–65535 of tcp or udp"));
+            }
+            if !numbers.insert(number.clone()) {
+                return wrong(&format!("port {number} twice"));
+            }
+            if let Some(name) = port.name.as_ref().filter(|name| !names.insert(*name)) {
+                return wrong(&format!("two ports called {name:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_namespaces(&self) -> Result<(), TopologyError> {
+        let mut names = BTreeSet::new();
+        for namespace in &self.namespaces {
+            check_name("namespace", &namespace.name)?;
+            if !names.insert(&namespace.name) {
+                return Err(duplicate("namespace", &namespace.name));
+            }
+            for account in namespace.service_accounts.keys() {
+                check_name("service account", account)?;
+            }
         }
         Ok(())
     }
@@ -189,6 +226,6 @@ pub(crate) fn check_name(what: &'static str, name: &str) -> Result<(), TopologyE
 }
 
 pub(crate) fn duplicate(what: &'static str, name: &str) -> TopologyError {
-    let reason = "is already in use; every node and pod needs a name of its own".into();
+    let reason = format!("is already in use; every {what} needs a name of its own");
     TopologyError::Name { what, name: name.into(), reason }
 }

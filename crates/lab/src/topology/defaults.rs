@@ -1,6 +1,8 @@
 //! What a topology is where its file says nothing: the network of the first walkthrough.
 
-use super::{Backend, Datastore, Encapsulation, Node, Outside, Pod, Subnet, Topology, Uplink};
+use super::{
+    Backend, DEFAULT, Datastore, Encapsulation, Node, Outside, Pod, Subnet, Topology, Uplink,
+};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,6 +17,10 @@ pub(super) fn default_interface() -> String {
 
 pub(super) fn default_protocol() -> String {
     "tcp".into()
+}
+
+pub(super) fn default_name() -> String {
+    DEFAULT.into()
 }
 
 pub(super) fn never() -> String {
@@ -64,7 +70,10 @@ impl Default for Topology {
         };
         let pod = |number: u8| Pod {
             name: format!("pod-{number}"),
+            namespace: default_name(),
             node: format!("worker-{number}"),
+            labels: BTreeMap::new(),
+            service_account: default_name(),
             ports: Vec::new(),
         };
         Topology {
@@ -75,6 +84,7 @@ impl Default for Topology {
                 node("worker-2", "subnet-1", [10, 30, 0, 56]),
                 node("worker-3", "subnet-2", [10, 30, 1, 66]),
             ],
+            namespaces: Vec::new(),
             pods: (1..=3).map(pod).collect(),
             outside: Outside::default(),
             datastore: Datastore::default(),

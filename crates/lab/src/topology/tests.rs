@@ -40,6 +40,9 @@ fn the_example_says_what_it_says() {
     assert!(topology.pools[0].nat_outgoing && !topology.pools[1].nat_outgoing);
     assert_eq!(topology.pools[1].ipip_mode, "Never");
     assert_eq!(topology.pods[0].ports[0].protocol, "tcp");
+    assert_eq!(topology.pods[0].namespace, "default");
+    assert_eq!(topology.pods[1].ports[0].name.as_deref(), Some("http"));
+    assert_eq!(topology.namespaces[0].service_accounts["cart"]["role"], "clerk");
     assert_eq!(topology.datastore_node().map(|node| node.name.as_str()), Some("master"));
     // Every field of a topology is shown, but a whole CNI configuration.
     let fields = serde_json::to_value(&topology).unwrap();
@@ -62,8 +65,40 @@ fn the_default_pool_is_what_the_backend_routes() {
 }
 
 #[test]
+fn namespaces_and_service_accounts_need_not_be_named() {
+    let mut topology = Topology::parse(
+        "lab.yaml",
+        "namespaces: [{name: shop, labels: {team: a}, serviceAccounts: {cart: {role: clerk}}}]\n\
+         pods:\n\
+         - {name: a, node: master, namespace: shop, serviceAccount: till}\n\
+         - {name: b, node: master, namespace: bank}",
+    )
+    .unwrap();
+    topology.complete_namespaces();
+    let once = topology.namespaces.clone();
+    let shown: Vec<(&str, Vec<&String>)> = once
+        .iter()
+        .map(|namespace| (&*namespace.name, namespace.service_accounts.keys().collect()))
+        .collect();
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (shop, only) = (names(&["cart", "default", "till"]), names(&["default"]));
+    assert_eq!(
+        shown,
+        [
+            ("shop", shop.iter().collect()),
+            ("bank", only.iter().collect()),
+            ("default", only.iter().collect()),
+        ]
+    );
+    assert_eq!(once[0].labels["team"], "a");
+    topology.complete_namespaces();
+    assert_eq!(topology.namespaces, once);
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     let node = |fields: &str| format!("nodes: [{{name: a, uplinks: [{{{fields}}}]}}]\npods: []");
+    let ports = |ports: &str| format!("pods: [{{name: p, node: master, ports: [{ports}]}}]");
     let cases = [
         ("nodez: []".to_owned(), "nodez"),
         ("subnets: [{name: s, cidrs: [10.0.0.0/33]}]".to_owned(), "lab.yaml"),
@@ -80,6 +115,13 @@ fn what_is_wrong_is_named() {
         ("pods: [{name: master, node: master}]".to_owned(), "already in use"),
         ("pods: [{name: router, node: master}]".to_owned(), "already in use"),
         ("pods: [{name: Pod_1, node: master}]".to_owned(), "Pod_1"),
+        ("pods: [{name: p, node: master, namespace: A b}]".to_owned(), "namespace \"A b\""),
+        ("namespaces: [{name: a}, {name: a}]".to_owned(), "every namespace needs a name"),
+        ("namespaces: [{name: a, serviceAccounts: {B: {}}}]".to_owned(), "service account \"B\""),
+        (ports("{containerPort: 7}, {containerPort: 7}"), "port 7/tcp twice"),
+        (ports("{containerPort: 7, protocol: ip}"), "7/ip is not"),
+        (ports("{containerPort: 0}"), "0/tcp is not"),
+        (ports("{name: a, containerPort: 7}, {name: a, containerPort: 8}"), "called \"a\""),
         ("datastore: {node: nowhere}".to_owned(), "nowhere"),
         ("backend: bgp".to_owned(), "bgp"),
         ("outside: {address: 10.30.1.9/24}".to_owned(), "overlaps"),

@@ -1,13 +1,14 @@
 //! Changes as the messages of one transaction.
 
 use super::attribute::Writer;
-use super::encode;
+use super::encode::{self, element};
 use super::numbers::{self as n, attribute as a, message, netlink};
-use ipnet::IpNet;
-use kernel::nft::{BaseChain, ChainKind, Change, Edit, Family, Hook, SetKey};
+use kernel::nft::{BaseChain, ChainKind, Change, Edit, Hook};
 
 /// Elements in one message: its list must stay below 64 KiB, an IPv6 interval takes 64 bytes.
 const ELEMENTS_PER_MESSAGE: usize = 500;
+/// The same of verdict maps: each may have a name of 255 bytes.
+const MAP_ELEMENTS_PER_MESSAGE: usize = 150;
 
 /// A transaction as bytes, and what each of its messages is about.
 pub(super) struct Batch<'a> {
@@ -23,6 +24,10 @@ pub(super) fn messages(changes: &[Change]) -> usize {
         Edit::AddRules { rules, .. } => rules.len(),
         Edit::AddElements { elements, .. } | Edit::DeleteElements { elements, .. } => {
             elements.len().div_ceil(ELEMENTS_PER_MESSAGE)
+        }
+        Edit::AddMapElements { elements, .. } => elements.len().div_ceil(MAP_ELEMENTS_PER_MESSAGE),
+        Edit::DeleteMapElements { elements, .. } => {
+            elements.len().div_ceil(MAP_ELEMENTS_PER_MESSAGE)
         }
         _ => 1,
     };
@@ -97,22 +102,52 @@ impl<'a> Batch<'a> {
             Edit::FlushChain(chain) => self.message(message::DELRULE, 0, origin, |writer| {
                 writer.text(a::RULE_CHAIN, chain);
             }),
-            Edit::DeleteSet(set) => self.message(message::DELSET, 0, origin, |writer| {
-                writer.text(a::SET_NAME, set);
-            }),
+            Edit::DeleteSet(set) | Edit::DeleteMap(set) => {
+                self.message(message::DELSET, 0, origin, |writer| {
+                    writer.text(a::SET_NAME, set);
+                });
+            }
             Edit::DeleteChain(chain) => self.message(message::DELCHAIN, 0, origin, |writer| {
                 writer.text(a::CHAIN_NAME, chain);
             }),
             Edit::CreateSet { set, key, interval } => {
                 self.message(message::NEWSET, CREATE | EXCL, origin, |writer| {
-                    create_set(writer, change.family, set, (*key, *interval), id);
+                    element::set(writer, change.family, set, (*key, *interval), id);
+                });
+            }
+            Edit::CreateMap { map, key } => {
+                self.message(message::NEWSET, CREATE | EXCL, origin, |writer| {
+                    element::map(writer, change.family, map, *key, id);
                 });
             }
             Edit::DeleteElements { set, interval, elements } => {
-                self.elements(message::DELSETELEM, origin.0, set, *interval, elements);
+                for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
+                    self.elements(message::DELSETELEM, 0, change, set, |list| {
+                        part.iter().for_each(|key| element::member(list, key, *interval));
+                    });
+                }
             }
             Edit::AddElements { set, interval, elements } => {
-                self.elements(message::NEWSETELEM, origin.0, set, *interval, elements);
+                for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
+                    self.elements(message::NEWSETELEM, CREATE, change, set, |list| {
+                        part.iter().for_each(|key| element::member(list, key, *interval));
+                    });
+                }
+            }
+            Edit::DeleteMapElements { map, elements } => {
+                for part in elements.chunks(MAP_ELEMENTS_PER_MESSAGE) {
+                    self.elements(message::DELSETELEM, 0, change, map, |list| {
+                        part.iter().for_each(|key| element::mapping(list, key, None));
+                    });
+                }
+            }
+            Edit::AddMapElements { map, elements } => {
+                for part in elements.chunks(MAP_ELEMENTS_PER_MESSAGE) {
+                    self.elements(message::NEWSETELEM, CREATE, change, map, |list| {
+                        let pairs = part.iter();
+                        pairs.for_each(|(key, verdict)| element::mapping(list, key, Some(verdict)));
+                    });
+                }
             }
             Edit::CreateChain { chain, base } => {
                 self.message(message::NEWCHAIN, CREATE | EXCL, origin, |writer| {
@@ -131,46 +166,20 @@ impl<'a> Batch<'a> {
         }
     }
 
+    /// One message about some elements of a set or map.
     fn elements(
         &mut self,
         kind: u16,
+        flags: u16,
         change: &'a Change,
         set: &str,
-        interval: bool,
-        elements: &[IpNet],
+        elements: impl FnOnce(&mut Writer),
     ) {
-        let flags = if kind == message::NEWSETELEM { netlink::CREATE } else { 0 };
-        for part in elements.chunks(ELEMENTS_PER_MESSAGE) {
-            self.message(kind, flags, (change, None), |writer| {
-                writer.text(a::ELEMENTS_SET, set);
-                writer.nest(a::ELEMENTS, |list| {
-                    part.iter().for_each(|net| encode::element(list, *net, interval));
-                });
-            });
-        }
+        self.message(kind, flags, (change, None), |writer| {
+            writer.text(a::ELEMENTS_SET, set);
+            writer.nest(a::ELEMENTS, elements);
+        });
     }
-}
-
-fn create_set(
-    writer: &mut Writer,
-    family: Family,
-    name: &str,
-    (key, interval): (SetKey, bool),
-    id: u32,
-) {
-    let (kind, length) = match (key, family) {
-        (SetKey::Address, Family::Ip) => (n::TYPE_IPV4, 4),
-        (SetKey::Address, Family::Ip6) => (n::TYPE_IPV6, 16),
-        // Never sent: Nft::apply and Table::check refuse them before.
-        (SetKey::Foreign, _) | (_, Family::Netdev) => (0, 0),
-    };
-    writer.text(a::SET_NAME, name);
-    writer.number(a::SET_FLAGS, if interval { n::SET_INTERVAL } else { 0 });
-    writer.number(a::SET_KEY_TYPE, kind);
-    writer.number(a::SET_KEY_LENGTH, length);
-    writer.number(a::SET_ID, id);
-    // nft's note to itself: the key is in network order.
-    writer.put(a::SET_USERDATA, &[0, 4, 2, 0, 0, 0]);
 }
 
 fn create_chain(writer: &mut Writer, name: &str, base: Option<BaseChain>) {

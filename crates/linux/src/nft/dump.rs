@@ -1,11 +1,11 @@
 //! Reading a table back as a value.
 
 use super::attribute::{Attributes, Messages, family_of};
-use super::decode;
+use super::decode::{self, element::Kind};
 use super::numbers::{attribute as a, message};
 use super::socket::NetlinkSocket;
 use super::{Error, Nft};
-use kernel::nft::{Chain, Family, Rule, Set, SetKey, Table};
+use kernel::nft::{Chain, Family, Rule, Set, SetKey, Table, VerdictMap};
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 
@@ -52,17 +52,40 @@ impl Nft {
     /// # Errors
     /// As the kernel says; a table that is not there has no rules.
     pub fn counters(&mut self, family: Family, name: &str) -> Result<Vec<Counter>, Error> {
-        let rules =
-            self.socket.dump(message::GETRULE, Some(family), |writer| writer.text(a::TABLE, name));
+        self.counters_of(family, name, None)
+    }
+
+    /// How many packets each rule of a chain has matched, in the rules' order.
+    ///
+    /// # Errors
+    /// As the kernel says; a chain that is not there has no rules.
+    pub fn chain_counters(
+        &mut self,
+        family: Family,
+        table: &str,
+        chain: &str,
+    ) -> Result<Vec<Counter>, Error> {
+        self.counters_of(family, table, Some(chain))
+    }
+
+    fn counters_of(
+        &mut self,
+        family: Family,
+        name: &str,
+        chain: Option<&str>,
+    ) -> Result<Vec<Counter>, Error> {
+        let rules = self.socket.dump(message::GETRULE, Some(family), |writer| {
+            writer.text(a::TABLE, name);
+            chain.into_iter().for_each(|chain| writer.text(a::RULE_CHAIN, chain));
+        });
         let rules = match rules {
             Err(Error::Read { errno: Errno::ENOENT, .. }) => return Ok(Vec::new()),
             rules => rules?,
         };
-        let rules = rules.messages().map(|found| found.attributes());
-        let counted = rules.filter(|rule| rule.text(a::TABLE) == Some(name)).filter_map(|rule| {
+        let counted = rules.of_table(name).filter_map(|rule| {
             let chain = rule.text(a::RULE_CHAIN)?.to_owned();
-            let packets = decode::counted(rule)?;
-            Some(Counter { chain, rule: decode::rule(rule, family), packets })
+            let packets = decode::rule::counted(rule)?;
+            Some(Counter { chain, rule: decode::rule::rule(rule, family), packets })
         });
         Ok(counted.collect())
     }
@@ -96,65 +119,91 @@ fn read_once(
     family: Family,
     name: &str,
 ) -> Result<Option<Option<Table>>, Error> {
-    let in_table = |attributes: Attributes<'_>| attributes.text(a::TABLE) == Some(name);
     let wanted = Some(family);
     let found = socket.get(message::GETTABLE, wanted, |writer| writer.text(a::TABLE, name))?;
-    if found.is_none() {
-        return Ok(Some(None));
-    }
+    let Some(found) = found else { return Ok(Some(None)) };
+    let flags = Messages(&found).find_map(|found| found.attributes().number(a::TABLE_FLAGS));
     let mut table = Table::new(family, name);
-    let chains = socket.dump(message::GETCHAIN, wanted, |writer| writer.text(a::TABLE, name))?;
-    let rules = socket.dump(message::GETRULE, wanted, |writer| writer.text(a::TABLE, name))?;
-    let sets = socket.dump(message::GETSET, wanted, |writer| writer.text(a::TABLE, name))?;
-    if chains.interrupted || rules.interrupted || sets.interrupted {
-        return Ok(None);
+    if let Some(flags) = flags.filter(|flags| *flags != 0) {
+        table.foreign.insert(format!("flags {flags:#x}"));
     }
-    for attributes in chains.messages().map(|found| found.attributes()).filter(|of| in_table(*of)) {
+    let mut parts = |kind| {
+        let dump = socket.dump(kind, wanted, |writer| writer.text(a::TABLE, name))?;
+        Ok::<_, Error>(Some(dump).filter(|dump| !dump.interrupted))
+    };
+    let Some(chains) = parts(message::GETCHAIN)? else { return Ok(None) };
+    let Some(rules) = parts(message::GETRULE)? else { return Ok(None) };
+    let Some(sets) = parts(message::GETSET)? else { return Ok(None) };
+    let Some(objects) = parts(message::GETOBJ)? else { return Ok(None) };
+    let Some(flowtables) = parts(message::GETFLOWTABLE)? else { return Ok(None) };
+    for attributes in chains.of_table(name) {
         let chain = attributes.text(a::CHAIN_NAME);
         let chain = chain.ok_or(Error::Malformed { what: "a chain" })?;
         let value = Chain { base: decode::base(attributes, family), rules: vec![] };
         table.chains.insert(chain.to_owned(), value);
     }
-    for attributes in rules.messages().map(|found| found.attributes()).filter(|of| in_table(*of)) {
+    for attributes in rules.of_table(name) {
         let chain = attributes.text(a::RULE_CHAIN).and_then(|chain| table.chains.get_mut(chain));
         let chain = chain.ok_or(Error::Malformed { what: "a rule" })?;
-        chain.rules.push(decode::rule(attributes, family));
+        chain.rules.push(decode::rule::rule(attributes, family));
     }
-    for attributes in sets.messages().map(|found| found.attributes()).filter(|of| in_table(*of)) {
-        let set = attributes.text(a::SET_NAME).ok_or(Error::Malformed { what: "a set" })?;
-        // Anonymous sets belong to a rule, which is foreign then, and go with it.
-        if set.starts_with("__") {
-            continue;
-        }
-        let (key, interval) = decode::set(attributes, family);
-        let Some(set_value) = read_set(socket, (family, name, set), key, interval)? else {
+    for attributes in objects.of_table(name) {
+        let kind = attributes.number(a::OBJECT_TYPE).unwrap_or(0);
+        let named = attributes.text(a::OBJECT_NAME).unwrap_or_default();
+        table.foreign.insert(format!("object {named} of type {kind}"));
+    }
+    for attributes in flowtables.of_table(name) {
+        let named = attributes.text(a::FLOWTABLE_NAME).unwrap_or_default();
+        table.foreign.insert(format!("flowtable {named}"));
+    }
+    for attributes in sets.of_table(name) {
+        if !read_set(socket, &mut table, attributes)? {
             return Ok(None);
-        };
-        table.sets.insert(set.to_owned(), set_value);
+        }
     }
     Ok(Some(Some(table)))
 }
 
+/// Reads a set or map into its table; false if it was disturbed.
 fn read_set(
     socket: &mut NetlinkSocket,
-    (family, table, set): (Family, &str, &str),
-    key: SetKey,
-    interval: bool,
-) -> Result<Option<Set>, Error> {
-    let foreign = Set { key: SetKey::Foreign, elements: BTreeSet::new(), interval };
-    if key == SetKey::Foreign {
-        return Ok(Some(foreign));
+    table: &mut Table,
+    attributes: Attributes<'_>,
+) -> Result<bool, Error> {
+    let name = attributes.text(a::SET_NAME).ok_or(Error::Malformed { what: "a set" })?;
+    // Anonymous sets belong to a rule, which is foreign then, and go with it.
+    if name.starts_with("__") {
+        return Ok(true);
     }
-    let dump = socket.dump(message::GETSETELEM, Some(family), |writer| {
-        writer.text(a::TABLE, table);
-        writer.text(a::ELEMENTS_SET, set);
-    })?;
-    if dump.interrupted {
-        return Ok(None);
+    let kind = decode::element::kind(attributes, table.family);
+    let mut elements = || {
+        let dump = socket.dump(message::GETSETELEM, Some(table.family), |writer| {
+            writer.text(a::TABLE, &table.name);
+            writer.text(a::ELEMENTS_SET, name);
+        })?;
+        Ok::<_, Error>(Some(dump).filter(|dump| !dump.interrupted))
+    };
+    match kind {
+        Kind::Set(SetKey::Foreign, interval) => {
+            table.sets.insert(name.to_owned(), Set::new(SetKey::Foreign, interval));
+        }
+        Kind::Map(SetKey::Foreign) => {
+            table.maps.insert(name.to_owned(), VerdictMap::new(SetKey::Foreign));
+        }
+        Kind::Set(key, interval) => {
+            let Some(dump) = elements()? else { return Ok(false) };
+            let members = decode::element::members(dump.elements(), key, interval);
+            let foreign = || Set::new(SetKey::Foreign, interval);
+            let set = members.map(|elements| Set { key, interval, elements });
+            table.sets.insert(name.to_owned(), set.unwrap_or_else(foreign));
+        }
+        Kind::Map(key) => {
+            let Some(dump) = elements()? else { return Ok(false) };
+            let mappings = decode::element::mappings(dump.elements(), key);
+            let map = mappings.map(|elements| VerdictMap { key, elements });
+            let foreign = || VerdictMap::new(SetKey::Foreign);
+            table.maps.insert(name.to_owned(), map.unwrap_or_else(foreign));
+        }
     }
-    let lists = dump.messages().map(|found| found.attributes().nested(a::ELEMENTS));
-    let items = lists.flatten().map(|(_, item)| decode::item(Attributes(item)));
-    let items: Option<Vec<decode::Item>> = items.collect();
-    let members = items.and_then(|items| decode::members(items, interval));
-    Ok(Some(members.map_or(foreign, |elements| Set { key, elements, interval })))
+    Ok(true)
 }

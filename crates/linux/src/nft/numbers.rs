@@ -1,6 +1,8 @@
 //! Numbers of nf_tables' netlink protocol (`linux/netfilter/nf_tables.h`, `nfnetlink.h`), by their
 //! names there.
 
+pub(super) use crate::nfnetlink::netlink;
+
 /// `NFNL_SUBSYS_NFTABLES`, the upper byte of a message's type.
 pub(super) const SUBSYSTEM: u16 = 10;
 /// `NFNLGRP_NFTABLES`.
@@ -27,21 +29,8 @@ pub(super) mod message {
     pub(crate) const DELSETELEM: u16 = 14;
     pub(crate) const NEWGEN: u16 = 15;
     pub(crate) const GETGEN: u16 = 16;
-}
-
-/// `NLM_F_*` and `NLMSG_*`.
-pub(super) mod netlink {
-    pub(crate) const REQUEST: u16 = 0x1;
-    pub(crate) const DUMP_INTR: u16 = 0x10;
-    pub(crate) const ACK_CAPPED: u16 = 0x100;
-    pub(crate) const ACK_TLVS: u16 = 0x200;
-    pub(crate) const DUMP: u16 = 0x300;
-    pub(crate) const EXCL: u16 = 0x200;
-    pub(crate) const CREATE: u16 = 0x400;
-    pub(crate) const APPEND: u16 = 0x800;
-    pub(crate) const ERROR: u16 = 2;
-    pub(crate) const DONE: u16 = 3;
-    pub(crate) const ERROR_ATTRIBUTE_MESSAGE: u16 = 1;
+    pub(crate) const GETOBJ: u16 = 19;
+    pub(crate) const GETFLOWTABLE: u16 = 23;
 }
 
 /// `NFTA_*` of tables, chains, rules, sets and elements; the table's name is 1 in all of them.
@@ -62,11 +51,14 @@ pub(super) mod attribute {
     pub(crate) const SET_FLAGS: u16 = 3;
     pub(crate) const SET_KEY_TYPE: u16 = 4;
     pub(crate) const SET_KEY_LENGTH: u16 = 5;
+    pub(crate) const SET_DATA_TYPE: u16 = 6;
+    pub(crate) const SET_DATA_LENGTH: u16 = 7;
     pub(crate) const SET_ID: u16 = 10;
     pub(crate) const SET_USERDATA: u16 = 13;
     pub(crate) const ELEMENTS_SET: u16 = 2;
     pub(crate) const ELEMENTS: u16 = 3;
     pub(crate) const ELEMENT_KEY: u16 = 1;
+    pub(crate) const ELEMENT_DATA: u16 = 2;
     pub(crate) const ELEMENT_FLAGS: u16 = 3;
     pub(crate) const ELEMENT_USERDATA: u16 = 6;
     pub(crate) const LIST_ITEM: u16 = 1;
@@ -76,23 +68,39 @@ pub(super) mod attribute {
     pub(crate) const VERDICT_CHAIN: u16 = 2;
     pub(crate) const EXPRESSION_NAME: u16 = 1;
     pub(crate) const EXPRESSION_DATA: u16 = 2;
+    pub(crate) const OBJECT_NAME: u16 = 2;
+    pub(crate) const OBJECT_TYPE: u16 = 3;
+    pub(crate) const FLOWTABLE_NAME: u16 = 2;
     pub(crate) const COUNTER_PACKETS: u16 = 2;
     pub(crate) const GENERATION_ID: u16 = 1;
     pub(crate) const GENERATION_PROCESS: u16 = 3;
 }
 
 pub(super) const SET_INTERVAL: u32 = 0x4;
+pub(super) const SET_MAP: u32 = 0x8;
 pub(super) const ELEMENT_INTERVAL_END: u32 = 0x1;
 /// nft's own type numbers.
 pub(super) const TYPE_IPV4: u32 = 7;
 pub(super) const TYPE_IPV6: u32 = 8;
+pub(super) const TYPE_PROTOCOL: u32 = 12;
+pub(super) const TYPE_PORT: u32 = 13;
+pub(super) const TYPE_INTERFACE: u32 = 41;
+/// By how many bits nft shifts the type before another one in a concatenation.
+pub(super) const TYPE_BITS: u32 = 6;
+/// `NFT_DATA_VERDICT`, the type of what verdict maps hold.
+pub(super) const TYPE_VERDICT: u32 = 0xffff_ff00;
 
-/// `NFT_REG_1`: every expression of ours loads into it.
+/// `NFT_REG_1`: every expression of ours loads into it, but the further parts of a key.
 pub(super) const REGISTER: u32 = 1;
+/// `NFT_REG32_01` and `NFT_REG32_02`: four and eight bytes after it.
+pub(super) const REGISTERS_AFTER_IPV4: (u32, u32) = (9, 10);
+/// `NFT_REG_2` and `NFT_REG32_05`: 16 and 20 bytes after it.
+pub(super) const REGISTERS_AFTER_IPV6: (u32, u32) = (2, 13);
 /// `NFT_REG_VERDICT`.
 pub(super) const REGISTER_VERDICT: u32 = 0;
 pub(super) const PAYLOAD_NETWORK: u32 = 1;
 pub(super) const PAYLOAD_TRANSPORT: u32 = 2;
+pub(super) const META_MARK: u32 = 3;
 pub(super) const META_IIFNAME: u32 = 6;
 pub(super) const META_OIFNAME: u32 = 7;
 pub(super) const META_L4PROTO: u32 = 16;
@@ -101,7 +109,19 @@ pub(super) const META_PACKET_TYPE: u32 = 19;
 pub(super) const COMPARE_EQUAL: u32 = 0;
 pub(super) const COMPARE_NOT_EQUAL: u32 = 1;
 pub(super) const COMPARE_LESS: u32 = 2;
+pub(super) const COMPARE_LESS_EQUAL: u32 = 3;
 pub(super) const COMPARE_GREATER: u32 = 4;
+pub(super) const COMPARE_GREATER_EQUAL: u32 = 5;
+/// `NFT_RANGE_NEQ`.
+pub(super) const RANGE_NOT: u32 = 1;
+/// `NFT_CT_STATE` and `NFT_CT_STATUS`.
+pub(super) const CONNECTION_STATE: u32 = 0;
+pub(super) const CONNECTION_STATUS: u32 = 2;
+/// `IPS_DST_NAT`.
+pub(super) const STATUS_DNAT: u32 = 0x20;
+/// `NFT_REJECT_ICMP_UNREACH` and `NFT_REJECT_TCP_RST`.
+pub(super) const REJECT_UNREACHABLE: u32 = 0;
+pub(super) const REJECT_RESET: u32 = 1;
 /// `NFT_BYTEORDER_HTON`.
 pub(super) const TO_NETWORK_ORDER: u32 = 1;
 /// `NFT_NG_RANDOM`.
@@ -113,13 +133,17 @@ pub(super) const ETHER_IPV6: u16 = 0x86dd;
 pub(super) const PACKET_BROADCAST: u8 = 1;
 pub(super) const PACKET_MULTICAST: u8 = 2;
 pub(super) const LOOKUP_INVERTED: u32 = 1;
+pub(super) const FIB_RESULT_OIF: u32 = 1;
 pub(super) const FIB_RESULT_TYPE: u32 = 3;
 pub(super) const FIB_SOURCE: u32 = 1;
 pub(super) const FIB_DESTINATION: u32 = 2;
+pub(super) const FIB_INPUT: u32 = 8;
 /// `RTN_LOCAL`.
 pub(super) const ROUTE_LOCAL: u32 = 2;
 /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`.
 pub(super) const FULLY_RANDOM: u32 = 0x10;
+/// `NFT_CONTINUE`.
+pub(super) const CONTINUE: i32 = -1;
 pub(super) const DROP: i32 = 0;
 pub(super) const ACCEPT: i32 = 1;
 pub(super) const JUMP: i32 = -3;

@@ -1,25 +1,24 @@
 //! On the real kernel, each test in namespaces of its own; `nft` (1.0.6) is the oracle.
 
+mod every_kind;
 mod kernel_says;
-mod namespace;
 mod packets;
 mod random;
 
 use super::{Error, Heard, Nft, NftMonitor};
-use ipnet::IpNet;
+use crate::test_namespace as namespace;
 use kernel::nft::{
-    BaseChain, Chain, ChainKind, Change, Device, Edit, Family, Hook, Match, PacketType, Rule, Set,
-    SetKey, Table, Verdict, Version, diff,
+    BaseChain, Chain, ChainKind, Change, Device, Edit, Element, Family, Hook, MapField, Match,
+    PacketType, Rule, Set, SetKey, Statement, Table, Verdict, VerdictMap, Version, diff,
 };
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
-fn nets(nets: &[&str]) -> BTreeSet<IpNet> {
-    nets.iter().map(|net| net.parse().expect("a prefix")).collect()
+fn nets(nets: &[&str]) -> BTreeSet<Element> {
+    nets.iter().map(|net| Element::Net(net.parse().expect("a prefix"))).collect()
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict) -> Rule {
-    Rule { matches, verdict, comment: String::new() }
+    Rule::new(matches, verdict)
 }
 
 fn chain(rules: Vec<Rule>) -> Chain {
@@ -40,7 +39,10 @@ fn calico(blocked: &[&str]) -> Table {
     table.chains.insert("forward".into(), base(ChainKind::Filter, Hook::Forward, 0, forward));
     let check = vec![rule(vec![source], Verdict::Drop), rule(vec![], Verdict::Continue)];
     table.chains.insert("check".into(), chain(check));
-    let nat = vec![rule(vec![Match::OutputInterface("out*".into())], Verdict::Masquerade)];
+    let nat = vec![rule(
+        vec![Match::OutputInterface { name: "out*".into(), not: false }],
+        Verdict::Masquerade,
+    )];
     table.chains.insert("nat".into(), base(ChainKind::Nat, Hook::Postrouting, 100, nat));
     table
 }

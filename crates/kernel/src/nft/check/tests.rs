@@ -1,12 +1,12 @@
 use crate::nft::{
-    BaseChain, Chain, ChainKind, Device, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
-    Version,
+    BaseChain, Chain, ChainKind, Device, Element, Family, Hook, Match, Rule, Set, SetKey, Table,
+    Verdict, Version,
 };
 
 fn table(rule: Rule) -> Table {
     let mut table = Table::new(Family::Ip, "calico");
     let nat = BaseChain { kind: ChainKind::Nat, hook: Hook::Postrouting, priority: 100 };
-    let set = Set { key: SetKey::Address, elements: [].into(), interval: false };
+    let set = Set::new(SetKey::Address, false);
     table.sets.insert("red".into(), set);
     table.chains.insert("nat".into(), Chain { base: Some(nat), rules: vec![] });
     table.chains.insert("a".into(), Chain { base: None, rules: vec![rule] });
@@ -14,7 +14,7 @@ fn table(rule: Rule) -> Table {
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
-    Rule { matches, verdict, comment: comment.to_owned() }
+    Rule { comment: comment.to_owned(), ..Rule::new(matches, verdict) }
 }
 
 fn problem(table: &Table) -> String {
@@ -24,10 +24,10 @@ fn problem(table: &Table) -> String {
 #[test]
 fn rules() {
     let set = |set: &str| Match::SourceInSet { set: set.to_owned(), not: false };
-    let input = |name: &str| Match::InputInterface(name.to_owned());
+    let input = |name: &str| Match::InputInterface { name: name.to_owned(), not: false };
     let source = |address: &str| {
-        let address = address.parse().expect("an address");
-        Match::SourceAddress { address, not: true }
+        let net = address.parse().expect("a prefix");
+        Match::SourcePrefix { net, not: true }
     };
     let cases = [
         (rule(vec![set("red")], Verdict::Drop, "fine"), "none"),
@@ -37,13 +37,13 @@ fn rules() {
         (rule(vec![], Verdict::Drop, "say \"no\""), "its comment has a quote"),
         (rule(vec![], Verdict::Drop, &"x".repeat(127)), "none"),
         (rule(vec![], Verdict::Drop, &"x".repeat(128)), "over 127 bytes"),
-        (rule(vec![Match::DestinationPort(1)], Verdict::Drop, ""), "must directly follow"),
-        (rule(vec![Match::Protocol(17), Match::DestinationPort(1)], Verdict::Drop, ""), "none"),
-        (rule(vec![Match::Protocol(1), Match::DestinationPort(1)], Verdict::Drop, ""), "TCP"),
-        (rule(vec![Match::Protocol(6), Match::SourcePort(1)], Verdict::Drop, ""), "none"),
-        (rule(vec![Match::SourcePort(1)], Verdict::Drop, ""), "must directly follow"),
-        (rule(vec![source("10.0.0.1")], Verdict::Drop, ""), "none"),
-        (rule(vec![source("fd00::1")], Verdict::Drop, ""), "the packet may not have"),
+        (rule(vec![Match::destination_port(1)], Verdict::Drop, ""), "must follow"),
+        (rule(vec![Match::Protocol(17), Match::destination_port(1)], Verdict::Drop, ""), "none"),
+        (rule(vec![Match::Protocol(1), Match::destination_port(1)], Verdict::Drop, ""), "TCP"),
+        (rule(vec![Match::Protocol(6), Match::source_port(1)], Verdict::Drop, ""), "none"),
+        (rule(vec![Match::source_port(1)], Verdict::Drop, ""), "must follow"),
+        (rule(vec![source("10.0.0.1/32")], Verdict::Drop, ""), "none"),
+        (rule(vec![source("fd00::1/128")], Verdict::Drop, ""), "the packet may not have"),
         (rule(vec![Match::Version(Version::V4)], Verdict::Drop, ""), "doesn't ask for it"),
         (rule(vec![Match::Random { below: 1, of: 2 }], Verdict::Drop, ""), "none"),
         (rule(vec![Match::Random { below: 2, of: 2 }], Verdict::Drop, ""), "not a part"),
@@ -93,7 +93,7 @@ fn sets_and_names() {
     ];
     for (family, interval, element, expected) in cases {
         let mut table = Table::new(family, "calico");
-        let elements = [element.parse().expect("prefix")].into();
+        let elements = [Element::Net(element.parse().expect("prefix"))].into();
         table.sets.insert("red".into(), Set { key: SetKey::Address, elements, interval });
         let found = problem(&table);
         assert!(found.contains(expected), "{element}: {found}");
@@ -139,7 +139,7 @@ fn devices() {
         assert!(problem(&table).contains(expected), "{expected}");
     }
     let mut table = Table::new(Family::Netdev, "calico");
-    let set = Set { key: SetKey::Address, elements: [].into(), interval: false };
+    let set = Set::new(SetKey::Address, false);
     table.sets.insert("red".into(), set);
     assert!(problem(&table).contains("no sets"));
 }

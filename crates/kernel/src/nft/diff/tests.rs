@@ -1,76 +1,10 @@
 use super::diff;
+use crate::nft::sample::{held, table};
 use crate::nft::{
-    BaseChain, Chain, ChainKind, Change, Edit, Family, Hook, Match, Rule, Set, SetKey, Table,
-    Verdict, apply,
+    BaseChain, Chain, ChainKind, Change, Device, Edit, Element, Family, Hook, MapField, Match,
+    Rule, Set, SetKey, Table, Verdict, VerdictMap, apply,
 };
-use ipnet::IpNet;
 use proptest::prelude::*;
-use std::collections::BTreeSet;
-
-const SETS: [&str; 3] = ["red", "green", "blue"];
-const CHAINS: [&str; 4] = ["a", "b", "c", "d"];
-
-fn nets() -> impl Strategy<Value = (bool, BTreeSet<IpNet>)> {
-    let element = (0u32..4, 8u8..=32).prop_map(|(byte, length)| {
-        let net = ipnet::Ipv4Net::new((byte << 24 | 0x0101).into(), length).expect("≤ 32");
-        IpNet::V4(net.trunc())
-    });
-    (any::<bool>(), prop::collection::btree_set(element, 0..6)).prop_map(|(interval, nets)| {
-        let nets = nets.into_iter();
-        (interval, if interval { nets.collect() } else { nets.map(|n| n.addr().into()).collect() })
-    })
-}
-
-fn rules() -> impl Strategy<Value = Vec<Rule>> {
-    let rule = (0..SETS.len(), any::<bool>(), 0..CHAINS.len(), 0u8..4);
-    let rule = rule.prop_map(|(set, not, chain, verdict)| Rule {
-        matches: vec![Match::SourceInSet { set: SETS[set].to_owned(), not }],
-        verdict: match verdict {
-            0 => Verdict::Accept,
-            1 => Verdict::Drop,
-            2 => Verdict::Jump(CHAINS[chain].to_owned()),
-            _ => Verdict::Goto(CHAINS[chain].to_owned()),
-        },
-        comment: String::new(),
-    });
-    prop::collection::vec(rule, 0..4)
-}
-
-/// Tables whose rules name only what is there.
-fn table() -> impl Strategy<Value = Table> {
-    let base = prop::option::of((-1i32..2).prop_map(|priority| BaseChain {
-        kind: ChainKind::Filter,
-        hook: Hook::Input,
-        priority,
-    }));
-    let sets = prop::collection::btree_map(prop::sample::select(SETS.to_vec()), nets(), 0..4);
-    let chain = (base, rules());
-    let chains = prop::collection::btree_map(prop::sample::select(CHAINS.to_vec()), chain, 0..5);
-    (sets, chains).prop_map(|(sets, chains)| {
-        let mut table = Table::new(Family::Ip, "calico");
-        for (name, (interval, elements)) in sets {
-            table.sets.insert(name.to_owned(), Set { key: SetKey::Address, elements, interval });
-        }
-        for (name, (base, rules)) in &chains {
-            let known = |rule: &&Rule| {
-                rule.sets().all(|set| table.sets.contains_key(set))
-                    && rule.target().is_none_or(|chain| chains.contains_key(chain))
-            };
-            let rules = rules.iter().filter(known).cloned().collect();
-            table.chains.insert((*name).to_owned(), Chain { base: *base, rules });
-        }
-        table
-    })
-}
-
-/// As the kernel holds it: sets without covered members.
-fn held(tables: &[Table]) -> Vec<Table> {
-    let mut tables = tables.to_vec();
-    for set in tables.iter_mut().flat_map(|table| table.sets.values_mut()) {
-        set.elements = set.members();
-    }
-    tables
-}
 
 proptest! {
     #[test]
@@ -90,13 +24,10 @@ proptest! {
     fn leaves_equal_chains_alone(desired in table(), actual in table()) {
         let refers_to_new = |rule: &Rule| {
             let set = |name: &str| {
-                let interval = |table: &Table| table.sets.get(name).map(|set| set.interval);
-                interval(&actual) != interval(&desired)
+                let like = |found: &Set| desired.sets.get(name).is_some_and(|set| set.is_like(found));
+                !actual.sets.get(name).is_some_and(like)
             };
-            let chain = |name: &str| {
-                actual.chains.get(name).map(|c| c.base) != desired.chains.get(name).map(|c| c.base)
-            };
-            rule.sets().any(set) || rule.target().is_some_and(chain)
+            rule.sets().any(set)
         };
         for change in diff(std::slice::from_ref(&desired), std::slice::from_ref(&actual)) {
             if let Edit::FlushChain(name) | Edit::AddRules { chain: name, .. } = &change.edit {
@@ -111,10 +42,10 @@ proptest! {
 
 fn calico(elements: &[&str]) -> Table {
     let mut table = Table::new(Family::Ip, "calico");
-    let elements = elements.iter().map(|net| net.parse().expect("prefix")).collect();
+    let elements = elements.iter().map(|net| Element::Net(net.parse().expect("prefix"))).collect();
     table.sets.insert("red".into(), Set { key: SetKey::Address, elements, interval: true });
     let matches = vec![Match::SourceInSet { set: "red".into(), not: false }];
-    let rules = vec![Rule { matches, verdict: Verdict::Drop, comment: String::new() }];
+    let rules = vec![Rule::new(matches, Verdict::Drop)];
     table.chains.insert("a".into(), Chain { base: None, rules });
     table
 }
@@ -142,14 +73,33 @@ fn everything_foreign_is_replaced() {
     let foreign = BaseChain { kind: ChainKind::Foreign, hook: Hook::Input, priority: 0 };
     let chain = Chain { base: Some(foreign), rules: vec![] };
     actual.chains.insert("theirs".into(), chain);
+    actual.maps.insert("services".into(), VerdictMap::new(SetKey::Foreign));
     assert_eq!(
         texts(&diff(&[desired], &[actual])),
         [
             "flush chain ip calico a",
+            "delete map ip calico services",
             "delete set ip calico red",
             "delete chain ip calico theirs",
             "add set ip calico red",
             "add element ip calico red { 10.0.0.0/8 }",
+            "add rule ip calico a ip saddr @red counter drop",
+        ]
+    );
+}
+
+#[test]
+fn what_is_of_no_kind_of_ours_goes_with_its_table() {
+    let desired = calico(&[]);
+    let mut actual = desired.clone();
+    actual.foreign.insert("flowtable f".into());
+    assert_eq!(
+        texts(&diff(&[desired], &[actual])),
+        [
+            "delete table ip calico",
+            "add table ip calico",
+            "add set ip calico red",
+            "add chain ip calico a",
             "add rule ip calico a ip saddr @red counter drop",
         ]
     );
@@ -163,6 +113,38 @@ fn foreign_rule_is_replaced_even_by_an_equal_one() {
     let changes = texts(&diff(&[calico(&[])], &[table]));
     let rewritten = ["flush chain ip calico a", "add rule ip calico a ip saddr @red counter drop"];
     assert_eq!(changes, rewritten);
+}
+
+#[test]
+fn element_of_a_map_changes_and_goes_with_its_chain() {
+    let dispatch = |to: &[(&str, &str)]| {
+        let mut table = calico(&[]);
+        let mut map = VerdictMap::new(SetKey::Interface);
+        for (device, chain) in to {
+            let device = Element::Interface(Device::new(device).expect("a name"));
+            map.elements.insert(device, Verdict::Goto((*chain).to_owned()));
+            table.chains.insert((*chain).to_owned(), Chain::default());
+        }
+        table.maps.insert("to".into(), map);
+        let look = Verdict::Map { field: MapField::OutputInterface, map: "to".into() };
+        let rules = vec![Rule::new(vec![], look)];
+        table.chains.insert("dispatch".into(), Chain { base: None, rules });
+        table
+    };
+    let actual = dispatch(&[("cali1", "one"), ("cali2", "two"), ("cali3", "three")]);
+    let desired = dispatch(&[("cali1", "one"), ("cali2", "three")]);
+    let changes = diff(std::slice::from_ref(&desired), std::slice::from_ref(&actual));
+    assert_eq!(
+        texts(&changes),
+        [
+            "delete element ip calico to { \"cali2\" … \"cali3\": 2 in all }",
+            "delete chain ip calico two",
+            "add element ip calico to { \"cali2\" : goto three }",
+        ]
+    );
+    let mut tables = vec![actual];
+    apply(&mut tables, &changes).expect("accepted");
+    assert_eq!(tables, [desired]);
 }
 
 #[test]

@@ -1,16 +1,16 @@
 use crate::nft::{
-    BaseChain, Chain, ChainKind, Device, Family, Hook, Match, PacketType, Rule, Set, SetKey, Table,
-    Verdict, Version,
+    BaseChain, Chain, ChainKind, Device, Element, Family, Hook, Match, PacketType, Rule, Set,
+    SetKey, Table, Verdict, Version,
 };
 use expect_test::expect;
 
 fn set(interval: bool, elements: &[&str]) -> Set {
-    let elements = elements.iter().map(|net| net.parse().expect("prefix")).collect();
+    let elements = elements.iter().map(|net| Element::Net(net.parse().expect("prefix"))).collect();
     Set { key: SetKey::Address, elements, interval }
 }
 
 fn rule(matches: Vec<Match>, verdict: Verdict, comment: &str) -> Rule {
-    Rule { matches, verdict, comment: comment.to_owned() }
+    Rule { comment: comment.to_owned(), ..Rule::new(matches, verdict) }
 }
 
 #[test]
@@ -29,15 +29,19 @@ fn a_table_of_everything() {
         rule(
             vec![
                 Match::Protocol(17),
-                Match::DestinationPort(4789),
+                Match::destination_port(4789),
                 Match::DestinationIsLocal { not: false },
-                Match::InputInterface("ens*".into()),
+                Match::InputInterface { name: "ens*".into(), not: false },
             ],
             Verdict::Jump("empty".into()),
             "",
         ),
         rule(vec![Match::Protocol(4), Match::SourceIsLocal { not: true }], Verdict::Drop, ""),
-        rule(vec![Match::OutputInterface("lo".into())], Verdict::Goto("empty".into()), ""),
+        rule(
+            vec![Match::OutputInterface { name: "lo".into(), not: false }],
+            Verdict::Goto("empty".into()),
+            "",
+        ),
         rule(vec![], Verdict::Continue, ""),
         rule(vec![Match::Protocol(200)], Verdict::Return, ""),
     ];
@@ -106,17 +110,17 @@ fn a_table_of_a_device() {
     let device = Device::new("p1-worker-1").expect("a name");
     let base = |hook, priority| Some(BaseChain { kind: ChainKind::Filter, hook, priority });
     let source = |text: &str| {
-        let address = text.parse().expect("an address");
-        Match::SourceAddress { address, not: true }
+        let net = text.parse().expect("a prefix");
+        Match::SourcePrefix { net, not: true }
     };
-    let address = "fd00::1".parse().expect("an address");
-    let destination = Match::DestinationAddress { address, not: false };
+    let net = "fd00::1/128".parse().expect("a prefix");
+    let destination = Match::DestinationPrefix { net, not: false };
     let (v4, v6) = (Version::V4, Version::V6);
     let rules = vec![
         rule(vec![Match::PacketType(PacketType::Multicast)], Verdict::Accept, ""),
         rule(vec![Match::PacketType(PacketType::Broadcast)], Verdict::Accept, ""),
         rule(
-            vec![Match::Version(v4), source("10.0.0.1"), source("10.0.0.2")],
+            vec![Match::Version(v4), source("10.0.0.1/32"), source("10.0.0.2/32")],
             Verdict::Drop,
             "strange source",
         ),
@@ -128,7 +132,7 @@ fn a_table_of_a_device() {
     let rules = vec![
         rule(vec![Match::Version(v4), above(v4, 1400)], Verdict::Drop, ""),
         rule(vec![Match::Version(v6), above(v6, 1360)], Verdict::Drop, ""),
-        rule(vec![Match::Protocol(6), Match::SourcePort(179)], Verdict::Drop, ""),
+        rule(vec![Match::Protocol(6), Match::source_port(179)], Verdict::Drop, ""),
         rule(vec![Match::Random { below: 500, of: 10_000 }], Verdict::Drop, ""),
     ];
     table.chains.insert("out".into(), Chain { base: base(Hook::Egress(device), -5), rules });

@@ -47,7 +47,7 @@ fn what_is_not_ours_is_replaced() {
         feed("nft", &["-f", "-"], ours).expect("taken");
         let mut nft = Nft::open().expect("socket");
         let found = nft.read(Family::Ip, "calico").expect("readable").expect("there");
-        assert_eq!(found.sets["services"].key, SetKey::Foreign);
+        assert_eq!(found.maps["services"].key, SetKey::Address, "no rule of ours looks into one");
         assert_eq!(found.sets["blocked"].key, SetKey::Foreign);
         let theirs = &found.chains["theirs"];
         assert_eq!(theirs.base.map(|base| base.kind), Some(ChainKind::Foreign), "policy drop");
@@ -98,7 +98,7 @@ fn intervals_next_to_and_within_each_other() {
             reach(&mut nft, &table);
             assert_eq!(listed("ip", "calico"), table.to_string());
             let set = table.sets.get_mut("blocked").expect("set");
-            set.elements = set.members();
+            set.elements = set.members().into_owned();
             assert_eq!(nft.read(Family::Ip, "calico").expect("readable"), Some(table));
         }
     });
@@ -182,12 +182,12 @@ fn monitor_hears_others_only() {
 fn large_tables_are_one_transaction() {
     Namespace::new().inside(|| {
         let mut table = calico(&[]);
-        let address = |bits: u32| IpNet::from(std::net::IpAddr::V4(bits.into()));
+        let address = |bits: u32| Element::from(std::net::IpAddr::V4(bits.into()));
         let elements = (0..20_000u32).map(|n| address(0x0a00_0000 + 2 * n)).collect();
         let set = Set { key: SetKey::Address, elements, interval: false };
         table.sets.insert("single".into(), set);
         for number in 0..2000u16 {
-            let port = |port| vec![Match::Protocol(6), Match::DestinationPort(port)];
+            let port = |port| vec![Match::Protocol(6), Match::destination_port(port)];
             let rules = (0..10).map(|port_low| rule(port(number * 10 + port_low), Verdict::Accept));
             table.chains.insert(format!("chain-{number}"), chain(rules.collect()));
         }

@@ -1,4 +1,4 @@
-//! Network namespaces that nothing but an open file keeps alive.
+//! For tests: network namespaces that nothing but an open file keeps alive, and programs in them.
 
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::File;
@@ -7,11 +7,11 @@ use std::os::fd::AsRawFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
-pub(super) struct Namespace(File);
+pub(crate) struct Namespace(File);
 
 impl Namespace {
     /// A new namespace, joined to nothing; its loopback is up.
-    pub(super) fn new() -> Namespace {
+    pub(crate) fn new() -> Namespace {
         let made = thread::spawn(|| {
             unshare(CloneFlags::CLONE_NEWNET).expect("a network namespace: run the tests as root");
             run("ip", &["link", "set", "lo", "up"]);
@@ -21,7 +21,7 @@ impl Namespace {
     }
 
     /// Runs `body` in the namespace.
-    pub(super) fn inside<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
+    pub(crate) fn inside<T: Send>(&self, body: impl FnOnce() -> T + Send) -> T {
         thread::scope(|scope| {
             let inside = scope.spawn(|| {
                 setns(&self.0, CloneFlags::CLONE_NEWNET).expect("the namespace");
@@ -32,18 +32,18 @@ impl Namespace {
     }
 
     /// A name that `ip link … netns` takes.
-    pub(super) fn path(&self) -> String {
+    pub(crate) fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.0.as_raw_fd())
     }
 }
 
 /// Runs a program in the calling thread's namespace; returns what it prints.
-pub(super) fn run(program: &str, arguments: &[&str]) -> String {
+pub(crate) fn run(program: &str, arguments: &[&str]) -> String {
     feed(program, arguments, "").expect("success")
 }
 
 /// The same with standard input; fails with what it says on standard error.
-pub(super) fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
+pub(crate) fn feed(program: &str, arguments: &[&str], input: &str) -> Result<String, String> {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -60,6 +60,6 @@ pub(super) fn feed(program: &str, arguments: &[&str], input: &str) -> Result<Str
 }
 
 /// `nft -s list table`, without the last newline.
-pub(super) fn listed(family: &str, table: &str) -> String {
+pub(crate) fn listed(family: &str, table: &str) -> String {
     run("nft", &["-s", "list", "table", family, table]).trim_end().to_owned()
 }

@@ -1,0 +1,124 @@
+use super::{OwnTables, TABLE};
+use kernel::nft::{
+    BaseChain, Chain, ChainKind, Element, Family, Hook, Match, Part, Rule, Set, SetKey, Table,
+    Update, Verdict,
+};
+use linux::netns::NetNs;
+use linux::nft::Nft;
+
+/// Runs a test in a network namespace of its own.
+fn inside(test: impl FnOnce() + Send) {
+    NetNs::create().expect("root").run(test).expect("a network namespace");
+}
+
+fn fixed(family: Family) -> Table {
+    let mut table = Table::new(family, TABLE);
+    let base = BaseChain { kind: ChainKind::Filter, hook: Hook::Input, priority: 0 };
+    let rules = vec![Rule::new(vec![], Verdict::Continue)];
+    table.chains.insert("input".into(), Chain { base: Some(base), rules });
+    table
+}
+
+fn update(family: Family, part: Part) -> Update {
+    Update { family, table: TABLE.into(), part }
+}
+
+/// A set and a chain that looks into it.
+fn policy(family: Family) -> Vec<Update> {
+    let matches = vec![Match::SourceInSet { set: "members".into(), not: false }];
+    let chain = Chain { base: None, rules: vec![Rule::new(matches, Verdict::Drop)] };
+    vec![
+        update(family, Part::Chain("policy".into(), Some(chain))),
+        update(family, Part::Set("members".into(), Some(Set::new(SetKey::Address, false)))),
+    ]
+}
+
+fn member(family: Family, address: &str) -> Update {
+    let address = Element::from(address.parse::<std::net::IpAddr>().expect("an address"));
+    let added = vec![address];
+    update(family, Part::Members { set: "members".into(), added, removed: vec![] })
+}
+
+fn opened() -> OwnTables {
+    let mut tables = OwnTables::open(true).expect("sockets");
+    tables.read().expect("readable");
+    tables
+}
+
+/// The tables in the kernel.
+fn held() -> Vec<Table> {
+    let mut nft = Nft::open().expect("a socket");
+    let families = [Family::Ip, Family::Ip6];
+    families.iter().filter_map(|family| nft.read(*family, TABLE).expect("readable")).collect()
+}
+
+#[test]
+fn drift_in_either_table_is_repaired() {
+    inside(|| {
+        let mut tables = opened();
+        tables.update([policy(Family::Ip), policy(Family::Ip6)].concat());
+        tables.update(vec![member(Family::Ip, "10.0.0.1"), member(Family::Ip6, "fd00::1")]);
+        assert_eq!(tables.apply(&[fixed(Family::Ip)]), []);
+        let expected = held();
+        assert_eq!(expected.len(), 2);
+        assert!(!tables.have_others_changed(), "own changes are not heard of");
+        for family in [Family::Ip, Family::Ip6] {
+            Nft::open().expect("a socket").delete_table(family, TABLE).expect("deleted");
+            assert!(tables.have_others_changed());
+            tables.read().expect("readable");
+            assert_eq!(tables.apply(&[fixed(Family::Ip)]), []);
+            assert_eq!(held(), expected);
+        }
+    });
+}
+
+#[test]
+fn conflict_is_resolved_at_once() {
+    inside(|| {
+        let mut tables = opened();
+        tables.update(policy(Family::Ip));
+        assert_eq!(tables.apply(&[]), []);
+        // Not heard of yet: the next transaction finds no set.
+        Nft::open().expect("a socket").delete_table(Family::Ip, TABLE).expect("deleted");
+        tables.update(vec![member(Family::Ip, "10.0.0.1")]);
+        assert_eq!(tables.apply(&[]), []);
+        let [table] = &held()[..] else { panic!("one table") };
+        assert_eq!(table.sets["members"].elements.len(), 1);
+        assert_eq!(table.chains["policy"].rules.len(), 1);
+    });
+}
+
+#[test]
+fn what_cannot_be_is_told_and_the_rest_tried_again() {
+    inside(|| {
+        let mut tables = opened();
+        tables.update(vec![member(Family::Ip, "10.0.0.1")]);
+        let failures = tables.apply(&[fixed(Family::Ip)]);
+        assert_eq!(failures.len(), 1);
+        assert!(failures[0].message.contains("set members of table ip calico"), "{failures:?}");
+        let jump = Rule::new(vec![], Verdict::Jump("nowhere".into()));
+        let part = Part::Chain("bad".into(), Some(Chain { base: None, rules: vec![jump] }));
+        tables.update(vec![update(Family::Ip, part)]);
+        let failures = tables.apply(&[fixed(Family::Ip)]);
+        assert_eq!((failures.len(), &*failures[0].object), (1, "table ip calico"));
+        tables.update(vec![update(
+            Family::Ip,
+            Part::Chain("nowhere".into(), Some(Chain::default())),
+        )]);
+        tables.read().expect("readable");
+        assert_eq!(tables.apply(&[fixed(Family::Ip)]), []);
+        assert_eq!(held()[0].chains.len(), 3);
+    });
+}
+
+#[test]
+fn kernel_without_ipv6_is_given_none() {
+    inside(|| {
+        let mut tables = OwnTables::open(false).expect("sockets");
+        tables.read().expect("readable");
+        tables.update(policy(Family::Ip6));
+        assert_eq!(tables.apply(&[fixed(Family::Ip), fixed(Family::Ip6)]), []);
+        let families: Vec<Family> = held().iter().map(|table| table.family).collect();
+        assert_eq!(families, [Family::Ip]);
+    });
+}

@@ -1,0 +1,185 @@
+//! `calicoctl explain`: what happens to a packet on its way, and why.
+
+mod ends;
+mod text;
+
+use crate::cli::Explain;
+use crate::cluster::Cluster;
+use crate::output::Format;
+use crate::terminal::Terminal;
+use crate::{Error, agent, documents, yaml};
+use ends::{End, Port};
+use model::Metadata;
+use node::api::{Reply, Request};
+use node::explain::Explanation;
+use policy::connectivity::{self, Passage, SOURCE_PORT};
+use policy::evaluate::{Packet, Verdict};
+use policy::input::WorkloadId;
+use serde_json::json;
+use std::net::IpAddr;
+use std::path::Path;
+use store::Datastore;
+
+/// What was asked: the packet and its ends.
+struct Question {
+    from: End,
+    to: End,
+    packet: Packet,
+}
+
+pub(super) async fn run(
+    datastore: &dyn Datastore,
+    terminal: &mut Terminal<'_>,
+    explain: &Explain,
+) -> Result<(), Error> {
+    let cluster = Cluster::read(datastore).await?;
+    let question = question(&cluster, explain)?;
+    if let Some(file) = explain.filename.as_ref().filter(|_| explain.what_if) {
+        let namespace = explain.namespace.as_deref();
+        let documents = documents::read(terminal, file, false, namespace)?;
+        let then = cluster.with(&documents).await?;
+        let text = what_if(&question, &cluster, &then, file, &explain.output)?;
+        return terminal.print(&text);
+    }
+    let hops = hops(&question)?;
+    let text = match &explain.output {
+        Format::Table { .. } => text::way(&question, &hops),
+        Format::Json => format!("{:#}\n", value(&question, &hops)),
+        Format::Yaml => yaml::print(&value(&question, &hops)),
+        Format::Name | Format::CustomColumns(_) => return Err(formats()),
+    };
+    terminal.print(&text)
+}
+
+fn formats() -> Error {
+    Error::Invalid("an explanation is printed as ps, json or yaml".to_owned())
+}
+
+fn question(cluster: &Cluster, explain: &Explain) -> Result<Question, Error> {
+    let namespace = explain.namespace.as_deref().unwrap_or("default");
+    let from = End::find(cluster, &explain.from, namespace)?;
+    let to = End::find(cluster, &explain.to, namespace)?;
+    let port = Port::read(explain.port.as_deref())?;
+    let (source, destination) = addresses(&from, &to)?;
+    let packet = port.packet(source, destination);
+    if from.workload.is_none() && to.workload.is_none() {
+        return Err(Error::Invalid(format!(
+            "neither {} nor {} is a pod: give one, as NAME or NAMESPACE/NAME (`calicoctl get wep \
+             -A` lists them)",
+            explain.from, explain.to
+        )));
+    }
+    Ok(Question { from, to, packet })
+}
+
+/// One address of each end, of the same version of IP; IPv4 where both have one.
+fn addresses(from: &End, to: &End) -> Result<(IpAddr, IpAddr), Error> {
+    let pair = [true, false].into_iter().find_map(|ipv4| {
+        let of = |end: &End| end.addresses.iter().copied().find(|a| a.is_ipv4() == ipv4);
+        Some((of(from)?, of(to)?))
+    });
+    pair.ok_or_else(|| {
+        Error::Invalid(format!(
+            "{} and {} have no addresses of one version of IP",
+            from.name, to.name
+        ))
+    })
+}
+
+/// What each node on the way says, in order.
+fn hops(question: &Question) -> Result<Vec<Explanation>, Error> {
+    let mut nodes: Vec<&str> =
+        [&question.from, &question.to].into_iter().filter_map(|end| end.node.as_deref()).collect();
+    nodes.dedup();
+    let socket = Path::new(node::api::SOCKET);
+    let ask = |name: &&str| {
+        let request = Box::new(Request::Explain(question.packet));
+        let request = Request::OnNode { node: (*name).to_owned(), request };
+        match agent::answer(socket, &request)? {
+            Reply::Explained(explanation) => Ok(*explanation),
+            _ => Err(agent::other_answer(socket, "an explanation")),
+        }
+    };
+    nodes.iter().map(ask).collect()
+}
+
+/// Whether the packet arrives, as far as the nodes' policies go.
+fn verdict(hops: &[Explanation]) -> Verdict {
+    let mut decisions = hops.iter().flat_map(|hop| &hop.legs).map(|leg| leg.decision.verdict);
+    if decisions.any(|verdict| verdict == Verdict::Deny) { Verdict::Deny } else { Verdict::Allow }
+}
+
+fn value(question: &Question, hops: &[Explanation]) -> serde_json::Value {
+    json!({
+        "from": question.from.name,
+        "to": question.to.name,
+        "packet": question.packet,
+        "verdict": verdict(hops),
+        "hops": hops,
+    })
+}
+
+/// What policies say now, and what they would say.
+fn what_if(
+    question: &Question,
+    now: &Cluster,
+    then: &Cluster,
+    file: &str,
+    format: &Format,
+) -> Result<String, Error> {
+    let (before, after) = (passage(question, now)?, passage(question, then)?);
+    let value = || {
+        let side = |passage: &Passage| {
+            json!({
+                "verdict": passage.verdict(),
+                "by": passage.decided_by().map(|decision| decision.by.to_string()),
+                "egress": passage.egress,
+                "ingress": passage.ingress,
+            })
+        };
+        json!({
+            "from": question.from.name,
+            "to": question.to.name,
+            "packet": question.packet,
+            "now": side(&before),
+            "then": side(&after),
+        })
+    };
+    Ok(match format {
+        Format::Table { .. } => text::what_if(question, file, &before, &after),
+        Format::Json => format!("{:#}\n", value()),
+        Format::Yaml => yaml::print(&value()),
+        Format::Name | Format::CustomColumns(_) => return Err(formats()),
+    })
+}
+
+/// What the policies of a cluster say. An end that is no pod has none.
+fn passage(question: &Question, cluster: &Cluster) -> Result<Passage, Error> {
+    let told = cluster.told()?;
+    let end = |end: &End| match &end.workload {
+        Some(id) => told.workloads.get(id).cloned().map(Some).ok_or_else(|| {
+            Error::Invalid(format!("{} is no pod any more, with this file", end.name))
+        }),
+        None => Ok(None),
+    };
+    let (from, to) = (end(&question.from)?, end(&question.to)?);
+    Ok(connectivity::passage(&told, from.as_deref(), to.as_deref(), &question.packet))
+}
+
+/// The id of an endpoint in policy.
+fn workload_id(metadata: &Metadata) -> WorkloadId {
+    let namespace = metadata.namespace.as_deref().unwrap_or_default().into();
+    WorkloadId { namespace, name: metadata.name.as_str().into() }
+}
+
+impl Port {
+    /// A packet of this kind.
+    fn packet(self, source: IpAddr, destination: IpAddr) -> Packet {
+        let (protocol, ports, icmp) = match self {
+            Port::Of { protocol, port } => (protocol, Some((SOURCE_PORT, port)), None),
+            Port::Ping if source.is_ipv4() => (1, None, Some((8, 0))),
+            Port::Ping => (58, None, Some((128, 0))),
+        };
+        Packet { source, destination, protocol, ports, icmp }
+    }
+}
