@@ -12,6 +12,7 @@
 
 mod autodetect;
 pub mod bgp;
+mod connections;
 mod endpoint_status;
 mod health;
 mod kernel_thread;
@@ -21,6 +22,7 @@ mod machine;
 mod metrics;
 mod node_status;
 mod probe;
+mod remote;
 mod run;
 mod settings;
 mod socket;

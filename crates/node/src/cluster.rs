@@ -107,6 +107,18 @@ impl Cluster {
         &self.policy
     }
 
+    /// Whether an address is one of this node's own, on tunnels too.
+    pub(crate) fn is_own_address(&self, address: IpAddr) -> bool {
+        let tunnels = [self.topology.ipip_address, self.topology.vxlan_address];
+        self.topology.facts.has_address(address)
+            || tunnels.into_iter().flatten().any(|tunnel| IpAddr::V4(tunnel) == address)
+    }
+
+    /// What policy says, to ask it what has changed.
+    pub(crate) fn policy_mut(&mut self) -> &mut Policy {
+        &mut self.policy
+    }
+
     /// What the kernel's tables lack of policy as it is known now.
     pub(crate) fn settle_policy(&mut self) -> Vec<Update> {
         self.policy.settle(&self.topology)
@@ -292,6 +304,11 @@ impl Cluster {
             Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
             Key::Resource { .. } | Key::Affinity { .. } | Key::Handle(_) | Key::IpamConfig => {}
         }
+    }
+
+    /// Where another node is reached.
+    pub(crate) fn address_of(&self, node: &str) -> Option<Ipv4Addr> {
+        self.topology.nodes.get(node)?.address
     }
 
     fn node_changed(&mut self, node: &model::Node) {

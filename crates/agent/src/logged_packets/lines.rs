@@ -1,7 +1,8 @@
 //! Logged packets as lines, so many a second of each rule.
 
 use super::LoggedPacket;
-use policy::nflog_prefix::{Direction, Prefix, Shortened};
+use policy::evaluate::Direction;
+use policy::nflog_prefix::{Prefix, Shortened};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -146,7 +147,7 @@ mod tests {
     fn each_rule_has_its_lines_a_second() {
         let (mut lines, names) = (Lines::default(), Shortened::default());
         let at = |milliseconds: u64| Duration::from_millis(5000 + milliseconds);
-        let mut told = |lines: &mut Lines, now, prefix: &str, count: usize| {
+        let told = |lines: &mut Lines, now, prefix: &str, count: usize| {
             let taken = |_: &usize| {
                 lines.take(at(now), &packet(prefix, None, None), &names, &interface).is_some()
             };

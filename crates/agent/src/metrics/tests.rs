@@ -64,6 +64,16 @@ fn names_are_calicos() {
         # HELP felix_resync_state How far the datastore is read: 0 it does not answer, 1 not all yet, 2 in sync.
         # TYPE felix_resync_state gauge
         felix_resync_state 2
+        # HELP felix_nflog_logs_received Packets that policies denied or logged, by NFLOG group.
+        # TYPE felix_nflog_logs_received counter
+        felix_nflog_logs_received{groupNum="1"} 0
+        felix_nflog_logs_received{groupNum="2"} 0
+        # HELP felix_nflog_logs_lost Packets that were logged faster than they were read.
+        # TYPE felix_nflog_logs_lost counter
+        felix_nflog_logs_lost 0
+        # HELP felix_nflog_overruns Times that logged packets filled the socket.
+        # TYPE felix_nflog_overruns counter
+        felix_nflog_overruns 0
         # HELP bgp_peers BGP peers, by the state of their sessions.
         # TYPE bgp_peers gauge
         bgp_peers{instance="a\"b",ip_version="IPv4",status="Active"} 1
