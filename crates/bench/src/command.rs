@@ -1,6 +1,7 @@
 //! The command line of `calico bench`.
 
 use crate::figure::Figure;
+use crate::inside::nft as tables;
 use crate::inside::{self, Inside};
 use crate::machine::Machine;
 use crate::report::Report;
@@ -8,7 +9,7 @@ use crate::scenario::bgp_feed::{self, FEEDS};
 use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
-use crate::scenario::{binary, cni, lab_up, memory, mode_change, throughput};
+use crate::scenario::{binary, cni, cost, lab_up, memory, mode_change, nft, throughput};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -91,6 +92,14 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// nf_tables, without a lab; with -o json, what each scenario cost as plain numbers
+    Nft {
+        /// Which; each if absent
+        scenario: Option<tables::Scenario>,
+        /// How to report
+        #[command(flatten)]
+        options: Options,
+    },
     /// Size of this program
     Binary {
         /// How to report, and in which lab to measure
@@ -160,6 +169,13 @@ pub fn run(command: Command) -> Result<ExitCode> {
             (options, vec![mesh_scenario(Mesh { nodes, runs })])
         }
         Command::BgpFeed { options } => (options, vec![feed_scenario()]),
+        Command::Nft { scenario, options } => {
+            let all = scenario.map_or_else(all_tables, |scenario| vec![scenario]);
+            if options.output == Format::Json {
+                return print_costs("nft", all.into_iter().map(tables::Scenario::name));
+            }
+            (options, all.into_iter().map(nft_scenario).collect())
+        }
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
     measure(&options, &scenarios)
@@ -173,7 +189,24 @@ fn all() -> Vec<Scenario> {
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
+    scenarios.extend(all_tables().into_iter().map(nft_scenario));
     scenarios
+}
+
+fn all_tables() -> Vec<tables::Scenario> {
+    tables::Scenario::value_variants().to_vec()
+}
+
+fn nft_scenario(scenario: tables::Scenario) -> Scenario {
+    (format!("nft, {}", scenario.name()), Box::new(move |_| nft::measure(scenario)))
+}
+
+/// One line of JSON for each scenario of a kind.
+fn print_costs(kind: &str, scenarios: impl Iterator<Item = String>) -> Result<ExitCode> {
+    for scenario in scenarios {
+        println!("{}", serde_json::to_string(&cost(kind, &scenario)?)?);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn binary_scenario() -> Scenario {

@@ -11,8 +11,10 @@
 //! BIRD) are measured in the same lab, alternating with ours, so that the machine's moods hit both.
 //! Calico's own figures were measured separately and say so.
 //!
-//! Owns: scenarios, statistics, the report. Policy and nf_tables benchmarks belong beside the other
-//! files of `scenario`.
+//! Scenarios without a lab (`calico bench nft`) run in a process of their own, which counts what it
+//! allocates.
+//!
+//! Owns: scenarios, statistics, the report.
 //!
 //! Must not know: how Calico works inside. It drives the programs as their users do, and reads the
 //! kernel and `/proc`.
@@ -32,3 +34,7 @@ pub use command::{Command, Format, Options, run};
 pub use figure::{Figure, Peer, Target, Unit};
 pub use machine::Machine;
 pub use report::Report;
+
+/// Scenarios count by it what they allocate; for everybody else it is the C library's.
+#[global_allocator]
+static ALLOCATOR: linux::allocation::Counting = linux::allocation::Counting;
