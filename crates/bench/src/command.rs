@@ -1,6 +1,7 @@
 //! The command line of `calico bench`.
 
 use crate::figure::Figure;
+use crate::inside::policy as policy_graph;
 use crate::inside::{self, Inside};
 use crate::machine::Machine;
 use crate::report::Report;
@@ -8,7 +9,7 @@ use crate::scenario::bgp_feed::{self, FEEDS};
 use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
-use crate::scenario::{binary, cni, lab_up, memory, mode_change, throughput};
+use crate::scenario::{binary, cni, lab_up, memory, mode_change, policy, throughput};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -91,6 +92,14 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// The policy graph on large clusters, without a lab; with -o json, what it cost as plain numbers
+    Policy {
+        /// Which cluster; each if absent
+        scenario: Option<policy_graph::Scenario>,
+        /// How to report
+        #[command(flatten)]
+        options: Options,
+    },
     /// Size of this program
     Binary {
         /// How to report, and in which lab to measure
@@ -160,6 +169,13 @@ pub fn run(command: Command) -> Result<ExitCode> {
             (options, vec![mesh_scenario(Mesh { nodes, runs })])
         }
         Command::BgpFeed { options } => (options, vec![feed_scenario()]),
+        Command::Policy { scenario, options } => {
+            let graphs = scenario.map_or_else(all_graphs, |scenario| vec![scenario]);
+            if options.output == Format::Json {
+                return print_costs(&graphs);
+            }
+            (options, graphs.into_iter().map(policy_scenario).collect())
+        }
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
     measure(&options, &scenarios)
@@ -173,7 +189,24 @@ fn all() -> Vec<Scenario> {
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
+    scenarios.extend(all_graphs().into_iter().map(policy_scenario));
     scenarios
+}
+
+fn all_graphs() -> Vec<policy_graph::Scenario> {
+    policy_graph::Scenario::value_variants().to_vec()
+}
+
+fn policy_scenario(scenario: policy_graph::Scenario) -> Scenario {
+    (format!("policy, {}", scenario.name()), Box::new(move |_| policy::measure(scenario)))
+}
+
+/// One line of JSON for each.
+fn print_costs(scenarios: &[policy_graph::Scenario]) -> Result<ExitCode> {
+    for scenario in scenarios {
+        println!("{}", serde_json::to_string(&policy::cost(*scenario)?)?);
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn binary_scenario() -> Scenario {

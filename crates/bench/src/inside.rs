@@ -3,10 +3,12 @@
 //! Hidden commands, started by the scenarios through `calico lab exec`.
 
 pub(crate) mod agent;
+pub(crate) mod cost;
 pub(crate) mod feed;
 pub(crate) mod mesh;
 pub(crate) mod plugin;
 pub(crate) mod pods;
+pub(crate) mod policy;
 pub(crate) mod routes;
 
 use anyhow::{Context, Result};
@@ -49,6 +51,11 @@ pub enum Inside {
         /// Its configuration, as JSON.
         file: PathBuf,
     },
+    /// What the policy graph costs, in this process.
+    Policy {
+        /// Of which cluster.
+        scenario: policy::Scenario,
+    },
     /// Print when the node routes so many destinations by BGP.
     MeshRoutes {
         /// How many.
@@ -75,6 +82,7 @@ pub(crate) fn run(command: Inside) -> Result<()> {
         Inside::Feed { speaker, peers, prefixes } => {
             serde_json::to_string(&feed::measure(speaker, peers, prefixes)?)
         }
+        Inside::Policy { scenario } => serde_json::to_string(&policy::measure(scenario)?),
         Inside::MeshMember => serde_json::to_string(&mesh::member()?),
         Inside::MeshRoutes { count } => return mesh::follow(count),
         Inside::Speaker { file } => return feed::run_ours(&file),

@@ -7,6 +7,7 @@ pub(crate) mod cni;
 pub(crate) mod lab_up;
 pub(crate) mod memory;
 pub(crate) mod mode_change;
+pub(crate) mod policy;
 pub(crate) mod throughput;
 
 use crate::samples::Samples;
