@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub type Case = fn(&[u8]);
 
 /// All of them, by the name of their corpus.
-pub const CASES: [(&str, Case); 8] = [
+pub const CASES: [(&str, Case); 11] = [
     ("bgp_message", bgp_message),
     ("bgp_stream", bgp_stream),
     ("bgp_open", bgp_open),
@@ -17,6 +17,9 @@ pub const CASES: [(&str, Case); 8] = [
     ("resource", resource),
     ("cni_netconf", cni_netconf),
     ("agent_request", agent_request),
+    ("conntrack", conntrack),
+    ("nflog", nflog),
+    ("nflog_prefix", nflog_prefix),
 ];
 
 /// Both abilities, from the two lowest bits of a byte.
@@ -111,5 +114,29 @@ pub fn agent_request(data: &[u8]) {
     if let Ok(request) = serde_json::from_slice::<node::api::Request>(data) {
         let text = serde_json::to_vec(&request).expect("a request is JSON");
         assert_eq!(serde_json::from_slice::<node::api::Request>(&text).ok(), Some(request));
+    }
+}
+
+/// A datagram of tracked flows.
+pub fn conntrack(data: &[u8]) {
+    for flow in linux::conntrack::decode(data) {
+        let _ = (flow.original.to_string(), flow.initiator(), flow.responder());
+    }
+}
+
+/// A datagram of logged packets, whose payload others have made.
+pub fn nflog(data: &[u8]) {
+    for packet in linux::nflog::decode(data) {
+        let _ = packet.tuple.map(|tuple| tuple.to_string());
+        nflog_prefix(packet.prefix.as_bytes());
+    }
+}
+
+/// The prefix of a logged packet: what is understood is written the same.
+pub fn nflog_prefix(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Ok(prefix) = policy::nflog_prefix::Shortened::default().read(text) {
+        assert_eq!(prefix.text(), text);
+        assert!(!prefix.to_string().is_empty());
     }
 }

@@ -4,6 +4,7 @@
 //! It keeps what it read last. Its own changes are told apart from others', so that only those cost
 //! another reading.
 
+mod questions;
 mod tables;
 
 use crate::health::{Heartbeats, Part};
@@ -12,9 +13,11 @@ use kernel::{Change, State, nft};
 use linux::monitor::{Monitor, Notice};
 use linux::rtnetlink::Rtnetlink;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use node::Event;
 use node::event::ApplyFailure;
+use node::explain::KernelQuestion;
+use node::{Event, RequestId};
 use plan::{Facts, Plan};
+use questions::Questions;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
@@ -66,6 +69,7 @@ impl Slot {
 /// Where plans are left for the thread.
 pub(crate) struct Handle {
     newest: Slot,
+    questions: Questions,
     wake: UnixStream,
 }
 
@@ -79,6 +83,16 @@ impl Handle {
         updates: Vec<nft::Update>,
     ) {
         self.newest.put(Waiting { generation, plan, updates });
+        self.wake();
+    }
+
+    /// Asks what the kernel holds; the answer comes as [`Event::KernelRead`].
+    pub(crate) fn ask(&self, id: RequestId, question: KernelQuestion) {
+        self.questions.put(id, question);
+        self.wake();
+    }
+
+    fn wake(&self) {
         // A full pipe means that the thread has been woken already.
         let _woken = (&self.wake).write(&[1]);
     }
@@ -96,7 +110,7 @@ pub(crate) fn start(
     let (wake, woken) = UnixStream::pair()?;
     wake.set_nonblocking(true)?;
     woken.set_nonblocking(true)?;
-    let newest = Slot::default();
+    let (newest, questions) = (Slot::default(), Questions::default());
     let netlink = Rtnetlink::open()?;
     let mut monitor = Monitor::open()?;
     monitor.ignore(netlink.port());
@@ -114,6 +128,7 @@ pub(crate) fn start(
         monitor,
         woken,
         newest: newest.clone(),
+        questions: questions.clone(),
         inbox,
         heartbeats,
         measures,
@@ -129,7 +144,7 @@ pub(crate) fn start(
         failing: BTreeSet::new(),
     };
     std::thread::Builder::new().name("kernel".to_owned()).spawn(move || thread.run())?;
-    Ok(Handle { newest, wake })
+    Ok(Handle { newest, questions, wake })
 }
 
 /// What must be read again before it is compared with a plan.
@@ -145,6 +160,7 @@ struct Thread {
     monitor: Monitor,
     woken: UnixStream,
     newest: Slot,
+    questions: Questions,
     inbox: mpsc::Sender<Event>,
     heartbeats: Arc<Heartbeats>,
     measures: Arc<Measures>,
@@ -169,12 +185,21 @@ impl Thread {
             let fresh = self.newest.take();
             let is_new = fresh.is_some();
             let has_plan = fresh.is_some_and(|fresh| self.accept(fresh));
-            if self.round(is_new, has_plan).is_err() {
+            if self.round(is_new, has_plan).and_then(|()| self.answer()).is_err() {
                 // The inbox has closed: the agent is stopping, and leaves everything as it is.
                 return;
             }
             self.wait();
         }
+    }
+
+    /// Answers what was asked.
+    fn answer(&mut self) -> Result<(), Closed> {
+        for (id, question) in self.questions.take() {
+            let holds = questions::read(&question, &mut self.tables, &mut self.netlink);
+            self.send(Event::KernelRead { id, holds: Box::new(holds) })?;
+        }
+        Ok(())
     }
 
     /// Takes what has waited; true if there was a plan.

@@ -12,14 +12,17 @@
 
 mod autodetect;
 pub mod bgp;
+mod connections;
 mod endpoint_status;
 mod health;
 mod kernel_thread;
 mod log;
+mod logged_packets;
 mod machine;
 mod metrics;
 mod node_status;
 mod probe;
+mod remote;
 mod run;
 mod settings;
 mod socket;

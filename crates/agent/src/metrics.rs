@@ -3,6 +3,7 @@
 //!
 //! Written by hand: libraries append `_total` to counters, which Felix's names haven't got.
 
+use crate::logged_packets::Counts;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
@@ -45,6 +46,7 @@ pub(crate) struct Sources {
     pub(crate) figures: watch::Receiver<Figures>,
     pub(crate) status: watch::Receiver<NodeStatus>,
     pub(crate) measures: Arc<Measures>,
+    pub(crate) logged: Arc<Counts>,
 }
 
 /// Serves `/metrics` where the configuration says, for as long as it does.
@@ -85,7 +87,7 @@ async fn listen(address: &str, sources: Sources) -> std::io::Result<()> {
         let process = linux::own_process::read().unwrap_or_default();
         let status = sources.status.borrow().clone();
         let figures = sources.figures.borrow().clone();
-        let text = text(&figures, &status, &sources.measures, &process);
+        let text = text(&figures, &status, &sources.measures, &sources.logged, &process);
         async move { ([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text) }
     };
     axum::serve(listener, Router::new().route("/metrics", get(metrics))).await
@@ -122,10 +124,12 @@ fn text(
     figures: &Figures,
     status: &NodeStatus,
     measures: &Measures,
+    logged: &Counts,
     process: &OwnProcess,
 ) -> String {
     let mut text = Text::default();
     felix(&mut text, figures, status, measures);
+    logged_packets(&mut text, logged);
     sessions(&mut text, status);
     own(&mut text, process);
     text.0
@@ -147,6 +151,18 @@ fn felix(text: &mut Text, figures: &Figures, status: &NodeStatus, measures: &Mea
     text.one(name, "counter", "Changes that the kernel refused; they are tried again.", failures);
     let help = "How far the datastore is read: 0 it does not answer, 1 not all yet, 2 in sync.";
     text.one("felix_resync_state", "gauge", help, figures.reading as u8);
+}
+
+fn logged_packets(text: &mut Text, logged: &Counts) {
+    let name = "felix_nflog_logs_received";
+    text.heading(name, "counter", "Packets that policies denied or logged, by NFLOG group.");
+    for (group, count) in logged.received() {
+        text.sample(name, &[("groupNum", &group.to_string())], count);
+    }
+    let help = "Packets that were logged faster than they were read.";
+    text.one("felix_nflog_logs_lost", "counter", help, logged.lost());
+    let help = "Times that logged packets filled the socket.";
+    text.one("felix_nflog_overruns", "counter", help, logged.overruns());
 }
 
 fn sessions(text: &mut Text, status: &NodeStatus) {

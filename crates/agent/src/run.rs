@@ -8,11 +8,14 @@
 //! ```
 
 use crate::bgp;
+use crate::connections;
 use crate::endpoint_status::EndpointStatusFiles;
 use crate::health::{self, Heartbeats, Part};
 use crate::kernel_thread;
+use crate::logged_packets;
 use crate::metrics::{self, Measures};
 use crate::node_status::{Answer, Questions};
+use crate::remote;
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
 use crate::worker::{self, Job};
@@ -20,9 +23,11 @@ use ::bgp::status::{SessionState, SpeakerStatus};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use model::{DatastoreEvent, Kind, Query};
+use node::api::Reply;
 use node::report::Figures;
 use node::status::NodeStatus;
 use node::{Effect, Event, Node};
+use policy::nflog_prefix::Shortened;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -74,18 +79,29 @@ pub(crate) async fn run(
     let (status, shown) = watch::channel(NodeStatus::default());
     let (figures, of_figures) = watch::channel(Figures::default());
     let (heartbeats, measures) = (Heartbeats::new(), Arc::<Measures>::default());
-    let sources =
-        metrics::Sources { figures: of_figures, status: shown.clone(), measures: measures.clone() };
+    let logged = Arc::<logged_packets::Counts>::default();
+    let sources = metrics::Sources {
+        figures: of_figures,
+        status: shown.clone(),
+        measures: measures.clone(),
+        logged: logged.clone(),
+    };
     tokio::spawn(metrics::serve(sources));
     serve_health(settings, shown, &heartbeats);
     let kernel = kernel_thread::start(inbox.clone(), heartbeats.clone(), measures)
         .context("the kernel's netlink sockets cannot be opened: calico-node must run as root")?;
+    let (prefixes, shortened) = watch::channel(Arc::default());
+    logged_packets::start(shortened, logged)?;
+    let connections = connections::start(inbox.clone())?;
     let bgp = bgp::start(inbox.clone(), heartbeats.clone())?;
     let path = Path::new(node::api::SOCKET);
     let listener = socket::listen(path)
         .with_context(|| format!("the agent cannot listen at {}", path.display()))?;
     let (asked, requests) = mpsc::channel(INBOX_MAX);
-    tokio::spawn(socket::serve(listener, asked));
+    tokio::spawn(socket::serve(listener, asked.clone()));
+    if let Some(api) = settings.api.clone() {
+        tokio::spawn(remote::serve(api, asked));
+    }
     let jobs = worker::start(datastore.clone(), settings.node.clone(), inbox.clone());
     let questions = Questions::new(datastore.clone(), &settings.node);
     let watcher = store::watcher::watch(datastore, queries());
@@ -93,6 +109,8 @@ pub(crate) async fn run(
         node: Node::new(&settings.node, environment),
         waiting: Waiting::default(),
         kernel,
+        connections,
+        prefixes,
         bgp,
         jobs,
         status,
@@ -103,6 +121,7 @@ pub(crate) async fn run(
         reconfigured: None,
         pod_mtu: None,
         endpoint_status: EndpointStatusFiles::default(),
+        api: settings.api.clone(),
     };
     agent.serve(events, requests, watcher).await;
     Ok(())
@@ -129,6 +148,8 @@ struct Agent {
     node: Node,
     waiting: Waiting,
     kernel: kernel_thread::Handle,
+    connections: connections::Handle,
+    prefixes: watch::Sender<Arc<Shortened>>,
     bgp: bgp::Handle,
     jobs: mpsc::Sender<Job>,
     status: watch::Sender<NodeStatus>,
@@ -140,6 +161,7 @@ struct Agent {
     reconfigured: Option<Timestamp>,
     pod_mtu: Option<u32>,
     endpoint_status: EndpointStatusFiles,
+    api: Option<remote::Settings>,
 }
 
 impl Agent {
@@ -215,7 +237,24 @@ impl Agent {
                 self.reconfigured = Some(Timestamp::now());
                 self.bgp.configure(configuration);
             }
+            Effect::ReadKernel { id, question } => self.kernel.ask(id, question),
+            Effect::ListConnections(addresses) => self.connections.list(addresses),
+            Effect::EndConnections(numbers) => self.connections.end(numbers),
+            Effect::NamePrefixes(names) => {
+                self.prefixes.send_replace(names);
+            }
             Effect::Reply { id, reply } => self.waiting.answer(id, reply),
+            Effect::AskNode { id, node, address, request } => {
+                if let Some(answer) = self.waiting.leave(id) {
+                    let api = self.api.clone();
+                    tokio::spawn(async move {
+                        let reply =
+                            remote::ask(api.as_ref(), &node, address.into(), &request).await;
+                        let reply = reply.unwrap_or_else(|why| Reply::refused(why.to_string()));
+                        let _client_may_be_gone = answer.send(reply);
+                    });
+                }
+            }
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
             Effect::WriteEndpoint { id, endpoint } => {
                 self.job(Job::WriteEndpoint { id, endpoint }).await;

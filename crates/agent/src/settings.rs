@@ -1,5 +1,6 @@
 //! What the agent's process is told by its environment, before the datastore can say anything.
 
+use crate::remote;
 use model::config::{self, LogSeverity, Resolved, Warning};
 use model::{AsNumber, EncapsulationMode};
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ pub(crate) struct Startup {
     pub(crate) file_logging: bool,
     pub(crate) log_severity: LogSeverity,
     pub(crate) health: Option<String>,
+    pub(crate) api: Option<remote::Settings>,
 }
 
 /// CALICO_IPV4POOL_*.
@@ -77,6 +79,7 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
         file_logging: !resolved.get(&config::DISABLE_FILE_LOGGING),
         log_severity: resolved.get(&config::LOG_SEVERITY_SCREEN),
         health: resolved.get(&config::HEALTH_ENABLED).then(|| health_address(&resolved)),
+        api: remote::settings(&resolved)?,
     })
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -69,23 +69,35 @@ pub(crate) async fn serve(listener: UnixListener, asked: mpsc::Sender<Asked>) {
 }
 
 async fn answer(mut stream: UnixStream, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
-    let (read, mut write) = stream.split();
+    converse(&mut stream, asked, REQUEST_TIME_MAX, |_| None).await
+}
+
+/// Reads one request and writes its reply; `refuse` may have one of its own.
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    asked: &mpsc::Sender<Asked>,
+    request_time_max: Duration,
+    refuse: impl Fn(&Request) -> Option<Reply>,
+) -> io::Result<()> {
     let mut line = String::new();
-    let mut bounded = BufReader::new(read.take(REQUEST_BYTES_MAX));
-    tokio::time::timeout(REQUEST_TIME_MAX, bounded.read_line(&mut line)).await??;
+    let mut bounded = BufReader::new((&mut *stream).take(REQUEST_BYTES_MAX));
+    tokio::time::timeout(request_time_max, bounded.read_line(&mut line)).await??;
     let reply = match serde_json::from_str::<Request>(&line) {
-        Ok(request) => ask(request, asked).await,
-        Err(error) => Reply::Failed {
-            retry: false,
-            message: format!(
-                "the agent cannot read this request ({error}): \
-                 are the CNI plugin and calico-node of the same version?"
-            ),
+        Ok(request) => match refuse(&request) {
+            Some(reply) => reply,
+            None => ask(request, asked).await,
         },
+        Err(_) if line.len() as u64 >= REQUEST_BYTES_MAX => Reply::refused(format!(
+            "the agent takes requests of at most {REQUEST_BYTES_MAX} bytes; ask for less at once"
+        )),
+        Err(error) => Reply::refused(format!(
+            "the agent cannot read this request ({error}): \
+             are the programs that ask and calico-node of the same version?"
+        )),
     };
     let mut bytes = serde_json::to_vec(&reply)?;
     bytes.push(b'\n');
-    write.write_all(&bytes).await
+    stream.write_all(&bytes).await
 }
 
 async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Reply {
@@ -122,6 +134,11 @@ impl Waiting {
         self.next += 1;
         self.answers.insert(self.next, answer);
         self.next
+    }
+
+    /// Lets another answer the request; `None` if it was answered.
+    pub(crate) fn leave(&mut self, id: RequestId) -> Option<oneshot::Sender<Reply>> {
+        self.answers.remove(&id)
     }
 
     /// Answers a request. One whose client has gone is forgotten.

@@ -1,4 +1,5 @@
-//! What happens before the node joins: its Node resource, the default pool, the cluster's identity.
+//! What happens before the node joins: its Node resource, the default pool, the cluster's identity,
+//! the built-in tiers and profile.
 //!
 //! Source: `calico-features.md` §8, "startup order". Every write is a create, or a compare-and-swap
 //! on what was read, so that nodes starting at once end up with one result.
@@ -7,7 +8,12 @@ use crate::autodetect::{self, Family, Interface, Method};
 use crate::settings::Startup;
 use ipnet::{IpNet, Ipv4Net};
 use model::resources::node::{NodeAddress, NodeInterface, OrchRef};
-use model::{ClusterInformation, ClusterInformationSpec, IpPool, IpPoolSpec, Node, NodeBgpSpec};
+use model::resources::profile::ALLOW_PROFILE;
+use model::resources::tier::{BUILT_IN_TIERS, built_in_tier};
+use model::{
+    ClusterInformation, ClusterInformationSpec, IpPool, IpPoolSpec, Node, NodeBgpSpec, Profile,
+    ProfileSpec, Resource, Spec,
+};
 use std::net::IpAddr;
 use store::{Datastore, Error, typed};
 
@@ -59,6 +65,7 @@ pub(crate) async fn run(
     let node = register(datastore, settings, machine, address).await?;
     ensure_pools(datastore, settings, machine).await?;
     ensure_cluster_information(datastore, settings).await?;
+    ensure_policy_built_ins(datastore).await?;
     Ok(node)
 }
 
@@ -214,11 +221,8 @@ async fn ensure_pools(
         return Ok(());
     }
     let pool = default_pool(settings, machine)?;
-    match typed::create(datastore, pool).await {
-        // Another node was first: its pool is as good.
-        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
-        Err(error) => Err(error.into()),
-    }
+    // Where another node was first, its pool is as good.
+    ensure(datastore, pool).await
 }
 
 fn default_pool(settings: &Startup, machine: &Machine) -> Result<IpPool, StartupError> {
@@ -296,6 +300,32 @@ async fn ensure_cluster_information(
         }
     }
     Err(Error::Conflict(ClusterInformation::new("default", <_>::default()).key()).into())
+}
+
+/// Creates the tiers and the profile that every cluster has, where they are missing
+/// (`calico-features.md` §1.7).
+async fn ensure_policy_built_ins(datastore: &dyn Datastore) -> Result<(), StartupError> {
+    for (name, ..) in BUILT_IN_TIERS {
+        if let Some(tier) = built_in_tier(name) {
+            ensure(datastore, tier).await?;
+        }
+    }
+    ensure(datastore, Profile::new(ALLOW_PROFILE, ProfileSpec::allow_all())).await
+}
+
+/// Creates a resource unless one of its name is there, whatever it says.
+async fn ensure<S: Spec>(
+    datastore: &dyn Datastore,
+    resource: Resource<S>,
+) -> Result<(), StartupError> {
+    if datastore.get(&resource.key()).await?.is_some() {
+        return Ok(());
+    }
+    match typed::create(datastore, resource).await {
+        // Another node was first.
+        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Words are only ever added: other nodes may have put theirs there.

@@ -14,6 +14,7 @@
 
 mod agent;
 mod cli;
+mod cluster;
 mod commands;
 mod documents;
 mod error;

@@ -5,10 +5,10 @@ use crate::ipam_config::{self, IpamConfigSpec};
 use crate::{Error, ipam_objects, policies, pools, teardown};
 use model::{
     BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, CalicoNodeStatusSpec, ClusterInformationSpec,
-    FelixConfigurationSpec, GlobalNetworkPolicySpec, GlobalNetworkSetSpec, HostEndpointSpec,
+    Entry, FelixConfigurationSpec, GlobalNetworkPolicySpec, GlobalNetworkSetSpec, HostEndpointSpec,
     IpPool, IpPoolSpec, Key, Kind, NetworkPolicySpec, NetworkSetSpec, NodeSpec, ProfileSpec,
-    Resource, Scope, Spec, StagedGlobalNetworkPolicySpec, StagedKubernetesNetworkPolicySpec,
-    StagedNetworkPolicySpec, TierSpec, WorkloadEndpointSpec,
+    Resource, Revision, Scope, Spec, StagedGlobalNetworkPolicySpec,
+    StagedKubernetesNetworkPolicySpec, StagedNetworkPolicySpec, TierSpec, WorkloadEndpointSpec,
 };
 use serde_json::Value;
 use store::{Datastore, typed};

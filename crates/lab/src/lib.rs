@@ -19,7 +19,8 @@
 //! - Commands enter a machine from the user's side ([`run`], `exec`); everything else is asked of
 //!   the supervisor, which asks the machines, all by the same one-line protocol.
 //!
-//! Owns: topologies, namespaces of labs, the part of kubelet and container runtime (sandbox, CNI).
+//! Owns: topologies, namespaces of labs, the part of kubelet and container runtime (sandbox, CNI), and
+//! of kube-controllers (Profiles that say pods' namespaces and service accounts to Calico).
 //!
 //! Must not know: how Calico works inside. It starts `calico-node`, `calicoctl`, the datastore and
 //! the CNI plugins as an operator would, by the names under which they are installed.

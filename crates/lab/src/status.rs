@@ -143,12 +143,12 @@ impl LabStatus {
         table(&headings, rows)
     }
 
-    /// The running node with the fewest pods, and of several the first.
+    /// The ready node with the fewest pods, and of several the first.
     pub(crate) fn emptiest_node(&self) -> Option<&str> {
-        let running = self.nodes.iter().filter(|node| node.running);
+        let ready = self.nodes.iter().filter(|node| node.ready);
         let pods =
             |node: &&NodeStatus| self.pods.iter().filter(|pod| pod.node == node.name).count();
-        running.min_by_key(pods).map(|node| node.name.as_str())
+        ready.min_by_key(pods).map(|node| node.name.as_str())
     }
 }
 

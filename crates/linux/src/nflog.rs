@@ -8,6 +8,7 @@ use crate::netns::NetNs;
 use crate::nfnetlink::{Failure, Message, Messages, Rejection, Request, Socket, Writer, netlink};
 use crate::tuple::Tuple;
 use nix::errno::Errno;
+use nix::net::if_::if_indextoname;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -167,6 +168,12 @@ impl AsFd for NflogReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.fd()
     }
+}
+
+/// The name of an interface of the calling thread's namespace; `None` if there is none of this index
+/// any more.
+pub fn interface_name(index: u32) -> Option<String> {
+    if_indextoname(index).ok()?.into_string().ok()
 }
 
 fn configure(socket: &mut Socket, group: u16, body: impl FnOnce(&mut Writer)) -> Result<(), Error> {

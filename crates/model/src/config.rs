@@ -17,6 +17,7 @@
 mod choices;
 mod definition;
 mod environment;
+mod failsafe;
 mod parameters;
 mod recognised;
 mod reference;
@@ -25,8 +26,12 @@ mod setting;
 #[cfg(test)]
 mod tests;
 
-pub use choices::{LogSeverity, NetworkingBackend, ProgramClusterRoutes, Switch};
+pub use choices::{
+    AllowAction, ChainInsertMode, DenyAction, EndpointToHostAction, LogSeverity, NetworkingBackend,
+    ProgramClusterRoutes, ServiceLoopPrevention, SourceSpoofing, Switch,
+};
 pub use definition::{Definition, Parameter};
+pub use failsafe::FailsafePort;
 pub use parameters::*;
 pub use reference::reference;
 pub use resolved::{GivenBy, Resolved, Warning};

@@ -1,7 +1,8 @@
 //! What other programs of the node ask of the agent, over its Unix socket.
 //!
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
-//! line and reads one JSON [`Reply`] on one line; then the connection ends.
+//! line and reads one JSON [`Reply`] on one line; then the connection ends. Other nodes' agents say the
+//! same over TCP with mutual TLS, but may only ask what changes nothing ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
 use model::{Key, Kind, WorkloadEndpointPort, names};
@@ -33,6 +34,27 @@ pub enum Request {
     Status,
     /// What the node does with a packet, and why; what `calicoctl explain` prints.
     Explain(policy::evaluate::Packet),
+    /// The same of another node's agent; only what is read-only.
+    OnNode {
+        /// Which node; this one too.
+        node: String,
+        /// What it is asked.
+        request: Box<Request>,
+    },
+}
+
+impl Request {
+    /// Whether it changes nothing, so that agents of other nodes may ask it. To ask on is for
+    /// programs of the node itself, so that no request wanders from node to node.
+    pub fn is_read_only(&self) -> bool {
+        match self {
+            Request::Status | Request::Explain(_) => true,
+            Request::AddWorkload(_)
+            | Request::DeleteWorkload(_)
+            | Request::CheckWorkload(_)
+            | Request::OnNode { .. } => false,
+        }
+    }
 }
 
 /// The endpoint that CNI ADD asks for.
@@ -161,4 +183,11 @@ pub enum Reply {
         /// The object, the likely cause and the next step.
         message: String,
     },
+}
+
+impl Reply {
+    /// Not done, and no better later.
+    pub fn refused(message: String) -> Reply {
+        Reply::Failed { retry: false, message }
+    }
 }

@@ -3,7 +3,7 @@
 use ipam::contents;
 use ipnet::IpNet;
 use kernel::Mac;
-use kernel::nft::{Table, Update};
+use kernel::nft::Update;
 use model::{
     Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
     WorkloadEndpoint,
@@ -107,9 +107,16 @@ impl Cluster {
         &self.policy
     }
 
-    /// The plan's own tables have changed.
-    pub(crate) fn place(&mut self, tables: &[Table]) -> Vec<Update> {
-        self.policy.place(tables)
+    /// Whether an address is one of this node's own, on tunnels too.
+    pub(crate) fn is_own_address(&self, address: IpAddr) -> bool {
+        let tunnels = [self.topology.ipip_address, self.topology.vxlan_address];
+        self.topology.facts.has_address(address)
+            || tunnels.into_iter().flatten().any(|tunnel| IpAddr::V4(tunnel) == address)
+    }
+
+    /// What policy says, to ask it what has changed.
+    pub(crate) fn policy_mut(&mut self) -> &mut Policy {
+        &mut self.policy
     }
 
     /// What the kernel's tables lack of policy as it is known now.
@@ -297,6 +304,11 @@ impl Cluster {
             Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
             Key::Resource { .. } | Key::Affinity { .. } | Key::Handle(_) | Key::IpamConfig => {}
         }
+    }
+
+    /// Where another node is reached.
+    pub(crate) fn address_of(&self, node: &str) -> Option<Ipv4Addr> {
+        self.topology.nodes.get(node)?.address
     }
 
     fn node_changed(&mut self, node: &model::Node) {

@@ -1,14 +1,17 @@
 //! All that can happen to a node, and all it can ask for.
 
 use crate::api::{DeleteWorkload, Reply, Request};
+use crate::connections::Connection;
 use crate::endpoint_status::EndpointStatuses;
 use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
 use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
+use policy::nflog_prefix::Shortened;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 
 /// Names one request on the agent's socket.
 pub type RequestId = u64;
@@ -73,6 +76,8 @@ pub enum Event {
         /// What the kernel holds.
         holds: Box<KernelHolds>,
     },
+    /// An [`Effect::ListConnections`] is done.
+    Connections(Vec<Connection>),
     /// The inbox is empty: time to plan.
     Idle,
 }
@@ -114,9 +119,9 @@ pub enum Effect {
     Apply {
         /// Counts plans and updates.
         generation: u64,
-        /// The whole of it, but for its tables; `None`: as before.
+        /// The whole of it; `None`: as before.
         plan: Option<Box<plan::Plan>>,
-        /// What has changed in the tables since the last time.
+        /// What has changed in the tables, beside the plan's own, since the last time.
         tables: Vec<kernel::nft::Update>,
     },
     /// Assign addresses; answer with [`Event::Assigned`].
@@ -125,6 +130,17 @@ pub enum Effect {
         id: RequestId,
         /// What is wanted.
         assign: Box<Assign>,
+    },
+    /// Ask another node's agent, and reply what it says.
+    AskNode {
+        /// For which request.
+        id: RequestId,
+        /// Its name, which it must prove.
+        node: String,
+        /// Where it is reached.
+        address: Ipv4Addr,
+        /// What it is asked.
+        request: Request,
     },
     /// Store the endpoint, replacing one of the same name; answer with [`Event::Written`].
     WriteEndpoint {
@@ -165,6 +181,13 @@ pub enum Effect {
         /// Of what.
         question: KernelQuestion,
     },
+    /// List the connections from or to these addresses, which workloads have; answer with
+    /// [`Event::Connections`].
+    ListConnections(HashSet<IpAddr>),
+    /// Forget these of the last list, so that their next packet is judged anew.
+    EndConnections(Vec<usize>),
+    /// Tell what the prefixes of logged packets stand for that are too long.
+    NamePrefixes(Arc<Shortened>),
     /// Answer a request.
     Reply {
         /// Which.

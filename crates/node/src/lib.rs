@@ -17,6 +17,7 @@
 
 pub mod api;
 mod cluster;
+pub mod connections;
 pub mod endpoint_status;
 pub mod event;
 pub mod explain;
@@ -45,6 +46,7 @@ pub struct Node {
     tunnels: tunnel::Tunnels,
     speaker: speaker::Speaker,
     explanations: explain::Explanations,
+    connections: connections::Connections,
     in_sync: bool,
     unreachable: Option<String>,
     /// What the last plan was made of.
@@ -65,6 +67,7 @@ impl Node {
             tunnels: tunnel::Tunnels::default(),
             speaker: speaker::Speaker::default(),
             explanations: explain::Explanations::default(),
+            connections: connections::Connections::default(),
             in_sync: false,
             unreachable: None,
             planned: None,
@@ -104,6 +107,12 @@ impl Node {
                 vec![]
             }
             Event::KernelRead { id, holds } => self.explanations.finish(id, *holds),
+            Event::Connections(list) => {
+                let end = self.connections.judge(&self.cluster, &list);
+                let again =
+                    self.connections.settle(self.requests.applied_generation(), &self.cluster);
+                end.into_iter().chain(again).collect()
+            }
             Event::Idle => self.settle(),
         }
     }
@@ -167,6 +176,26 @@ impl Node {
                 let reply = api::Reply::Status(Box::new(self.status()));
                 vec![Effect::Reply { id, reply }]
             }
+            api::Request::OnNode { node, request } => self.on_node(id, node, *request),
+        }
+    }
+
+    fn on_node(&mut self, id: RequestId, node: String, request: api::Request) -> Vec<Effect> {
+        let refused = |message| vec![Effect::Reply { id, reply: api::Reply::refused(message) }];
+        if !request.is_read_only() {
+            return refused(format!(
+                "node {node} is not asked this, as other nodes may only read: ask calico-node there"
+            ));
+        }
+        if node == self.name {
+            return self.on_request(id, request);
+        }
+        match self.cluster.address_of(&node) {
+            Some(address) => vec![Effect::AskNode { id, node, address, request }],
+            None => refused(format!(
+                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o wide` \
+                 lists all; is the name right, and has calico-node started there?"
+            )),
         }
     }
 
@@ -187,6 +216,7 @@ impl Node {
         self.failures = lasting.map(|f| (f.object.clone(), f.message.clone())).collect();
         let mut effects = self.requests.on_applied(generation, &failures, &mut self.cluster);
         effects.extend(self.show_endpoints(generation, &failures));
+        effects.extend(self.connections.settle(self.requests.applied_generation(), &self.cluster));
         effects
     }
 
@@ -223,6 +253,7 @@ impl Node {
         effects.extend(self.tunnels.settle(&self.cluster));
         effects.extend(self.speaker.settle(&mut self.cluster));
         effects.extend(self.plan());
+        effects.extend(self.cluster.policy_mut().take_prefixes().map(Effect::NamePrefixes));
         effects.extend(self.requests.settled(self.generation));
         effects
     }
@@ -230,16 +261,15 @@ impl Node {
     /// What the kernel lacks of what is known now: a plan if anything has changed that it is made of,
     /// and changes of policy.
     fn plan(&mut self) -> Option<Effect> {
-        let mut plan = self.new_plan();
-        let mut tables = Vec::new();
-        if let Some(plan) = &mut plan {
-            tables.extend(self.cluster.place(&std::mem::take(&mut plan.tables)));
-        }
-        tables.extend(self.cluster.settle_policy());
+        let plan = self.new_plan();
+        let tables = self.cluster.settle_policy();
         if plan.is_none() && tables.is_empty() {
             return None;
         }
         self.generation += 1;
+        if self.cluster.policy_mut().take_unjudged() {
+            self.connections.changed(self.generation);
+        }
         Some(Effect::Apply { generation: self.generation, plan, tables })
     }
 

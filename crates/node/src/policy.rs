@@ -2,18 +2,19 @@
 //!
 //! ```text
 //!  resources ──convert──▶ Graph ──Outputs──▶ Renderer ──▶ Updates, for Effect::Apply
-//!  the plan's own tables ────────place──────────┘
 //! ```
 
-use kernel::nft::{Table, Update};
+use kernel::nft::Update;
 use model::{Key, Value};
 use plan::Topology;
 use plan::policy::Renderer;
-use policy::evaluate::Rules;
-use policy::input::{PolicyId, WorkloadId};
-use policy::output::{Policy as InForce, Profile, SetId, Workload};
-use policy::{Graph, convert};
+use policy::evaluate::{Direction, Rules};
+use policy::input::{Action, PolicyId, WorkloadId};
+use policy::nflog_prefix::{self, Origin, Prefix, Shortened};
+use policy::output::{Policy as InForce, Profile, Rule, SetId, Workload};
+use policy::{Graph, Output, convert};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// What is known of policy, and what of it the kernel shall have.
 #[derive(Debug)]
@@ -22,12 +23,27 @@ pub(crate) struct Policy {
     renderer: Renderer,
     /// Resources have changed since the graph was flushed.
     changed: bool,
+    /// The kernel was told what is always there.
+    started: bool,
+    /// Connections that were allowed may be forbidden now.
+    unjudged: bool,
+    /// What prefixes of logged packets stand for that are too long.
+    prefixes: Arc<Shortened>,
+    prefixes_changed: bool,
 }
 
 impl Policy {
     /// Nothing known yet.
     pub(crate) fn new(node: &str) -> Policy {
-        Policy { graph: Graph::new(node), renderer: Renderer::default(), changed: true }
+        Policy {
+            graph: Graph::new(node),
+            renderer: Renderer::default(),
+            changed: true,
+            started: false,
+            unjudged: false,
+            prefixes: Arc::default(),
+            prefixes_changed: false,
+        }
     }
 
     /// Takes an object as it is now; `None`: it is gone.
@@ -50,9 +66,12 @@ impl Policy {
     }
 
     /// What the tables lack of what is known now; to be called only once all is known. Chains that
-    /// packets come through from the kernel's hooks are the plan's: see [`Policy::place`].
+    /// packets come through from the kernel's hooks are the plan's.
     pub(crate) fn settle(&mut self, topology: &Topology) -> Vec<Update> {
         let mut updates = Vec::new();
+        if !std::mem::replace(&mut self.started, true) {
+            updates.extend(self.renderer.start());
+        }
         if let Some(settings) = &topology.settings.policy {
             updates.extend(self.renderer.configure(settings.clone()));
         }
@@ -60,14 +79,48 @@ impl Policy {
         if std::mem::take(&mut self.changed) {
             let mut outputs = Vec::new();
             self.graph.flush(&mut |output| outputs.push(output));
+            self.unjudged |= !outputs.is_empty();
+            outputs.iter().for_each(|output| self.name_prefixes(output));
             updates.extend(self.renderer.apply(outputs));
         }
         updates
     }
 
-    /// The plan's own tables, whenever they have changed.
-    pub(crate) fn place(&mut self, tables: &[Table]) -> Vec<Update> {
-        self.renderer.place(tables.to_vec())
+    /// Whether connections that were allowed may be forbidden since the last call.
+    pub(crate) fn take_unjudged(&mut self) -> bool {
+        std::mem::take(&mut self.unjudged)
+    }
+
+    /// What prefixes stand for that are too long, if it has changed since the last call.
+    pub(crate) fn take_prefixes(&mut self) -> Option<Arc<Shortened>> {
+        std::mem::take(&mut self.prefixes_changed).then(|| self.prefixes.clone())
+    }
+
+    /// Rules of a policy or profile with a long name log with prefixes that must be looked up.
+    fn name_prefixes(&mut self, output: &Output) {
+        let (old, new) = match output {
+            Output::Policy(id, policy) if is_long(&id.to_string()) => {
+                let old = self.renderer.policy(id).map(|old| of_policy(id, old));
+                (old, of_policy(id, policy))
+            }
+            Output::PolicyGone(id) if is_long(&id.to_string()) => {
+                (self.renderer.policy(id).map(|old| of_policy(id, old)), vec![])
+            }
+            Output::Profile(name, profile) if is_long(name) => {
+                let old = self.renderer.profile(name).map(|old| of_profile(name, old));
+                (old, of_profile(name, profile))
+            }
+            Output::ProfileGone(name) if is_long(name) => {
+                (self.renderer.profile(name).map(|old| of_profile(name, old)), vec![])
+            }
+            _ => return,
+        };
+        let prefixes = Arc::make_mut(&mut self.prefixes);
+        old.into_iter().flatten().for_each(|prefix| prefixes.remove(&prefix));
+        for prefix in &new {
+            prefixes.insert(prefix);
+        }
+        self.prefixes_changed = true;
     }
 
     /// The workloads of this node.
@@ -84,6 +137,39 @@ impl Policy {
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.graph.problems().into_iter().map(|problem| problem.to_string())
     }
+}
+
+/// Bytes of a prefix besides its name, at most: `DPI1023|`.
+const PREFIX_REST_MAX: usize = 12;
+
+fn is_long(name: &str) -> bool {
+    name.len() + PREFIX_REST_MAX >= nflog_prefix::LENGTH_MAX
+}
+
+fn of_policy(id: &PolicyId, policy: &InForce) -> Vec<Prefix> {
+    let origin = |index| Origin::PolicyRule { policy: id.clone(), index };
+    prefixes(&policy.ingress, &policy.egress, origin)
+}
+
+fn of_profile(name: &str, profile: &Profile) -> Vec<Prefix> {
+    let origin = |index| Origin::ProfileRule { profile: name.into(), index };
+    prefixes(&profile.ingress, &profile.egress, origin)
+}
+
+/// The prefixes of all rules that log.
+fn prefixes(ingress: &[Rule], egress: &[Rule], origin: impl Fn(u32) -> Origin) -> Vec<Prefix> {
+    let directions = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
+    let of_direction = |(direction, rules): (Direction, &[Rule])| {
+        let logs = |rule: &Rule| matches!(rule.action, Action::Deny | Action::Log);
+        let logging = (0..).zip(rules).filter(|(_, rule)| logs(rule));
+        let prefix = |(index, rule): (u32, &Rule)| Prefix {
+            action: rule.action,
+            direction,
+            origin: origin(index),
+        };
+        logging.map(prefix).collect::<Vec<_>>()
+    };
+    directions.into_iter().flat_map(of_direction).collect()
 }
 
 impl Rules for Policy {

@@ -1,7 +1,9 @@
 //! From configuration parameters to what a plan needs.
 
-use model::config::{self, ProgramClusterRoutes, Resolved, Warning};
+use model::config::{self, ProgramClusterRoutes, Resolved, SourceSpoofing, Warning};
+use plan::policy::Marks;
 use plan::{Facts, Settings};
+use policy::evaluate::Failsafe;
 
 /// `deviceRouteProtocol`'s default, which leaves cluster routes at proto 80.
 const ROUTE_PROTOCOL_DEFAULT: u8 = kernel::PROTOCOL_BOOT;
@@ -33,7 +35,26 @@ pub(crate) fn plan(resolved: &Resolved, by_bgp: ProgramClusterRoutes, facts: &Fa
         remove_external_routes: resolved.get(&config::REMOVE_EXTERNAL_ROUTES),
         refresh_interval: Some(resolved.get(&config::ROUTE_REFRESH_INTERVAL))
             .filter(|interval| !interval.is_zero()),
-        policy: None,
+        policy: Some(policy(resolved)),
+    }
+}
+
+/// How policy is enforced. A mask of too few bits is refused where it is read.
+fn policy(resolved: &Resolved) -> plan::policy::Settings {
+    let mask = resolved.get(&config::NFTABLES_MARK_MASK);
+    plan::policy::Settings {
+        interface_prefixes: resolved.get(&config::INTERFACE_PREFIX).into_iter().collect(),
+        marks: Marks::of_mask(mask).unwrap_or_default(),
+        endpoint_to_host: resolved.get(&config::DEFAULT_ENDPOINT_TO_HOST_ACTION),
+        drop_invalid: !resolved.get(&config::DISABLE_CONNTRACK_INVALID_CHECK),
+        vxlan_from_workloads: resolved.get(&config::ALLOW_VXLAN_PACKETS_FROM_WORKLOADS),
+        ipip_from_workloads: resolved.get(&config::ALLOW_IPIP_PACKETS_FROM_WORKLOADS),
+        vxlan_port: resolved.get(&config::VXLAN_PORT),
+        source_spoofing: resolved.get(&config::WORKLOAD_SOURCE_SPOOFING) == SourceSpoofing::Any,
+        failsafe: Failsafe {
+            inbound: resolved.get(&config::FAILSAFE_INBOUND_HOST_PORTS),
+            outbound: resolved.get(&config::FAILSAFE_OUTBOUND_HOST_PORTS),
+        },
     }
 }
 

@@ -584,3 +584,32 @@ fn plan_of(effects: &[Effect]) -> plan::Plan {
     });
     plan.expect("a plan")
 }
+
+#[test]
+fn another_node_is_asked_only_what_changes_nothing() {
+    let mut node = Node::new("worker-1", environment());
+    node.on(a_node("worker-1", "10.0.0.1/24", "192.168.0.1"));
+    node.on(a_node("worker-2", "10.0.0.2/24", "192.168.0.2"));
+    let mut ask = |name: &str, request: Request| {
+        let request = Request::OnNode { node: name.to_owned(), request: Box::new(request) };
+        match node.on(Event::Request { id: 9, request }).as_slice() {
+            [Effect::AskNode { id: 9, node, address, request: Request::Status }] => {
+                format!("asks {node} at {address}")
+            }
+            [Effect::Reply { id: 9, reply: Reply::Status(status) }] => status.node.clone(),
+            [Effect::Reply { id: 9, reply: Reply::Failed { retry: false, message } }] => {
+                message.clone()
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ask("worker-2", Request::Status), "asks worker-2 at 10.0.0.2");
+    assert_eq!(ask("worker-1", Request::Status), "worker-1");
+    let unknown = ask("worker-9", Request::Status);
+    assert!(unknown.starts_with("node worker-9 has no IPv4 address"), "{unknown}");
+    for name in ["worker-1", "worker-2"] {
+        let further = Request::OnNode { node: name.to_owned(), request: Box::new(Request::Status) };
+        let refused = ask(name, further);
+        assert!(refused.contains("other nodes may only read"), "{refused}");
+    }
+}

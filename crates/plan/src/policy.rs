@@ -4,7 +4,7 @@
 //!  Output ──▶ Renderer ──▶ Update      sets: sets, contents
 //!                │                     policies and profiles: rules ◀── conditions
 //!                ├── endpoint, host    chains of endpoints, maps and chains that find them
-//!                └── layout            the chains that are always there, from the kernel's hooks on
+//!                └── layout            the chains that are always there, from kernel hooks on
 //! ```
 //!
 //! Names and layout are those of Felix's nftables mode, so that either takes over from the other.
@@ -22,7 +22,7 @@ mod rules;
 mod sets;
 mod settings;
 
-pub use settings::{EndpointToHost, Marks, Settings};
+pub use settings::{Marks, Settings};
 
 use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};
@@ -46,9 +46,9 @@ const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// Keeps what the tables must hold for policy, and says what changes.
 ///
-/// The plan's own tables ([`crate::Plan::tables`]) have the chains that are always there; the updates
-/// of [`Renderer::start`] and all after it are of other objects of the same tables, which are
-/// complete with both. The sum of the updates depends on what was told, not on the order.
+/// The plan's own tables ([`crate::Plan::tables`]) have the chains that are always there; the
+/// updates of [`Renderer::start`] and all after it are of other objects of the same tables, which
+/// are complete with both. The sum of the updates depends on what was told, not on the order.
 #[derive(Debug, Default)]
 pub struct Renderer {
     settings: Settings,

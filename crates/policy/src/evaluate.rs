@@ -5,24 +5,25 @@
 //!                     Allow, Deny  decides
 //!                     Pass         the next tier, after the last one the profiles
 //!                     Log          the next rule
-//!                   no rule:       the tier's default action, if a policy that isn't staged applies
+//!                   no rule:       the tier's default action, if a policy not staged applies
 //!                   profiles in order, rules in order; then Deny
 //! ```
 //!
-//! Source of the behaviour: `calico-features.md` §6.3, "Evaluation per direction" and "Endpoint chain
-//! order". Connections that were allowed are no matter here: this is about their first packet.
+//! Source of the behaviour: `calico-features.md` §6.3, "Evaluation per direction" and "Endpoint
+//! chain order". Connections that were allowed are no matter here: this is about their first
+//! packet.
 
 mod decision;
 mod node;
 mod packet;
 
 pub use decision::{Decision, Owner, Reason, RuleId, Step, Verdict};
+pub use model::config::FailsafePort;
 pub use node::{At, Node, Place, through_node};
 pub use packet::Packet;
 
 use crate::input::{Action, PolicyId};
 use crate::output::{HostEndpoint, Policy, Profile, Rule, SetId, Tier, Workload};
-use ipnet::IpNet;
 use model::DefaultAction;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -71,17 +72,6 @@ pub struct Failsafe {
     pub outbound: Vec<FailsafePort>,
 }
 
-/// A port that stays open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FailsafePort {
-    /// IP protocol number.
-    pub protocol: u8,
-    /// Which.
-    pub port: u16,
-    /// Only for peers in this prefix; `None`: for all.
-    pub net: Option<IpNet>,
-}
-
 /// What a workload endpoint's policies and profiles say.
 pub fn workload(
     rules: &impl Rules,
@@ -97,8 +87,8 @@ pub fn workload(
     evaluation.decide(by)
 }
 
-/// What one kind of a host endpoint's policies says. [`Reason::Undecided`] allows the packet, as far
-/// as these policies go.
+/// What one kind of a host endpoint's policies says. [`Reason::Undecided`] allows the packet, as
+/// far as these policies go.
 pub fn host_endpoint(
     rules: &impl Rules,
     endpoint: &HostEndpoint,

@@ -182,7 +182,7 @@ impl Shortened {
     }
 }
 
-/// As a person reads it: `denied by NetworkPolicy shop/web rule 0`.
+/// As a person reads it: `denied by NetworkPolicy(shop/web) rule 0`.
 impl fmt::Display for Prefix {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let done = match self.action {
@@ -192,14 +192,13 @@ impl fmt::Display for Prefix {
             Action::Log => "logged",
         };
         match &self.origin {
-            Origin::PolicyRule { policy: PolicyId { kind, namespace, name }, index } => {
-                let separator = if namespace.is_empty() { "" } else { "/" };
-                write!(out, "{done} by {kind:?} {namespace}{separator}{name} rule {index}")
+            Origin::PolicyRule { policy, index } => {
+                write!(out, "{done} by {} rule {index}", policy.resource())
             }
             Origin::ProfileRule { profile, index } => {
-                write!(out, "{done} by Profile {profile} rule {index}")
+                write!(out, "{done} by Profile({profile}) rule {index}")
             }
-            Origin::EndOfTier(tier) => write!(out, "{done} at the end of Tier {tier}"),
+            Origin::EndOfTier(tier) => write!(out, "{done} at the end of Tier({tier})"),
             Origin::NoProfile => write!(out, "{done}, as no Profile allows it"),
         }
     }

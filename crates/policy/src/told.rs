@@ -99,8 +99,8 @@ impl Told {
         }
     }
 
-    /// What refers to something that isn't there; nothing after any output of a flush. Profiles may be
-    /// absent.
+    /// What refers to something that isn't there; nothing after any output of a flush. Profiles may
+    /// be absent.
     ///
     /// # Errors
     /// The first such reference.

@@ -1,8 +1,9 @@
 //! The tables `ip calico` and `ip6 calico`: kept as they shall be, repaired when others change them.
 
-use kernel::nft::{Change, Family, Table, Tables, Update};
-use linux::nft::{Error, Heard, Nft, NftMonitor};
+use kernel::nft::{Change, Family, Rule, Table, Tables, Update};
+use linux::nft::{Counter, Error, Heard, Nft, NftMonitor};
 use node::event::ApplyFailure;
+use node::explain::{HeldChain, HeldRule};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The name of both tables, as Felix has it.
@@ -82,6 +83,24 @@ impl OwnTables {
             attempt += 1;
             self.read().map_err(|error| failure(named(&changes), &error))?;
         }
+    }
+
+    /// A chain as the kernel holds it, and whether that is what is desired.
+    pub(super) fn chain(&mut self, family: Family, name: &str) -> Result<HeldChain, Error> {
+        let held = self.nft.chain_counters(family, TABLE, name)?;
+        let mut tables = self.tables.desired().filter(|table| table.family == family);
+        let desired = tables.find_map(|table| table.chains.get(name));
+        let as_wanted = desired.is_some_and(|chain| {
+            chain.rules.len() == held.len()
+                && chain.rules.iter().zip(&held).all(|(wanted, held)| *wanted == held.rule)
+        });
+        let rule = |counter: Counter| {
+            let comment = counter.rule.comment.clone();
+            let plain = Rule { comment: String::new(), ..counter.rule };
+            HeldRule { text: plain.text(family), comment, packets: counter.packets }
+        };
+        let rules = held.into_iter().map(rule).collect();
+        Ok(HeldChain { name: name.to_owned(), as_wanted, rules })
     }
 
     /// Whether others have changed the tables since the last call.

@@ -35,6 +35,7 @@ fn names_are_calicos() {
     let measures = Measures::default();
     measures.applied(Duration::from_millis(2), 0);
     measures.applied(Duration::from_millis(3), 1);
+    let logged = Counts::default();
     let process = OwnProcess {
         cpu_seconds: 0.25,
         resident_bytes: 9_000_000,
@@ -63,6 +64,16 @@ fn names_are_calicos() {
         # HELP felix_resync_state How far the datastore is read: 0 it does not answer, 1 not all yet, 2 in sync.
         # TYPE felix_resync_state gauge
         felix_resync_state 2
+        # HELP felix_nflog_logs_received Packets that policies denied or logged, by NFLOG group.
+        # TYPE felix_nflog_logs_received counter
+        felix_nflog_logs_received{groupNum="1"} 0
+        felix_nflog_logs_received{groupNum="2"} 0
+        # HELP felix_nflog_logs_lost Packets that were logged faster than they were read.
+        # TYPE felix_nflog_logs_lost counter
+        felix_nflog_logs_lost 0
+        # HELP felix_nflog_overruns Times that logged packets filled the socket.
+        # TYPE felix_nflog_overruns counter
+        felix_nflog_overruns 0
         # HELP bgp_peers BGP peers, by the state of their sessions.
         # TYPE bgp_peers gauge
         bgp_peers{instance="a\"b",ip_version="IPv4",status="Active"} 1
@@ -89,7 +100,7 @@ fn names_are_calicos() {
         # HELP process_virtual_memory_bytes Address space in use.
         # TYPE process_virtual_memory_bytes gauge
         process_virtual_memory_bytes 70000000
-    "##]].assert_eq(&text(&figures, &status(), &measures, &process));
+    "##]].assert_eq(&text(&figures, &status(), &measures, &logged, &process));
 }
 
 /// The body of one answer, whatever it is.
@@ -109,7 +120,12 @@ async fn metrics_are_where_the_configuration_says() {
     drop(free);
     let (figures, of_figures) = watch::channel(Figures::default());
     let (_status, of_status) = watch::channel(status());
-    let sources = Sources { figures: of_figures, status: of_status, measures: <_>::default() };
+    let sources = Sources {
+        figures: of_figures,
+        status: of_status,
+        measures: <_>::default(),
+        logged: <_>::default(),
+    };
     let serving = tokio::spawn(serve(sources));
     assert_eq!(scraped(address).await, None, "not enabled");
     figures.send_modify(|figures| figures.metrics_address = Some(address.to_string()));

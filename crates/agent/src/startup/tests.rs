@@ -1,4 +1,5 @@
-//! The decisions of start-up; its course against a datastore is the lab's to test.
+//! The decisions of start-up, and what it makes for policy; the rest of its course is the lab's to
+//! test.
 
 use super::*;
 use crate::settings;
@@ -94,4 +95,41 @@ fn interfaces_of_pods_are_not_the_nodes() {
     let again = node.clone();
     describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), None);
     assert_eq!(node, again);
+}
+
+#[tokio::test]
+async fn built_in_tiers_and_profile_are_created_once_and_left_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let options = datastore::Options::local(directory.path().join("datastore"));
+    let server = datastore::Server::start(options).await.expect("a server");
+    let settings = store::Settings::new(&server.endpoints().join(",")).expect("settings");
+    let store = store::connect(&settings).await.expect("a datastore");
+    // Somebody has labelled the profile of a cluster that is older than its tiers.
+    let mut own = Profile::new(ALLOW_PROFILE, ProfileSpec::allow_all());
+    own.metadata.labels.insert("kept".to_owned(), "yes".to_owned());
+    typed::create(&*store, own).await.expect("created");
+    let mut nodes = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let store = store.clone();
+        nodes.spawn(async move { ensure_policy_built_ins(&*store).await });
+    }
+    for node in nodes.join_all().await {
+        node.expect("races are no errors");
+    }
+    let tiers: Vec<model::Tier> = typed::list(&*store, None).await.expect("tiers");
+    let specs = tiers.iter().map(|tier| {
+        let spec = serde_json::to_string(&tier.spec).expect("JSON");
+        assert_eq!(tier.validate(), Ok(()));
+        format!("{} {spec}\n", tier.metadata.name)
+    });
+    expect_test::expect![[r#"
+        default {"order":1000000,"defaultAction":"Deny"}
+        kube-admin {"order":1000,"defaultAction":"Pass"}
+        kube-baseline {"order":10000000,"defaultAction":"Pass"}
+    "#]]
+    .assert_eq(&specs.collect::<String>());
+    let profile: Option<Profile> = typed::get(&*store, None, ALLOW_PROFILE).await.expect("it");
+    let profile = profile.expect("the profile");
+    assert_eq!(profile.spec, ProfileSpec::allow_all());
+    assert_eq!(profile.metadata.labels["kept"], "yes");
 }

@@ -3,6 +3,7 @@
 
 use crate::connections::SHOP;
 use crate::support::Lab;
+use std::time::Duration;
 
 /// What is open as long as no policy says anything: everything.
 const OPEN: &str = "
@@ -315,6 +316,22 @@ fn staged_policies_enforce_nothing() {
     );
     lab.resources("apply", &document("NetworkPolicy", "{name: deny, namespace: shop}", nothing));
     lab.connections("client web tcp/80 denied\nclient db tcp/5432 denied");
+}
+
+#[test]
+#[ignore = "no policy is enforced yet"]
+fn what_is_denied_is_logged_with_its_policy() {
+    let lab = Lab::of("log", SHOP, &[]);
+    lab.resources("apply", &default_deny());
+    lab.connections("client db tcp/5432 denied\nclient teller tcp/80 allowed");
+    let log = "grep default-deny /var/log/calico/calico-node.log";
+    let addresses = ["client", "db"].map(|pod| lab.address(pod));
+    lab.within(Duration::from_secs(5), "a line says who was denied what by which policy", |lab| {
+        let lines = lab.try_run("worker-3", log).1;
+        lines.lines().any(|line| addresses.iter().all(|address| line.contains(address.as_str())))
+    });
+    let allowed = lab.address("teller");
+    assert!(!lab.run("worker-3", log).contains(&allowed), "only what was denied");
 }
 
 #[test]

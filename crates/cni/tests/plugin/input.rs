@@ -100,7 +100,7 @@ proptest! {
         arguments in "(K8S_POD_NAME=\\PC{0,5};|IP=[0-9.:/]{0,9};|\\PC{0,6})*",
         stdin in prop_oneof![
             "\\PC{0,60}",
-            "\\{(\"(name|ipam|mtu|cniVersion|prevResult)\":(1|null|\"[a-z0-9.]{0,5}\"|\\{\\}|\\[\\]),?)*\\}",
+            "\\{(\"(name|ipam|mtu|cniVersion|prevResult|args)\":(1|null|\"[a-z0-9.]{0,5}\"|\\{\\}|\\[\\]),?)*\\}",
         ],
     ) {
         let rig = &*RIG;

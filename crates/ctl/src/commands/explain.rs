@@ -79,7 +79,10 @@ fn addresses(from: &End, to: &End) -> Result<(IpAddr, IpAddr), Error> {
         Some((of(from)?, of(to)?))
     });
     pair.ok_or_else(|| {
-        Error::Invalid(format!("{} and {} have no addresses of one version of IP", from.name, to.name))
+        Error::Invalid(format!(
+            "{} and {} have no addresses of one version of IP",
+            from.name, to.name
+        ))
     })
 }
 

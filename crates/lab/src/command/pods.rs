@@ -33,7 +33,7 @@ pub struct PodArguments {
     lab: Lab,
     /// Its name.
     pod: String,
-    /// The node to run it on; the one with the fewest pods if absent.
+    /// The node to run it on; of those that are ready the one with the fewest pods if absent.
     #[arg(long)]
     node: Option<String>,
     /// Its namespace, which is made if it isn't there.
@@ -133,7 +133,9 @@ fn add(arguments: PodArguments) -> Result<()> {
         None => {
             let status: LabStatus = ask(lab, &LabRequest::Status)?;
             let emptiest = status.emptiest_node().map(str::to_owned);
-            emptiest.with_context(|| format!("no node of lab {lab} is running"))?
+            emptiest.with_context(|| {
+                format!("no node of lab {lab} is ready; `calico lab status` says why")
+            })?
         }
     };
     let pod = Pod {

@@ -52,8 +52,32 @@ impl Nft {
     /// # Errors
     /// As the kernel says; a table that is not there has no rules.
     pub fn counters(&mut self, family: Family, name: &str) -> Result<Vec<Counter>, Error> {
-        let rules =
-            self.socket.dump(message::GETRULE, Some(family), |writer| writer.text(a::TABLE, name));
+        self.counters_of(family, name, None)
+    }
+
+    /// How many packets each rule of a chain has matched, in the rules' order.
+    ///
+    /// # Errors
+    /// As the kernel says; a chain that is not there has no rules.
+    pub fn chain_counters(
+        &mut self,
+        family: Family,
+        table: &str,
+        chain: &str,
+    ) -> Result<Vec<Counter>, Error> {
+        self.counters_of(family, table, Some(chain))
+    }
+
+    fn counters_of(
+        &mut self,
+        family: Family,
+        name: &str,
+        chain: Option<&str>,
+    ) -> Result<Vec<Counter>, Error> {
+        let rules = self.socket.dump(message::GETRULE, Some(family), |writer| {
+            writer.text(a::TABLE, name);
+            chain.into_iter().for_each(|chain| writer.text(a::RULE_CHAIN, chain));
+        });
         let rules = match rules {
             Err(Error::Read { errno: Errno::ENOENT, .. }) => return Ok(Vec::new()),
             rules => rules?,

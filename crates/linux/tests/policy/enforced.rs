@@ -8,7 +8,7 @@ use crate::wire;
 use kernel::nft::Tables;
 use plan::policy::{Renderer, Settings};
 use policy::Told;
-use policy::evaluate::Packet;
+use policy::evaluate::{At, Decision, Packet};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -34,6 +34,8 @@ pub(crate) struct Trial {
     pub(crate) packet: Packet,
     pub(crate) allowed: bool,
     pub(crate) why: String,
+    /// The evaluator's, if it was asked.
+    pub(crate) decisions: Vec<(At, Decision)>,
 }
 
 impl Enforced {

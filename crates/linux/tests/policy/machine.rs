@@ -2,6 +2,7 @@
 //! arrives there, what leaves by one is read. So a packet costs two system calls.
 
 use crate::random::{INTERFACES, OF_HOST, WORKLOADS};
+use crate::reasons::Reasons;
 use crate::wire;
 use kernel::nft::{self, Table, Tables};
 use linux::netns::NetNs;
@@ -60,6 +61,8 @@ pub(crate) struct Machine {
     sending: [OwnedFd; 2],
     connections: OwnedFd,
     nft: Nft,
+    /// What is logged.
+    pub(crate) reasons: Reasons,
 }
 
 impl Machine {
@@ -104,7 +107,8 @@ impl Machine {
         )
         .unwrap();
         let nft = Nft::open().unwrap();
-        Machine { devices, received: received.into(), sending, connections, nft }
+        let reasons = Reasons::open();
+        Machine { devices, received: received.into(), sending, connections, nft, reasons }
     }
 
     /// Tells the kernel what it does not know yet of what is desired.
@@ -124,7 +128,8 @@ impl Machine {
 
     /// Forgets all connections, so that every packet begins one.
     pub(crate) fn forget_connections(&self) {
-        // nfnetlink: IPCTNL_MSG_CT_DELETE of ctnetlink, request and acknowledgement; of all families.
+        // nfnetlink: IPCTNL_MSG_CT_DELETE of ctnetlink, request and acknowledgement; of all
+        // families.
         let mut message = 20u32.to_ne_bytes().to_vec();
         message.extend(0x0102u16.to_ne_bytes());
         message.extend(5u16.to_ne_bytes());

@@ -110,7 +110,7 @@ impl Random {
             let (node, from_place) = (node(told, settings), place(told, from));
             let decisions = through_node(told, &node, from_place, place(told, to), &packet);
             let (allowed, why) = (allowed(&decisions), told_of(&decisions));
-            trials.push(Trial { number, from, to, packet, allowed, why });
+            trials.push(Trial { number, from, to, packet, allowed, why, decisions });
         }
         trials
     }

@@ -13,6 +13,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const SETS: u64 = 2_400;
 /// One in so many policy sets has host endpoints.
 const HOSTS_EVERY: u64 = 3;
+/// After so many policy sets, what was logged is compared.
+const REASONS_EVERY: u64 = 8;
 const TRUTH_TABLES: [&str; 3] = [
     include_str!("../../../policy/tests/truth_tables/rules.txt"),
     include_str!("../../../policy/tests/truth_tables/tiers.txt"),
@@ -34,6 +36,7 @@ fn random_policies_are_enforced_as_they_are_evaluated() {
     let mut enforced = Enforced::new(&settings);
     // By version of IP: packets denied, packets allowed.
     let mut counts = [[0, 0], [0, 0]];
+    let mut reasons = 0;
     for set in 0..sets {
         let mut random = Random(seed + set);
         let told = random.told(set % HOSTS_EVERY == 0);
@@ -46,6 +49,11 @@ fn random_policies_are_enforced_as_they_are_evaluated() {
         for trial in &trials {
             let version = usize::from(trial.packet.source.is_ipv6());
             counts[version][usize::from(trial.allowed)] += 1;
+            enforced.machine.reasons.expect(&trial.packet, &trial.decisions);
+        }
+        if set % REASONS_EVERY == REASONS_EVERY - 1 || set == sets - 1 {
+            let found = enforced.machine.reasons.check();
+            reasons = found.unwrap_or_else(|wrong| panic!("up to seed {}: {wrong}", seed + set));
         }
         if set % 100 == 0 {
             enforced.check();
@@ -54,6 +62,7 @@ fn random_policies_are_enforced_as_they_are_evaluated() {
     let [[denied, allowed], [denied_v6, allowed_v6]] = counts;
     println!("{sets} policy sets: IPv4 {allowed} allowed, {denied} denied");
     println!("IPv6 {allowed_v6} allowed, {denied_v6} denied");
+    println!("{reasons} times the log named what the evaluator says");
     assert!(sets < 20 || counts.iter().flatten().all(|count| *count > sets), "{counts:?}");
 }
 
@@ -77,7 +86,8 @@ fn truth_tables_are_true_of_the_kernel() {
         let trial = |number: u64, row: &Row| {
             let (packet, why) = (row.packet, format!("{}\n{}", case.name, row.text));
             let allowed = row.expected.starts_with("allow");
-            Trial { number, from, to, packet, allowed, why }
+            let decisions = Vec::new();
+            Trial { number, from, to, packet, allowed, why, decisions }
         };
         let trials: Vec<Trial> =
             case.rows.iter().map(|row| trial(enforced.next_number(), row)).collect();

@@ -3,7 +3,8 @@
 use crate::enforced::{Enforced, Trial};
 use crate::machine::Spot;
 use crate::random::WORKLOADS;
-use plan::policy::{EndpointToHost, Settings};
+use model::config::EndpointToHostAction;
+use plan::policy::Settings;
 use policy::Told;
 use policy::evaluate::Packet;
 use policy::input::{Action, WorkloadId};
@@ -50,7 +51,8 @@ fn told(workloads: &[&str], action: Action) -> Told {
 impl Enforced {
     fn expect(&mut self, allowed: bool, from: Spot, to: Spot, packet: Packet, why: &str) {
         let (number, why) = (self.next_number(), why.to_owned());
-        let trial = Trial { number, from, to, packet, allowed, why };
+        let decisions = Vec::new();
+        let trial = Trial { number, from, to, packet, allowed, why, decisions };
         self.try_out(&[trial]).unwrap_or_else(|account| panic!("{account}"));
     }
 }
@@ -108,9 +110,9 @@ fn connections_go_on_and_answers_pass() {
 #[test]
 fn what_a_workload_sends_to_its_node_passes_by_the_setting() {
     for (action, passes) in [
-        (EndpointToHost::Drop, false),
-        (EndpointToHost::Accept, true),
-        (EndpointToHost::Return, true),
+        (EndpointToHostAction::Drop, false),
+        (EndpointToHostAction::Accept, true),
+        (EndpointToHostAction::Return, true),
     ] {
         let settings = Settings { endpoint_to_host: action, ..Settings::default() };
         let mut node = Enforced::new(&settings);

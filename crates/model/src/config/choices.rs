@@ -74,6 +74,58 @@ choices! {
         None = "none",
     }
 
+    /// What happens to packets from a pod to its own host that policy allows the pod to send.
+    EndpointToHostAction {
+        /// They are dropped.
+        Drop = "DROP",
+        /// The host's own rules decide.
+        Return = "RETURN",
+        /// They may pass.
+        Accept = "ACCEPT",
+    }
+
+    /// How packets that policy allows leave Calico's chains.
+    AllowAction {
+        /// For good: no other rule of the host sees them.
+        Accept = "ACCEPT",
+        /// The host's own rules decide.
+        Return = "RETURN",
+    }
+
+    /// How packets that policy denies are refused.
+    DenyAction {
+        /// Without a word.
+        Drop = "DROP",
+        /// With an ICMP error.
+        Reject = "REJECT",
+    }
+
+    /// Where Calico's rules stand among those of others.
+    ChainInsertMode {
+        /// Before them.
+        Insert = "insert",
+        /// After them.
+        Append = "append",
+    }
+
+    /// What happens to packets for a service's address that nothing serves, which would loop.
+    ServiceLoopPrevention {
+        /// They are dropped.
+        Drop = "Drop",
+        /// They are refused with an ICMP error.
+        Reject = "Reject",
+        /// They are let go.
+        Disabled = "Disabled",
+    }
+
+    /// Whether pods may ask to send from other addresses than their own.
+    SourceSpoofing {
+        /// They may not.
+        Disabled = "Disabled",
+        /// They may, by an annotation.
+        Any = "Any",
+    }
+
     /// On or off, for parameters that write it so.
     Switch {
         /// On.

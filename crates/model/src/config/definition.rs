@@ -24,6 +24,8 @@ pub struct Definition {
     pub acted_on: bool,
     /// A wrong value stops the program instead of giving way to the default.
     pub fatal: bool,
+    /// `none` is a value, the zero of its type.
+    pub takes_none: bool,
 }
 
 impl Definition {
@@ -52,6 +54,7 @@ impl Definition {
             doc: "",
             acted_on: false,
             fatal: false,
+            takes_none: true,
         }
     }
 
@@ -82,6 +85,11 @@ impl Definition {
 
     /// The same; a wrong value stops the program, and `none` is a wrong value.
     pub(super) const fn fatal(self) -> Definition {
+        Definition { fatal: true, takes_none: false, ..self }
+    }
+
+    /// The same; a wrong value stops the program, and `none` means nothing at all.
+    pub(super) const fn fatal_or_none(self) -> Definition {
         Definition { fatal: true, ..self }
     }
 
@@ -125,7 +133,7 @@ impl Definition {
         if !self.of_felix || !text.eq_ignore_ascii_case("none") {
             return None;
         }
-        Some(if self.fatal {
+        Some(if !self.takes_none {
             Err(format!("it cannot be none: it takes {}", self.value_type.describe()))
         } else {
             Ok(self.value_type.zero())

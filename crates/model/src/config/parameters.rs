@@ -2,11 +2,15 @@
 //!
 //! One that has its type but is not acted on yet says so; whoever acts on it takes that word away.
 
-use super::choices::{LogSeverity, NetworkingBackend, ProgramClusterRoutes};
+use super::choices::{
+    AllowAction, ChainInsertMode, DenyAction, EndpointToHostAction, LogSeverity, NetworkingBackend,
+    ProgramClusterRoutes, ServiceLoopPrevention, SourceSpoofing,
+};
 use super::definition::{Definition, Parameter};
+use super::failsafe::FailsafePort;
 use super::setting::ValueType::{
-    AsNumber as AutonomousSystem, Bool, Choice, GoDuration, Integer, InterfacePrefixes, Pattern,
-    Seconds, Selector, Text,
+    AsNumber as AutonomousSystem, Bool, Choice, FailsafePorts, GoDuration, Integer,
+    InterfacePrefixes, MarkMask, Pattern, Seconds, Selector, Text,
 };
 use crate::{AsNumber, EncapsulationMode};
 use std::time::Duration;
@@ -123,6 +127,89 @@ parameters! {
     /// Whether IPv6 is handled.
     IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true").not_acted_on();
 
+    /// What happens to packets from a pod to its own host, after the pod's own policy.
+    DEFAULT_ENDPOINT_TO_HOST_ACTION: EndpointToHostAction =
+        felix(
+            "DefaultEndpointToHostAction",
+            "defaultEndpointToHostAction",
+            Choice(EndpointToHostAction::WORDS),
+            "DROP",
+        ).fatal();
+    /// What may always come to a host with host endpoints; none means nothing.
+    FAILSAFE_INBOUND_HOST_PORTS: Vec<FailsafePort> =
+        felix(
+            "FailsafeInboundHostPorts",
+            "failsafeInboundHostPorts",
+            FailsafePorts,
+            "tcp:22,udp:68,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667",
+        ).fatal_or_none();
+    /// What a host with host endpoints may always reach; none means nothing.
+    FAILSAFE_OUTBOUND_HOST_PORTS: Vec<FailsafePort> =
+        felix(
+            "FailsafeOutboundHostPorts",
+            "failsafeOutboundHostPorts",
+            FailsafePorts,
+            "udp:53,udp:67,tcp:179,tcp:2379,tcp:2380,tcp:5473,tcp:6443,tcp:6666,tcp:6667",
+        ).fatal_or_none();
+    /// Bits of packets' marks that the dataplane takes for itself.
+    NFTABLES_MARK_MASK: u32 =
+        felix("NftablesMarkMask", "nftablesMarkMask", MarkMask, "0xffff0000").fatal();
+    /// How packets that policy denies are refused.
+    NFTABLES_FILTER_DENY_ACTION: DenyAction =
+        felix(
+            "NftablesFilterDenyAction",
+            "nftablesFilterDenyAction",
+            Choice(DenyAction::WORDS),
+            "DROP",
+        ).fatal();
+    /// How packets that policy allows leave the filter chains.
+    NFTABLES_FILTER_ALLOW_ACTION: AllowAction =
+        felix(
+            "NftablesFilterAllowAction",
+            "nftablesFilterAllowAction",
+            Choice(AllowAction::WORDS),
+            "ACCEPT",
+        ).fatal();
+    /// How packets that preDNAT policy allows leave the mangle chains.
+    NFTABLES_MANGLE_ALLOW_ACTION: AllowAction =
+        felix(
+            "NftablesMangleAllowAction",
+            "nftablesMangleAllowAction",
+            Choice(AllowAction::WORDS),
+            "ACCEPT",
+        ).fatal();
+    /// Whether packets that connection tracking finds invalid are left to policy, not dropped.
+    DISABLE_CONNTRACK_INVALID_CHECK: bool =
+        felix("DisableConntrackInvalidCheck", "disableConntrackInvalidCheck", Bool, "false");
+    /// Whether pods may ask to send from other addresses than their own.
+    WORKLOAD_SOURCE_SPOOFING: SourceSpoofing =
+        felix(
+            "WorkloadSourceSpoofing",
+            "workloadSourceSpoofing",
+            Choice(SourceSpoofing::WORDS),
+            "Disabled",
+        );
+    /// Whether pods may send VXLAN packets.
+    ALLOW_VXLAN_PACKETS_FROM_WORKLOADS: bool =
+        felix("AllowVXLANPacketsFromWorkloads", "allowVXLANPacketsFromWorkloads", Bool, "false");
+    /// Whether pods may send IP-in-IP packets.
+    ALLOW_IPIP_PACKETS_FROM_WORKLOADS: bool =
+        felix("AllowIPIPPacketsFromWorkloads", "allowIPIPPacketsFromWorkloads", Bool, "false");
+    /// What the log lines of rules with action Log begin with.
+    LOG_PREFIX: String = felix("LogPrefix", "logPrefix", Text, "calico-packet");
+    /// What happens to packets for a service's address that nothing serves.
+    SERVICE_LOOP_PREVENTION: ServiceLoopPrevention =
+        felix(
+            "ServiceLoopPrevention",
+            "serviceLoopPrevention",
+            Choice(ServiceLoopPrevention::WORDS),
+            "Drop",
+        );
+    /// Where Calico's rules stand among those of others.
+    CHAIN_INSERT_MODE: ChainInsertMode =
+        felix("ChainInsertMode", "chainInsertMode", Choice(ChainInsertMode::WORDS), "insert")
+            .fatal();
+
     /// The node's name; unset means the file CALICO_NODENAME_FILE, then HOSTNAME, then the
     /// system's.
     NODENAME: Option<String> = variable("NODENAME", Text, "");
@@ -198,6 +285,15 @@ parameters! {
         variable("CALICO_STARTUP_LOGLEVEL", SEVERITY, "ERROR").not_acted_on();
     /// Whether start-up waits for the datastore instead of giving up.
     WAIT_FOR_DATASTORE: bool = variable("WAIT_FOR_DATASTORE", Bool, "false");
+    /// Address, with or without a port, at which other nodes may ask this one; 5475 where none is given.
+    /// Every node must have the same port.
+    API_ADDRESS: Option<String> = variable("CALICO_API_ADDRESS", Text, "");
+    /// The node's certificate for other nodes, PEM: its name is the node's, its authority theirs too.
+    API_CERT_FILE: Option<String> = variable("CALICO_API_CERT_FILE", Text, "");
+    /// The certificate's private key, PEM.
+    API_KEY_FILE: Option<String> = variable("CALICO_API_KEY_FILE", Text, "");
+    /// The authority that other nodes' certificates are of, PEM.
+    API_CA_FILE: Option<String> = variable("CALICO_API_CA_FILE", Text, "");
     /// Whether another node with the same address is tolerated.
     DISABLE_NODE_IP_CHECK: bool = variable("DISABLE_NODE_IP_CHECK", Bool, "false");
     /// The node's name in Kubernetes.

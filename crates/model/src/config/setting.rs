@@ -1,8 +1,12 @@
 //! What parameters take, and a value as read.
 
+use super::failsafe;
 use crate::{AsNumber, EncapsulationMode, Selector, duration};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
+
+/// How many bits of packets' marks the dataplane needs at least.
+const MARK_BITS_MIN: u32 = 8;
 
 /// What a parameter takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,10 @@ pub enum ValueType {
     Selector,
     /// An AS number, decimal or dotted.
     AsNumber,
+    /// Protocols and ports, comma-separated; a list of objects in FelixConfiguration.
+    FailsafePorts,
+    /// A mask of at least 8 bits of 32, decimal or hexadecimal.
+    MarkMask,
     /// A list or an object of its own form, which is kept as it stands.
     Structured,
 }
@@ -88,6 +96,11 @@ impl ValueType {
             }
             ValueType::Selector => "a selector".to_owned(),
             ValueType::AsNumber => "an AS number such as 64512 or 1.10".to_owned(),
+            ValueType::FailsafePorts => {
+                "ports such as tcp:22,udp:10.0.0.0/8:68; in YAML a list of {protocol, port, net}"
+                    .to_owned()
+            }
+            ValueType::MarkMask => format!("a 32-bit mask of at least {MARK_BITS_MIN} bits"),
             ValueType::Structured => "a list or an object".to_owned(),
         }
     }
@@ -96,7 +109,7 @@ impl ValueType {
     pub(super) fn zero(&self) -> Setting {
         match self {
             ValueType::Bool => Setting::Bool(false),
-            ValueType::Integer(..) => Setting::Integer(0),
+            ValueType::Integer(..) | ValueType::MarkMask => Setting::Integer(0),
             ValueType::Seconds | ValueType::Milliseconds | ValueType::GoDuration => {
                 Setting::Duration(Duration::ZERO)
             }
@@ -127,6 +140,8 @@ impl ValueType {
             ValueType::Ipv6 => text_if(text.parse::<Ipv6Addr>().is_ok()),
             ValueType::AsNumber => text_if(text.parse::<AsNumber>().is_ok()),
             ValueType::InterfacePrefixes => text_if(text.split(',').all(is_interface_prefix)),
+            ValueType::FailsafePorts => text_if(failsafe::parse_list(text).is_some()),
+            ValueType::MarkMask => parse_integer(text).filter(is_mark_mask).map(Setting::Integer),
             ValueType::Selector => match Selector::parse(text) {
                 Ok(_) => text_if(true),
                 Err(error) => return Err(error.to_string()),
@@ -142,8 +157,13 @@ impl ValueType {
         match (self, value) {
             (_, Json::Null) => Ok(Setting::Unset),
             (ValueType::Bool, Json::Bool(value)) => Ok(Setting::Bool(*value)),
-            (ValueType::Integer(..), Json::Number(number)) => self.parse_text(&number.to_string()),
-            (ValueType::Bool | ValueType::Integer(..), _) => Err(wrong()),
+            (ValueType::Integer(..) | ValueType::MarkMask, Json::Number(number)) => {
+                self.parse_text(&number.to_string())
+            }
+            (ValueType::Bool | ValueType::Integer(..) | ValueType::MarkMask, _) => Err(wrong()),
+            (ValueType::FailsafePorts, list) => {
+                failsafe::list_to_text(list).map(Setting::Text).ok_or_else(wrong)
+            }
             (ValueType::Seconds | ValueType::Milliseconds, Json::String(text)) => {
                 ValueType::GoDuration.parse_text(text)
             }
@@ -175,6 +195,10 @@ fn parse_integer(text: &str) -> Option<i64> {
         Some(_) => None,
         None => text.parse().ok(),
     }
+}
+
+fn is_mark_mask(mask: &i64) -> bool {
+    u32::try_from(*mask).is_ok_and(|mask| mask.count_ones() >= MARK_BITS_MIN)
 }
 
 fn is_interface_prefix(text: &str) -> bool {

@@ -187,6 +187,51 @@ fn wrong_values_give_way_to_the_default_or_stop_the_program() {
 }
 
 #[test]
+fn what_policy_needs_is_typed_and_strict() {
+    let resolved = resolve(&[], &[felix("default", json!({"failsafeInboundHostPorts": null}))]);
+    let ssh = FailsafePort { protocol: 6, net: None, port: 22 };
+    assert_eq!(resolved.get(&FAILSAFE_INBOUND_HOST_PORTS).len(), 9);
+    assert_eq!(resolved.get(&FAILSAFE_INBOUND_HOST_PORTS)[0], ssh);
+    assert_eq!(resolved.get(&NFTABLES_MARK_MASK), 0xffff_0000);
+    assert_eq!(resolved.get(&DEFAULT_ENDPOINT_TO_HOST_ACTION), EndpointToHostAction::Drop);
+    assert_eq!(resolved.get(&LOG_PREFIX), "calico-packet");
+    let resolved = resolve(
+        &[("FELIX_NFTABLESMARKMASK", "0xff00"), ("FELIX_FAILSAFEOUTBOUNDHOSTPORTS", "none")],
+        &[felix(
+            "default",
+            json!({"failsafeInboundHostPorts": [{"protocol": "TCP", "port": 22}],
+                   "defaultEndpointToHostAction": "Accept", "chainInsertMode": "Append",
+                   "nftablesFilterDenyAction": "Reject", "serviceLoopPrevention": "Disabled",
+                   "workloadSourceSpoofing": "Any", "nftablesMarkMask": 1,
+                   "nftablesFilterAllowAction": "Return", "logPrefix": "calico %t"}),
+        )],
+    );
+    assert_eq!((resolved.warnings(), resolved.refusals()), (&[][..], &[][..]));
+    assert_eq!(resolved.get(&FAILSAFE_INBOUND_HOST_PORTS), [ssh]);
+    assert_eq!(resolved.get(&FAILSAFE_OUTBOUND_HOST_PORTS), []);
+    assert_eq!(resolved.get(&NFTABLES_MARK_MASK), 0xff00);
+    assert_eq!(resolved.get(&DEFAULT_ENDPOINT_TO_HOST_ACTION), EndpointToHostAction::Accept);
+    assert_eq!(resolved.get(&CHAIN_INSERT_MODE), ChainInsertMode::Append);
+    assert_eq!(resolved.get(&NFTABLES_FILTER_DENY_ACTION), DenyAction::Reject);
+    assert_eq!(resolved.get(&NFTABLES_FILTER_ALLOW_ACTION), AllowAction::Return);
+    assert_eq!(resolved.get(&NFTABLES_MANGLE_ALLOW_ACTION), AllowAction::Accept);
+    assert_eq!(resolved.get(&SERVICE_LOOP_PREVENTION), ServiceLoopPrevention::Disabled);
+    assert_eq!(resolved.get(&WORKLOAD_SOURCE_SPOOFING), SourceSpoofing::Any);
+    assert_eq!(resolved.get(&LOG_PREFIX), "calico %t");
+    // Those at which Felix stops, and one at which it takes the default.
+    let wrong = json!({
+        "failsafeInboundHostPorts": "tcp:22", "failsafeOutboundHostPorts": [{"protocol": "ICMP", "port": 1}],
+        "nftablesMarkMask": 0x7f, "defaultEndpointToHostAction": "none", "chainInsertMode": "top",
+        "nftablesFilterDenyAction": "no", "nftablesFilterAllowAction": 1,
+        "nftablesMangleAllowAction": "DROP", "serviceLoopPrevention": "loop",
+    });
+    let resolved = resolve(&[], &[felix("default", wrong)]);
+    assert_eq!(resolved.refusals().len(), 8, "{:#?}", resolved.refusals());
+    assert_eq!(resolved.warnings().len(), 1, "{:#?}", resolved.warnings());
+    assert_eq!(resolved.get(&SERVICE_LOOP_PREVENTION), ServiceLoopPrevention::Drop);
+}
+
+#[test]
 fn unknown_and_unused_parameters_are_said() {
     let resolved = resolve(
         &[

@@ -1,7 +1,6 @@
 //! What a selector requires of single labels, so that an index can pass over what cannot match.
 
 use super::{Expression, TextTest};
-use std::collections::{BTreeMap, BTreeSet};
 
 /// A necessary condition of a selector: things without this label, or with another value, are not
 /// selected. Not a sufficient one: whether a thing is selected, [`super::Selector::matches`] says.
@@ -14,70 +13,83 @@ pub struct Restriction<'a> {
     pub values: Option<Vec<&'a str>>,
 }
 
-/// The labels that must be there, with the values that they may have.
-type Required<'a> = BTreeMap<&'a str, Option<BTreeSet<&'a str>>>;
-
 pub(super) fn of(root: &Expression) -> Vec<Restriction<'_>> {
-    // Most selectors are one term, and most that aren't are a list of these.
-    if let Some((label, values)) = leaf(root, false) {
-        return vec![Restriction { label, values: values.map(sorted) }];
-    }
-    let required = required(root, false).into_iter();
-    required.map(|(label, values)| Restriction { label, values: values.map(sorted) }).collect()
+    required(root, false)
 }
 
-fn sorted<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    values.into_iter().collect()
-}
-
-/// The same of an expression, or of its negation.
-fn required(expression: &Expression, negated: bool) -> Required<'_> {
+/// What an expression, or its negation, requires: in order of labels, each label once.
+fn required(expression: &Expression, negated: bool) -> Vec<Restriction<'_>> {
     match (expression, negated) {
         (Expression::Not(inner), _) => required(inner, !negated),
-        (Expression::And(all), false) | (Expression::Or(all), true) => {
-            let mut merged = Required::new();
-            for (label, values) in all.iter().flat_map(|inner| required(inner, negated)) {
-                let known = merged.entry(label).or_default();
-                *known = match (known.take(), values) {
-                    (Some(some), Some(other)) => Some(some.intersection(&other).copied().collect()),
-                    (some, other) => some.or(other),
-                };
-            }
-            merged
+        (Expression::And(terms), false) | (Expression::Or(terms), true) => {
+            grouped(terms, negated, |group| Some(group.iter_mut().reduce(narrow)?.take()))
         }
-        (Expression::Or(any), false) | (Expression::And(any), true) => {
-            let mut alternatives = any.iter().map(|inner| required(inner, negated));
-            let mut merged = alternatives.next().unwrap_or_default();
-            for mut alternative in alternatives {
-                merged.retain(|label, values| {
-                    let Some(other) = alternative.remove(label) else { return false };
-                    *values = values.take().zip(other).map(|(mut some, mut other)| {
-                        some.append(&mut other);
-                        some
-                    });
-                    true
-                });
-            }
-            merged
+        (Expression::Or(terms), false) | (Expression::And(terms), true) => {
+            grouped(terms, negated, |group| (group.len() == terms.len()).then(|| widest(group)))
         }
         _ => leaf(expression, negated).into_iter().collect(),
     }
 }
 
+/// What the terms require, and what each label comes to of which several require something.
+fn grouped<'a>(
+    terms: &'a [Expression],
+    negated: bool,
+    join: impl Fn(&mut [Restriction<'a>]) -> Option<Restriction<'a>>,
+) -> Vec<Restriction<'a>> {
+    let mut all: Vec<_> = terms.iter().flat_map(|term| required(term, negated)).collect();
+    all.sort_by_key(|one| one.label);
+    all.chunk_by_mut(|one, next| one.label == next.label).filter_map(join).collect()
+}
+
+/// The values that both allow.
+fn narrow<'m, 'a>(
+    one: &'m mut Restriction<'a>,
+    other: &'m mut Restriction<'a>,
+) -> &'m mut Restriction<'a> {
+    match (&mut one.values, &mut other.values) {
+        (Some(values), Some(others)) => values.retain(|value| others.binary_search(value).is_ok()),
+        (values @ None, others) => *values = others.take(),
+        (Some(_), None) => {}
+    }
+    one
+}
+
+/// The values that any of them allows.
+fn widest<'a>(group: &mut [Restriction<'a>]) -> Restriction<'a> {
+    let mut widest = group[0].take();
+    for other in &mut group[1..] {
+        widest.values = widest.values.take().zip(other.values.take()).map(|(mut some, others)| {
+            some.extend(others);
+            some
+        });
+    }
+    if let Some(values) = &mut widest.values {
+        values.sort_unstable();
+        values.dedup();
+    }
+    widest
+}
+
+impl<'a> Restriction<'a> {
+    fn take(&mut self) -> Restriction<'a> {
+        Restriction { label: self.label, values: self.values.take() }
+    }
+}
+
 /// What one term requires, if it requires something.
-fn leaf(expression: &Expression, negated: bool) -> Option<(&str, Option<BTreeSet<&str>>)> {
-    match (expression, negated) {
-        (Expression::Has(label), false) => Some((label, None)),
+fn leaf(expression: &Expression, negated: bool) -> Option<Restriction<'_>> {
+    let (label, values) = match (expression, negated) {
+        (Expression::Has(label), false) => (label, None),
         (Expression::Text { label, test, text }, _) => match (test, negated) {
-            (TextTest::Equal, false) | (TextTest::NotEqual, true) => {
-                Some((label, Some(BTreeSet::from([text.as_str()]))))
-            }
-            (TextTest::Equal | TextTest::NotEqual, _) | (_, true) => None,
-            (_, false) => Some((label, None)),
+            (TextTest::Equal, false) | (TextTest::NotEqual, true) => (label, Some(vec![&**text])),
+            (TextTest::Equal | TextTest::NotEqual, _) | (_, true) => return None,
+            (_, false) => (label, None),
         },
         (Expression::Member { label, negated: excluded, set }, _) if *excluded == negated => {
-            Some((label, Some(set.iter().map(String::as_str).collect())))
+            (label, Some(set.iter().map(String::as_str).collect()))
         }
-        _ => None,
-    }
+        _ => return None,
+    };
+    Some(Restriction { label, values })
 }

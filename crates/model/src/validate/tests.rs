@@ -293,6 +293,23 @@ fn workload_endpoints() {
                 with("ipNATs", json!([{"internalIP": "192.168.0.9", "externalIP": "x"}])),
                 &["spec.ipNATs[0].externalIP", "spec.ipNATs[0].internalIP"],
             ),
+            (
+                with(
+                    "ports",
+                    json!([{"name": "http", "protocol": "TCP", "port": 80},
+                                     {"protocol": "UDP", "port": 53, "hostPort": 53}]),
+                ),
+                &[],
+            ),
+            (
+                with("ports", json!([{"protocol": "ICMP", "hostIP": "x"}])),
+                &[
+                    "spec.ports[0].name",
+                    "spec.ports[0].protocol",
+                    "spec.ports[0].port",
+                    "spec.ports[0].hostIP",
+                ],
+            ),
             (with("mac", json!("x")), &["spec.mac"]),
             (with("interfaceName", json!("cali0123456789abc")), &["spec.interfaceName"]),
             (

@@ -3,8 +3,9 @@
 //! ```text
 //!  raw-PREROUTING      workloads: reverse path; others: doNotTrack policies
 //!  mangle-PREROUTING   preDNAT policies
-//!  filter-INPUT        tunnels; workloads: egress, then defaultEndpointToHostAction; host endpoints
-//!  filter-FORWARD      established; host endpoints (from); workloads (from, to); host endpoints (to)
+//!  filter-INPUT        tunnels; workloads: egress, defaultEndpointToHostAction; host endpoints
+//!  filter-FORWARD      established; from host endpoints, from workloads, to workloads, to host
+//!                      endpoints
 //!  raw-OUTPUT          doNotTrack policies
 //!  filter-OUTPUT       host endpoints, unless DNAT changes the way
 //!  mangle-POSTROUTING  host endpoints, where it did
@@ -12,19 +13,20 @@
 
 use super::endpoint::{accepted, clear, established};
 use super::names::{self, FAMILIES, TABLE};
-use super::settings::{EndpointToHost, Settings};
+use super::settings::Settings;
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Family, Hook, MapField, Match, Rule, Statement, Table, Verdict,
     Version,
 };
+use model::config::EndpointToHostAction;
 use policy::evaluate::FailsafePort;
 
 const RAW: i32 = -300;
 const MANGLE: i32 = -150;
 const FILTER: i32 = 0;
 const ICMPV6: u8 = 58;
-/// ICMPv6 that a router needs of its neighbours: multicast listeners' query, report and done, router
-/// solicitation, neighbour solicitation and advertisement.
+/// ICMPv6 that a router needs of its neighbours: multicast listeners' query, report and done,
+/// router solicitation, neighbour solicitation and advertisement.
 const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 /// Tunnels' rules come first in this chain.
@@ -39,8 +41,8 @@ const RAW_OUTPUT: &str = "raw-cali-OUTPUT";
 const MANGLE_PREROUTING: &str = "mangle-cali-PREROUTING";
 const MANGLE_POSTROUTING: &str = "mangle-cali-POSTROUTING";
 
-/// Both families' tables with all chains that depend neither on policy nor on endpoints. They jump to
-/// chains and look into maps of [`super::Renderer`].
+/// Both families' tables with all chains that depend neither on policy nor on endpoints. They jump
+/// to chains and look into maps of [`super::Renderer`].
 pub(crate) fn tables(settings: &Settings) -> [Table; 2] {
     FAMILIES.map(|family| {
         let mut table = Table::new(family, TABLE);
@@ -179,9 +181,9 @@ fn workload_to_host(family: Family, settings: &Settings) -> Vec<Rule> {
     }
     rules.push(jump(vec![], names::FROM_WORKLOAD));
     let action = match settings.endpoint_to_host {
-        EndpointToHost::Drop => Verdict::Drop,
-        EndpointToHost::Accept => Verdict::Accept,
-        EndpointToHost::Return => Verdict::Return,
+        EndpointToHostAction::Drop => Verdict::Drop,
+        EndpointToHostAction::Accept => Verdict::Accept,
+        EndpointToHostAction::Return => Verdict::Return,
     };
     rules.push(with("defaultEndpointToHostAction", Rule::new(vec![], action)));
     rules

@@ -35,24 +35,3 @@ fn statement(action: Action, direction: Direction, origin: Origin) -> Statement 
     let prefix = text.chars().filter(|c| c.is_ascii_graphic() && *c != '"').collect();
     Statement::Log { group, prefix }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn prefixes_fit_and_stay_apart() {
-        let name = |length: usize| format!("DPI0|np/shop/{}", "x".repeat(length - 13));
-        assert_eq!(limited(name(62)), name(62), "it fits");
-        let (just, long) = (limited(name(63)), limited(name(300)));
-        for hashed in [&just, &long] {
-            assert_eq!(hashed.len(), PREFIX_BYTES_MAX, "{hashed}");
-            assert!(
-                hashed.starts_with("DPI0|np/sh") && hashed.ends_with("_xxxxxxxxxx"),
-                "{hashed}"
-            );
-        }
-        assert_ne!(just, long);
-        assert_eq!(limited("DPI|\"später\"\n".to_owned()), "DPI|spter");
-    }
-}

@@ -56,7 +56,9 @@ impl Rendering<'_> {
         for variant in variants {
             let groups = variant.groups.iter();
             let combinations = groups.fold(1, |all: usize, group| all.saturating_mul(group.len()));
-            if combinations <= COMBINATIONS_MAX {
+            // A packet goes on from a rule that logs, and would be logged by each that matches.
+            let apart = id.action == Action::Log && combinations > 1;
+            if combinations <= COMBINATIONS_MAX && !apart {
                 action.add_combined(&variant, rules);
             } else {
                 action.add_marked(&variant, *marks, rules);

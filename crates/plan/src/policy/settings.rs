@@ -1,5 +1,6 @@
 //! Settings of enforcement, from FelixConfiguration.
 
+use model::config::EndpointToHostAction;
 use policy::evaluate::{Failsafe, FailsafePort};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -19,7 +20,7 @@ pub struct Settings {
     /// Bits of packets' marks.
     pub marks: Marks,
     /// `defaultEndpointToHostAction`.
-    pub endpoint_to_host: EndpointToHost,
+    pub endpoint_to_host: EndpointToHostAction,
     /// Not `disableConntrackInvalidCheck`: packets that belong to no connection are dropped.
     pub drop_invalid: bool,
     /// `allowVXLANPacketsFromWorkloads`.
@@ -45,17 +46,6 @@ pub struct Marks {
     pub scratch: u32,
     /// One of the alternatives under way matches.
     pub alternative: u32,
-}
-
-/// What becomes of packets from a workload to its node that its policies allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "Calico's own words")]
-pub enum EndpointToHost {
-    #[default]
-    Drop,
-    Accept,
-    /// Whatever else is in the kernel decides, and host endpoints' policies don't.
-    Return,
 }
 
 impl Marks {
@@ -97,7 +87,7 @@ impl Default for Settings {
         Settings {
             interface_prefixes: ["cali".to_owned()].into(),
             marks: Marks::default(),
-            endpoint_to_host: EndpointToHost::default(),
+            endpoint_to_host: EndpointToHostAction::Drop,
             drop_invalid: true,
             vxlan_from_workloads: false,
             ipip_from_workloads: false,

@@ -74,8 +74,10 @@ fn alternatives_become_rules_and_sets() {
         set s:bad: 10.65.0.66 10.67.0.0/16\n\
         ports n:http: 10.65.0.2,tcp,8080\n\
         policy web\n  \
-          allow protocol=tcp source.sets=s:mixed source.not_sets=s:bad destination.ports=80 destination.port_sets=n:http\n  \
-          allow destination.ports=53,5353:5400 source.nets=10.1.0.0/16,10.2.0.1/32 source.not_nets=10.1.1.0/24\n  \
+          allow protocol=tcp source.sets=s:mixed source.not_sets=s:bad \
+          destination.ports=80 destination.port_sets=n:http\n  \
+          allow destination.ports=53,5353:5400 \
+          source.nets=10.1.0.0/16,10.2.0.1/32 source.not_nets=10.1.1.0/24\n  \
           deny protocol=icmp not_icmp=8/0\n\
         tier default deny: web\n";
     shows(case, "*", Family::Ip, expect_file!["golden/alternatives.nft"]);

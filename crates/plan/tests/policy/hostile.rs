@@ -1,4 +1,5 @@
-//! What nobody in their right mind writes: the tables stay such that the kernel takes them, and small.
+//! What nobody in their right mind writes: the tables stay such that the kernel takes them, and
+//! small.
 
 use crate::inputs::{apply, check, layout, outputs};
 use crate::table::parse;
@@ -77,7 +78,7 @@ fn names_may_have_any_character_and_length() {
         };
         outputs.push(Output::Policy(id.clone(), policy.into()));
         outputs.push(Output::Profile((*name).into(), Profile { ingress, egress }.into()));
-        let policies = vec![id];
+        let policies: std::sync::Arc<[PolicyId]> = [id].into();
         let tier = Tier {
             name: (*name).into(),
             ingress: policies.clone(),

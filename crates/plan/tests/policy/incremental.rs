@@ -4,7 +4,8 @@ use crate::difference::difference;
 use crate::inputs::{apply, check, layout, text};
 use crate::random::{INTERFACES, Random};
 use kernel::nft::Tables;
-use plan::policy::{EndpointToHost, Renderer, Settings};
+use model::config::EndpointToHostAction;
+use plan::policy::{Renderer, Settings};
 use policy::Told;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -75,7 +76,7 @@ proptest! {
             if random.percent(30) {
                 settings.source_spoofing = !settings.source_spoofing;
                 settings.vxlan_from_workloads = !settings.vxlan_from_workloads;
-                settings.endpoint_to_host = EndpointToHost::Accept;
+                settings.endpoint_to_host = EndpointToHostAction::Accept;
                 apply(&mut tables, renderer.configure(settings.clone()));
                 tables.set_static(&layout(&settings));
             }

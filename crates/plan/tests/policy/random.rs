@@ -9,6 +9,7 @@ use policy::output::{
 use policy::{Set, Told};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// Interfaces of the two workloads.
 pub(crate) const WORKLOADS: [&str; 2] = ["calia", "calib"];
@@ -156,7 +157,7 @@ impl Random {
             let policies = |random: &mut Random| {
                 let names: BTreeSet<&str> =
                     random.some(3, |r| r.one(&POLICIES)).into_iter().collect();
-                names.into_iter().map(policy_id).collect::<Vec<_>>()
+                names.into_iter().map(policy_id).collect::<Arc<[PolicyId]>>()
             };
             let ingress = self.sometimes(80, policies).unwrap_or_default();
             let egress = self.sometimes(80, policies).unwrap_or_default();

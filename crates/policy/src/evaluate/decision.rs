@@ -35,8 +35,8 @@ pub enum Reason {
     NoProfile,
     /// The port of a host stays open whatever policies say. Allows.
     Failsafe,
-    /// Policies that need not decide did not: those of forwarded traffic, `doNotTrack` and `preDNAT`.
-    /// Allows, as far as they go.
+    /// Policies that need not decide did not: those of forwarded traffic, `doNotTrack` and
+    /// `preDNAT`. Allows, as far as they go.
     Undecided,
     /// A workload may not open tunnels of its own, past its policies. Denies.
     Encapsulated,
@@ -115,8 +115,8 @@ impl Reason {
     }
 }
 
-/// `allow: ingress rule 1 'web' of NetworkPolicy(shop/web), tier default`; the first rule is 0, as in
-/// Calico's logs.
+/// `allow: ingress rule 1 'web' of NetworkPolicy(shop/web), tier default`; the first rule is 0, as
+/// in Calico's logs.
 impl fmt::Display for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match self.verdict {
@@ -175,7 +175,7 @@ impl fmt::Display for RuleId {
         }
         match &self.owner {
             Owner::Policy { tier, id } => write!(f, " of {}, tier {tier}", id.resource()),
-            Owner::Profile(name) => write!(f, " of profile {name}"),
+            Owner::Profile(name) => write!(f, " of Profile({name})"),
         }
     }
 }

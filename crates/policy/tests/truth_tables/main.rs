@@ -63,25 +63,25 @@ fn a_decision_tells_what_was_looked_at_before_it() {
         steps.chain([format!("{decision}\n")]).collect::<String>()
     };
     expect![[r#"
-        no match: ingress rule 0 'no-udp' of NetworkPolicy shop/first, tier admin
-        logged by ingress rule 1 of NetworkPolicy shop/first, tier admin
+        no match: ingress rule 0 'no-udp' of NetworkPolicy(shop/first), tier admin
+        logged by ingress rule 1 of NetworkPolicy(shop/first), tier admin
         no rule of tier admin matches, which passes it on
-        would deny: ingress rule 0 of StagedNetworkPolicy shop/staged-strict, tier default
-        passed on by ingress rule 0 of NetworkPolicy shop/last, tier default
+        would deny: ingress rule 0 of StagedNetworkPolicy(shop/staged-strict), tier default
+        passed on by ingress rule 0 of NetworkPolicy(shop/last), tier default
         no match: ingress rule 0 of profile open
         allow: ingress rule 1 of profile open
     "#]]
     .assert_eq(&text(6));
     expect![[r#"
-        deny: ingress rule 0 'no-udp' of NetworkPolicy shop/first, tier admin
+        deny: ingress rule 0 'no-udp' of NetworkPolicy(shop/first), tier admin
     "#]]
     .assert_eq(&text(17));
     expect![[r#"
-        no match: ingress rule 0 'no-udp' of NetworkPolicy shop/first, tier admin
-        logged by ingress rule 1 of NetworkPolicy shop/first, tier admin
+        no match: ingress rule 0 'no-udp' of NetworkPolicy(shop/first), tier admin
+        logged by ingress rule 1 of NetworkPolicy(shop/first), tier admin
         no rule of tier admin matches, which passes it on
-        would deny: ingress rule 0 of StagedNetworkPolicy shop/staged-strict, tier default
-        no match: ingress rule 0 of NetworkPolicy shop/last, tier default
+        would deny: ingress rule 0 of StagedNetworkPolicy(shop/staged-strict), tier default
+        no match: ingress rule 0 of NetworkPolicy(shop/last), tier default
         deny: no rule of tier default matches
     "#]]
     .assert_eq(&text(132));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! case NAME                       a new case; what follows is of it
-//! through host                    instead of a workload: a host endpoint; `forward` what it forwards
+//! through host                    of a host endpoint, not a workload; `forward` what it forwards
 //! egress                          instead of ingress
 //! set ID: NET NET                 a set of addresses and prefixes
 //! ports ID: ADDRESS,PROTOCOL,PORT a set of ports

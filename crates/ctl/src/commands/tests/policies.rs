@@ -202,7 +202,8 @@ async fn what_is_left_out_is_filled_in() {
           tier: platform
           types:
           - Ingress
-    "#]].assert_eq(&shown);
+    "#]]
+    .assert_eq(&shown);
 }
 
 #[tokio::test]
