@@ -2,6 +2,7 @@
 
 use crate::figure::Figure;
 use crate::inside::nft as tables;
+use crate::inside::policy as policy_graph;
 use crate::inside::{self, Inside};
 use crate::machine::Machine;
 use crate::report::Report;
@@ -9,7 +10,7 @@ use crate::scenario::bgp_feed::{self, FEEDS};
 use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
-use crate::scenario::{binary, cni, cost, lab_up, memory, mode_change, nft, throughput};
+use crate::scenario::{binary, cni, cost, lab_up, memory, mode_change, nft, policy, throughput};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -100,6 +101,14 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// The policy graph on large clusters, without a lab; with -o json, what it cost as plain numbers
+    Policy {
+        /// Which cluster; each if absent
+        scenario: Option<policy_graph::Scenario>,
+        /// How to report
+        #[command(flatten)]
+        options: Options,
+    },
     /// Size of this program
     Binary {
         /// How to report, and in which lab to measure
@@ -176,6 +185,13 @@ pub fn run(command: Command) -> Result<ExitCode> {
             }
             (options, all.into_iter().map(nft_scenario).collect())
         }
+        Command::Policy { scenario, options } => {
+            let all = scenario.map_or_else(all_graphs, |scenario| vec![scenario]);
+            if options.output == Format::Json {
+                return print_costs("policy", all.into_iter().map(policy_graph::Scenario::name));
+            }
+            (options, all.into_iter().map(policy_scenario).collect())
+        }
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
     measure(&options, &scenarios)
@@ -189,8 +205,17 @@ fn all() -> Vec<Scenario> {
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
+    scenarios.extend(all_graphs().into_iter().map(policy_scenario));
     scenarios.extend(all_tables().into_iter().map(nft_scenario));
     scenarios
+}
+
+fn all_graphs() -> Vec<policy_graph::Scenario> {
+    policy_graph::Scenario::value_variants().to_vec()
+}
+
+fn policy_scenario(scenario: policy_graph::Scenario) -> Scenario {
+    (format!("policy, {}", scenario.name()), Box::new(move |_| policy::measure(scenario)))
 }
 
 fn all_tables() -> Vec<tables::Scenario> {

@@ -148,8 +148,13 @@ impl Figure {
     }
 
     /// Beside Calico v3.34-dev as measured on another day (`baseline-calico.md` of this project).
-    pub(crate) fn beside_calico(mut self, value: &str) -> Figure {
-        self.peers.push(Peer { name: "Calico".into(), value: value.into(), same_run: false });
+    pub(crate) fn beside_calico(self, value: &str) -> Figure {
+        self.beside_elsewhere("Calico", value)
+    }
+
+    /// Beside a peer measured on another day, or by others.
+    pub(crate) fn beside_elsewhere(mut self, name: &str, value: &str) -> Figure {
+        self.peers.push(Peer { name: name.into(), value: value.into(), same_run: false });
         self
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod mesh;
 pub(crate) mod nft;
 pub(crate) mod plugin;
 pub(crate) mod pods;
+pub(crate) mod policy;
 pub(crate) mod routes;
 
 use anyhow::{Context, Result};
@@ -56,6 +57,11 @@ pub enum Inside {
         /// Doing what.
         scenario: nft::Scenario,
     },
+    /// What the policy graph costs, in this process.
+    Policy {
+        /// Of which cluster.
+        scenario: policy::Scenario,
+    },
     /// Print when the node routes so many destinations by BGP.
     MeshRoutes {
         /// How many.
@@ -83,6 +89,7 @@ pub(crate) fn run(command: Inside) -> Result<()> {
             serde_json::to_string(&feed::measure(speaker, peers, prefixes)?)
         }
         Inside::Nft { scenario } => serde_json::to_string(&nft::measure(scenario)?),
+        Inside::Policy { scenario } => serde_json::to_string(&policy::measure(scenario)?),
         Inside::MeshMember => serde_json::to_string(&mesh::member()?),
         Inside::MeshRoutes { count } => return mesh::follow(count),
         Inside::Speaker { file } => return feed::run_ours(&file),

@@ -17,7 +17,7 @@
 //! Owns: scenarios, statistics, the report.
 //!
 //! Must not know: how Calico works inside. It drives the programs as their users do, and reads the
-//! kernel and `/proc`.
+//! kernel and `/proc`. The policy graph is a pure function, so it is called as the node calls it.
 
 mod cluster;
 mod command;

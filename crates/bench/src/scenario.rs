@@ -8,6 +8,7 @@ pub(crate) mod lab_up;
 pub(crate) mod memory;
 pub(crate) mod mode_change;
 pub(crate) mod nft;
+pub(crate) mod policy;
 pub(crate) mod throughput;
 
 use crate::inside::cost::Cost;

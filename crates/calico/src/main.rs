@@ -44,6 +44,10 @@ struct Rest {
     arguments: Vec<OsString>,
 }
 
+/// The C library's, which `calico bench` has counted.
+#[global_allocator]
+static ALLOCATOR: linux::allocation::Counting = linux::allocation::Counting;
+
 /// What the help ends with.
 const NAMES: &str = "\
 Called as calicoctl, calico-node or calico-ipam it is that program; with CNI_COMMAND set, the
