@@ -229,9 +229,7 @@ impl Node {
         if generation != self.generation {
             return None;
         }
-        let failing = |interface: &str| {
-            failures.iter().any(|failure| failure.interface.as_deref() == Some(interface))
-        };
+        let failing = |interface: &str| failures.iter().any(|failure| failure.concerns(interface));
         let prefix = self.cluster.endpoint_status_prefix().to_owned();
         let mut endpoints = self.cluster.endpoint_statuses();
         endpoints.retain(|_, status| !failing(&status.iface_name));
