@@ -44,7 +44,6 @@ fn next_address(lab: &Lab, pod: &str) -> String {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn add_returns_when_policy_is_in_force() {
     let lab = Lab::of("add", SHOP, &[]);
     lab.resources("apply", ONLY_WEB);
@@ -80,7 +79,6 @@ fn add_returns_when_policy_is_in_force() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn a_killed_agent_leaves_policy_in_force_and_changes_no_rule() {
     let lab = Lab::of("killed", SHOP, &[]);
     lab.resources("apply", ONLY_WEB);
@@ -115,7 +113,6 @@ fn a_killed_agent_leaves_policy_in_force_and_changes_no_rule() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn a_connection_that_is_not_allowed_any_more_ends() {
     let lab = Lab::of("established", SHOP, &[]);
     // A line every 100 ms; three seconds without one, and curl gives up.
@@ -152,7 +149,6 @@ fn a_connection_that_is_not_allowed_any_more_ends() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn what_others_do_to_our_rules_is_undone_and_theirs_stay() {
     let lab = Lab::of("drift", SHOP, &[]);
     let theirs = "add table inet theirs\n\
@@ -185,7 +181,6 @@ fn what_others_do_to_our_rules_is_undone_and_theirs_stay() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn what_is_gone_leaves_nothing_behind() {
     let lab = Lab::of("leaks", SHOP, &[]);
     lab.connections("client db tcp/5432 allowed");
