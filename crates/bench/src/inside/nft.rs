@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use clap::ValueEnum;
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Device, Element, Family, Hook, MapField, Match, Part, Rule, Set,
-    SetKey, Statement, Table, Tables, Update, Verdict, VerdictMap,
+    SetKey, Statement, Tables, Update, Verdict, VerdictMap,
 };
 use linux::allocation;
 use linux::netns::NetNs;
