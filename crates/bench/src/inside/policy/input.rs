@@ -119,7 +119,7 @@ impl Maker {
         labels.insert(NAMESPACE.into(), namespace.into());
         let profile = Profile { labels, ..Profile::default() };
         self.updates
-            .push(Update::Profile(format!("kns.{namespace}").into(), Some(Box::new(profile))));
+            .push(Update::Profile(format!("kns.{namespace}"), Some(Box::new(profile))));
     }
 
     fn workload(&mut self, node: &str, namespace: &str, name: String, labels: Labels) {
