@@ -23,6 +23,7 @@ mod cluster;
 mod command;
 mod figure;
 mod inside;
+mod iperf3;
 mod machine;
 mod pool;
 mod program;
@@ -34,7 +35,3 @@ pub use command::{Command, Format, Options, run};
 pub use figure::{Figure, Peer, Target, Unit};
 pub use machine::Machine;
 pub use report::Report;
-
-/// Scenarios count by it what they allocate; for everybody else it is the C library's.
-#[global_allocator]
-static ALLOCATOR: linux::allocation::Counting = linux::allocation::Counting;
