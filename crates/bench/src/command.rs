@@ -10,7 +10,10 @@ use crate::scenario::bgp_feed::{self, FEEDS};
 use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
-use crate::scenario::{binary, cni, cost, lab_up, memory, mode_change, nft, policy, throughput};
+use crate::scenario::{
+    binary, cni, cost, lab_up, memory, mode_change, nft, policy, policy_cost, policy_latency,
+    throughput,
+};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -109,6 +112,24 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// A new policy, from the datastore's answer until it is in force on a pod
+    PolicyLatency {
+        /// How many policies that deny, and how many that allow
+        #[arg(long, default_value_t = POLICY_CHANGES)]
+        changes: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Packets between pods with 10,000 policies in the cluster, beside 10 and none
+    PolicyCost {
+        /// How many runs of each, in turn
+        #[arg(long, default_value_t = POLICY_COST_RUNS)]
+        runs: u32,
+        /// How to report, and in which labs to measure: three, whose names begin so
+        #[command(flatten)]
+        options: Options,
+    },
     /// Size of this program
     Binary {
         /// How to report, and in which lab to measure
@@ -126,6 +147,8 @@ const MODE_CHANGES: u32 = 10;
 const MEMORY_PODS: u32 = 100;
 const THROUGHPUT: Plan = Plan { runs: 20, seconds: 2 };
 const MESH: Mesh = Mesh { nodes: 50, runs: 3 };
+const POLICY_CHANGES: u32 = 100;
+const POLICY_COST_RUNS: u32 = 9;
 const DATASTORES: [Datastore; 2] = [Datastore::Embedded, Datastore::Etcd];
 
 /// Options of every scenario.
@@ -192,6 +215,10 @@ pub fn run(command: Command) -> Result<ExitCode> {
             }
             (options, all.into_iter().map(policy_scenario).collect())
         }
+        Command::PolicyLatency { changes, options } => {
+            (options, vec![policy_latency_scenario(changes)])
+        }
+        Command::PolicyCost { runs, options } => (options, vec![policy_cost_scenario(runs)]),
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
     measure(&options, &scenarios)
@@ -205,6 +232,8 @@ fn all() -> Vec<Scenario> {
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
+    scenarios.push(policy_latency_scenario(POLICY_CHANGES));
+    scenarios.push(policy_cost_scenario(POLICY_COST_RUNS));
     scenarios.extend(all_graphs().into_iter().map(policy_scenario));
     scenarios.extend(all_tables().into_iter().map(nft_scenario));
     scenarios
@@ -253,6 +282,14 @@ fn mode_change_scenario(runs: u32) -> Scenario {
 
 fn memory_scenario(pods: u32) -> Scenario {
     ("agent-memory".into(), Box::new(move |lab| memory::measure(lab, pods)))
+}
+
+fn policy_latency_scenario(changes: u32) -> Scenario {
+    ("policy-latency".into(), Box::new(move |lab| policy_latency::measure(lab, changes)))
+}
+
+fn policy_cost_scenario(runs: u32) -> Scenario {
+    ("policy-cost".into(), Box::new(move |lab| policy_cost::measure(lab, runs)))
 }
 
 fn mesh_scenario(mesh: Mesh) -> Scenario {

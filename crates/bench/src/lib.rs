@@ -23,6 +23,7 @@ mod cluster;
 mod command;
 mod figure;
 mod inside;
+mod iperf3;
 mod machine;
 mod pool;
 mod program;

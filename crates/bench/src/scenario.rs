@@ -9,6 +9,8 @@ pub(crate) mod memory;
 pub(crate) mod mode_change;
 pub(crate) mod nft;
 pub(crate) mod policy;
+pub(crate) mod policy_cost;
+pub(crate) mod policy_latency;
 pub(crate) mod throughput;
 
 use crate::inside::cost::Cost;
