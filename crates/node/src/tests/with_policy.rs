@@ -138,7 +138,7 @@ fn connections_that_a_policy_forbids_end_once_the_kernel_has_it() {
 #[test]
 fn a_policy_that_changes_while_connections_are_listed_has_them_listed_again() {
     let mut node = with_a_pod();
-    let mut apply = |node: &mut Node, event| {
+    let apply = |node: &mut Node, event| {
         node.on(event);
         let (generation, ..) = updates(&node.on(Event::Idle));
         node.on(Event::Applied { generation, failures: vec![] })
