@@ -1,4 +1,5 @@
-//! Connections that were allowed once and that policy forbids now: they must end.
+//! Connections that were allowed once and that policy forbids now, or whose workload has gone: they must
+//! end.
 //!
 //! ```text
 //!  policy changed ──▶ Applied ──▶ Effect::ListConnections ──▶ conntrack
@@ -32,6 +33,8 @@ pub(crate) struct Connections {
     due: Option<u64>,
     /// A list was asked for and has not come.
     asked: bool,
+    /// Addresses that were workloads' when the list was asked for, and are no more.
+    gone: HashSet<IpAddr>,
 }
 
 impl Connections {
@@ -41,14 +44,15 @@ impl Connections {
     }
 
     /// The kernel has taken this generation, or a list has come.
-    pub(crate) fn settle(&mut self, applied: u64, cluster: &Cluster) -> Option<Effect> {
+    pub(crate) fn settle(&mut self, applied: u64, cluster: &mut Cluster) -> Option<Effect> {
         if self.asked || self.due.is_none_or(|due| due > applied) {
             return None;
         }
         self.due = None;
+        self.gone = cluster.policy_mut().take_gone();
         let workloads = cluster.policy().workloads();
-        let addresses: HashSet<IpAddr> =
-            workloads.flat_map(|(_, workload)| workload.addresses.iter().copied()).collect();
+        let held = workloads.flat_map(|(_, workload)| workload.addresses.iter().copied());
+        let addresses: HashSet<IpAddr> = held.chain(self.gone.iter().copied()).collect();
         self.asked = !addresses.is_empty();
         self.asked.then_some(Effect::ListConnections(addresses))
     }
@@ -58,7 +62,10 @@ impl Connections {
         self.asked = false;
         let denied: Vec<usize> = list
             .iter()
-            .filter(|connection| is_denied(cluster, &connection.packet))
+            .filter(|Connection { packet, .. }| {
+                let gone = |address| self.gone.contains(address);
+                gone(&packet.source) || gone(&packet.destination) || is_denied(cluster, packet)
+            })
             .map(|connection| connection.number)
             .collect();
         (!denied.is_empty()).then_some(Effect::EndConnections(denied))

@@ -110,7 +110,7 @@ impl Node {
             Event::Connections(list) => {
                 let end = self.connections.judge(&self.cluster, &list);
                 let again =
-                    self.connections.settle(self.requests.applied_generation(), &self.cluster);
+                    self.connections.settle(self.requests.applied_generation(), &mut self.cluster);
                 end.into_iter().chain(again).collect()
             }
             Event::Idle => self.settle(),
@@ -216,7 +216,8 @@ impl Node {
         self.failures = lasting.map(|f| (f.object.clone(), f.message.clone())).collect();
         let mut effects = self.requests.on_applied(generation, &failures, &mut self.cluster);
         effects.extend(self.show_endpoints(generation, &failures));
-        effects.extend(self.connections.settle(self.requests.applied_generation(), &self.cluster));
+        effects
+            .extend(self.connections.settle(self.requests.applied_generation(), &mut self.cluster));
         effects
     }
 

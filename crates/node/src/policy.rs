@@ -13,6 +13,7 @@ use policy::input::{Action, PolicyId, WorkloadId};
 use policy::nflog_prefix::{self, Origin, Prefix, Shortened};
 use policy::output::{Policy as InForce, Profile, Rule, SetId, Workload};
 use policy::{Graph, Output, convert};
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -27,6 +28,8 @@ pub(crate) struct Policy {
     started: bool,
     /// Connections that were allowed may be forbidden now.
     unjudged: bool,
+    /// Addresses that workloads of this node had.
+    gone: HashSet<IpAddr>,
     /// What prefixes of logged packets stand for that are too long.
     prefixes: Arc<Shortened>,
     prefixes_changed: bool,
@@ -41,6 +44,7 @@ impl Policy {
             changed: true,
             started: false,
             unjudged: false,
+            gone: HashSet::new(),
             prefixes: Arc::default(),
             prefixes_changed: false,
         }
@@ -80,7 +84,10 @@ impl Policy {
             let mut outputs = Vec::new();
             self.graph.flush(&mut |output| outputs.push(output));
             self.unjudged |= !outputs.is_empty();
-            outputs.iter().for_each(|output| self.name_prefixes(output));
+            for output in &outputs {
+                self.name_prefixes(output);
+                self.note_gone(output);
+            }
             updates.extend(self.renderer.apply(outputs));
         }
         updates
@@ -94,6 +101,21 @@ impl Policy {
     /// What prefixes stand for that are too long, if it has changed since the last call.
     pub(crate) fn take_prefixes(&mut self) -> Option<Arc<Shortened>> {
         std::mem::take(&mut self.prefixes_changed).then(|| self.prefixes.clone())
+    }
+
+    /// Addresses that workloads of this node had since the last call, and have no more.
+    pub(crate) fn take_gone(&mut self) -> HashSet<IpAddr> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|address| self.workload_at(*address).is_none());
+        gone
+    }
+
+    fn note_gone(&mut self, output: &Output) {
+        if let Output::Workload(id, _) | Output::WorkloadGone(id) = output
+            && let Some(old) = self.renderer.workload(id)
+        {
+            self.gone.extend(old.addresses.iter().copied());
+        }
     }
 
     /// Rules of a policy or profile with a long name log with prefixes that must be looked up.

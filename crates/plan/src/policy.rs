@@ -93,6 +93,11 @@ impl Renderer {
         self.profiles.get(name).map(|profile| &**profile)
     }
 
+    /// A workload of this node.
+    pub fn workload(&self, id: &WorkloadId) -> Option<&Workload> {
+        self.workloads.get(id).map(|workload| &**workload)
+    }
+
     /// The workloads of this node.
     pub fn workloads(&self) -> impl Iterator<Item = (&WorkloadId, &Workload)> {
         self.workloads.iter().map(|(id, workload)| (id, &**workload))

@@ -201,3 +201,59 @@ fn what_is_gone_leaves_nothing_behind() {
         lab.within(SOON, "as it was", |lab| size(lab) == before);
     }
 }
+
+/// How long pods and policies come and go.
+const CHURN: Duration = Duration::from_secs(60);
+
+/// What two nodes' kernels hold, in no order: nft prints objects in the order they were made in.
+fn rulesets(lab: &Lab) -> [String; 2] {
+    ["worker-2", "worker-3"].map(|node| lab.run(node, "nft -s list ruleset | sort"))
+}
+
+#[test]
+fn after_a_minute_of_churn_nothing_is_left_and_nothing_differs() {
+    let lab = Lab::of("churn", SHOP, &[]);
+    lab.connections("client db tcp/5432 allowed");
+    let before = rulesets(&lab);
+    let mut addresses = Vec::new();
+    let end = std::time::Instant::now() + CHURN;
+    for round in 0.. {
+        if std::time::Instant::now() > end {
+            assert!(round >= 5, "{round} rounds");
+            break;
+        }
+        let node = ["worker-2", "worker-3"][round % 2];
+        lab.resources("apply", ONLY_WEB);
+        for pod in ["one", "two"] {
+            let add = ["pod", "add", pod, "--node", node, "--namespace", "shop"];
+            lab.succeeds(&[&add[..], &["--label", &format!("app={pod}")]].concat());
+            lab.run("web", &format!("ping -c1 -W2 {pod}"));
+            addresses.push((node, lab.address(pod)));
+        }
+        if round % 3 == 2 {
+            // At any point, also in the middle of what follows.
+            lab.run(node, "pkill -KILL -x calico-node");
+        }
+        lab.resources("delete", ONLY_WEB);
+        lab.succeeds(&["pod", "rm", "one"]);
+        lab.succeeds(&["pod", "rm", "two"]);
+    }
+    lab.within(BOOT, "both nodes' rules are as before", |lab| rulesets(lab) == before);
+    lab.connections("client db tcp/5432 allowed");
+    lab.within(SOON, "no connection of a pod that is gone is tracked", |lab| {
+        addresses.iter().all(|(node, address)| {
+            let tracked = format!("conntrack -L 2>/dev/null | grep -c -w {address}");
+            lab.try_run(node, &tracked).1.trim() == "0"
+        })
+    });
+    // A new agent finds nothing to change: the handles of all rules stay.
+    for node in ["worker-2", "worker-3"] {
+        let handles = |lab: &Lab| lab.run(node, "nft -a -s list ruleset");
+        let before = handles(&lab);
+        lab.agent("stop", node);
+        lab.agent("start", node);
+        let ready = |lab: &Lab| lab.try_run(node, "calico-node -felix-ready").0;
+        lab.within(BOOT, "the agent is ready", ready);
+        assert_eq!(handles(&lab), before, "{node}");
+    }
+}
