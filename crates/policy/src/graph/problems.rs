@@ -32,8 +32,8 @@ pub enum Problem {
     },
     /// A profile that endpoints of this node name and that doesn't exist.
     #[error(
-        "Profile {profile}, which {kind} {endpoint} names, does not exist: it allows nothing and gives \
-         no labels; create it, or wait for the namespace or service account to be seen"
+        "Profile {profile}, which {kind} {endpoint} names, does not exist: it allows nothing and \
+         gives no labels; create it, or wait for the namespace or service account to be seen"
     )]
     MissingProfile {
         /// Its name.
@@ -45,8 +45,8 @@ pub enum Problem {
     },
     /// A tier that policies name and that doesn't exist.
     #[error(
-        "Tier {tier}, which policies name ({policies} in all), does not exist: they come after other tiers, \
-         and what they don't decide is denied; create it"
+        "Tier {tier}, which policies name ({policies} in all), does not exist: they come after other \
+         tiers, and what they don't decide is denied; create it"
     )]
     MissingTier {
         /// Its name.

@@ -118,8 +118,7 @@ impl Maker {
     fn namespace(&mut self, namespace: &str, mut labels: Labels) {
         labels.insert(NAMESPACE.into(), namespace.into());
         let profile = Profile { labels, ..Profile::default() };
-        self.updates
-            .push(Update::Profile(format!("kns.{namespace}").into(), Some(Box::new(profile))));
+        self.updates.push(Update::Profile(format!("kns.{namespace}"), Some(Box::new(profile))));
     }
 
     fn workload(&mut self, node: &str, namespace: &str, name: String, labels: Labels) {
@@ -271,8 +270,8 @@ fn text(number: usize, length: usize) -> String {
     (0..length).map(|_| letter()).collect()
 }
 
-/// Antrea's largest cluster of small namespaces, all of it on one node, as Antrea's controller computes
-/// it all: four pods and three policies in each.
+/// Antrea's largest cluster of small namespaces, all of it on one node, as Antrea's controller
+/// computes it all: four pods and three policies in each.
 pub(crate) fn small_namespaces(namespaces: usize) -> Vec<Update> {
     let mut maker = Maker::new();
     let app = |n: usize| labels([(["app-1", "app-2"][n], format!("scale-{}", n + 1))]);
@@ -296,8 +295,8 @@ pub(crate) fn small_namespaces(namespaces: usize) -> Vec<Update> {
     maker.updates
 }
 
-/// Many selectors that agree in all but one label (`felix/labelindex/named_port_bench_test.go`), in rules of
-/// one policy each, and an endpoint that one of them selects.
+/// Many selectors that agree in all but one label (`felix/labelindex/named_port_bench_test.go`), in
+/// rules of one policy each, and an endpoint that one of them selects.
 pub(crate) fn selectors(count: usize) -> Vec<Update> {
     let mut maker = Maker::new();
     for n in 0..count {
