@@ -104,7 +104,8 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
-    /// The policy graph on large clusters, without a lab; with -o json, what it cost as plain numbers
+    /// The policy graph on large clusters, without a lab; with -o json, what it cost as plain
+    /// numbers
     Policy {
         /// Which cluster; each if absent
         scenario: Option<policy_graph::Scenario>,

@@ -14,8 +14,8 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 #[derive(Clone, Copy, Debug)]
 pub struct Counting;
 
-/// Begins to count, from zero. What was allocated before must stay allocated as long as anybody counts,
-/// or its end is counted too: so this comes first in a process that measures itself.
+/// Begins to count, from zero. What was allocated before must stay allocated as long as anybody
+/// counts, or its end is counted too: so this comes first in a process that measures itself.
 pub fn start_counting() {
     LIVE.store(0, Relaxed);
     PEAK.store(0, Relaxed);
@@ -46,8 +46,8 @@ fn count(added: usize, removed: usize) {
     PEAK.fetch_max(live, Relaxed);
 }
 
-// SAFETY: every call is passed on to `System` unchanged, which keeps `GlobalAlloc`'s contract; counting
-// neither allocates nor panics.
+// SAFETY: every call is passed on to `System` unchanged, which keeps `GlobalAlloc`'s contract;
+// counting neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);

@@ -127,7 +127,8 @@ pub fn service_account_profile(namespace: &str, account: &str) -> String {
 
 /// `<prefix>:` and the base64url form, unpadded, of SHA-224(`<prefix>:<content>`) (`MakeUniqueID`).
 pub fn unique_id(prefix: &str, content: &str) -> String {
-    let digest = Sha224::digest(format!("{prefix}:{content}"));
+    let digest = [prefix, ":", content].into_iter().fold(Sha224::new(), Sha224::chain_update);
+    let digest = digest.finalize();
     format!("{prefix}:{}", URL_SAFE_NO_PAD.encode(digest))
 }
 

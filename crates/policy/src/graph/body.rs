@@ -1,5 +1,5 @@
-//! The rules of a policy or profile as bytes. Most policies have no endpoint of this node: their rules
-//! only wait, in about a tenth of the space.
+//! The rules of a policy or profile as bytes. Most policies have no endpoint of this node: their
+//! rules only wait, in about a tenth of the space.
 
 use super::bytes::{Reader, Writer};
 use crate::input::{Action, Entity, Icmp, Port, Rule, ServiceId};

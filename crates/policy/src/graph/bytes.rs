@@ -1,4 +1,5 @@
-//! Numbers and texts as bytes: what most of the input waits in, as no endpoint of this node needs it.
+//! Numbers and texts as bytes: what most of the input waits in, as no endpoint of this node needs
+//! it.
 
 /// Writes what a [`Reader`] reads.
 #[derive(Debug, Default)]

@@ -1,12 +1,12 @@
 //! All that has labels: endpoints and network sets of the whole cluster, and their profiles.
 
 use super::index::ObjectIndex;
-use super::labels::{Labels, View};
+use super::labels::{self, Labels, View};
 use super::names::Names;
 use super::nets::Nets;
 use super::numbers::Numbers;
 use super::objects::{self, Key, Objects};
-use super::test::Condition;
+use super::test::{Condition, Test};
 use hashbrown::{HashMap, HashSet};
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -267,11 +267,38 @@ impl Cluster {
     /// The profile that an object's label is from; `None`: it is its own, or it has none.
     fn giver(&self, number: u32, name: u32) -> Option<u32> {
         let object = self.objects.get(number)?;
-        if object.labels.has(name) {
+        if object.labels.get(name).is_some() {
             return None;
         }
-        let has = |number: &u32| self.profiles.get(*number).is_some_and(|p| p.labels.has(name));
-        object.profiles.iter().copied().find(has)
+        let gives = |number: &u32| {
+            self.profiles.get(*number).is_some_and(|profile| profile.labels.get(name).is_some())
+        };
+        object.profiles.iter().copied().find(gives)
+    }
+
+    /// Whether an object's labels pass a test.
+    pub(super) fn passes(&self, object: &Labelled, test: &Test) -> bool {
+        /// Up to how many labels are rather looked for one by one.
+        const FEW: usize = 4;
+        if test.labels() > FEW {
+            return test.matches(&self.view(object));
+        }
+        test.matches(&Unsorted { object, cluster: self })
+    }
+}
+
+/// The labels of an object where they are.
+struct Unsorted<'a> {
+    object: &'a Labelled,
+    cluster: &'a Cluster,
+}
+
+impl labels::Values for Unsorted<'_> {
+    fn value(&self, name: u32) -> Option<&[u8]> {
+        self.object.labels.get(name).or_else(|| {
+            let mut given = self.object.profiles.iter();
+            given.find_map(|profile| self.cluster.profiles.get(*profile)?.labels.get(name))
+        })
     }
 }
 

@@ -2,11 +2,12 @@
 
 use super::body;
 use super::names::Names;
+use super::numbers::Numbers;
 use super::rules::{self, Wanted, deny_all, with_sets};
 use super::sets::Sets;
 use crate::input;
 use crate::output::{Rule, SetId};
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use model::{Selector, SelectorError};
 
 /// What is kept of a policy or profile in force.
@@ -33,7 +34,7 @@ impl InForce {
         if rules.broken.is_some() {
             needed.release();
         }
-        let sets = needed.numbers.into_iter().collect();
+        let sets = needed.numbers.iter().collect();
         (InForce { sets, broken: rules.broken.clone() }, rules)
     }
 
@@ -74,7 +75,7 @@ pub(super) struct Needed<'a> {
     sets: &'a mut Sets,
     /// Sets by the text of their selector, as found during one flush.
     texts: &'a mut HashMap<Box<str>, u32>,
-    numbers: HashSet<u32>,
+    numbers: Numbers,
 }
 
 impl<'a> Needed<'a> {
@@ -83,11 +84,11 @@ impl<'a> Needed<'a> {
         sets: &'a mut Sets,
         texts: &'a mut HashMap<Box<str>, u32>,
     ) -> Needed<'a> {
-        Needed { names, sets, texts, numbers: HashSet::new() }
+        Needed { names, sets, texts, numbers: Numbers::None }
     }
 
     fn release(&mut self) {
-        self.numbers.drain().for_each(|number| self.sets.release(number));
+        std::mem::take(&mut self.numbers).iter().for_each(|number| self.sets.release(number));
     }
 
     fn refer(&mut self, wanted: Wanted) -> u32 {

@@ -124,7 +124,8 @@ impl ObjectIndex {
         self.names.get(name as usize).is_some_and(Option::is_some)
     }
 
-    /// From now on, objects with a label of this name are indexed; the caller inserts those there are.
+    /// From now on, objects with a label of this name are indexed; the caller inserts those there
+    /// are.
     pub(super) fn track(&mut self, name: u32) {
         let name = name as usize;
         if self.names.len() <= name {

@@ -28,9 +28,16 @@ impl Labels {
         })
     }
 
-    pub(super) fn has(&self, name: u32) -> bool {
-        self.iter().any(|(other, _)| other == name)
+    /// The value of a label, if there is one.
+    pub(super) fn get(&self, name: u32) -> Option<&[u8]> {
+        self.iter().find(|(other, _)| *other == name).map(|(_, value)| value)
     }
+}
+
+/// What a selector is evaluated on.
+pub(super) trait Values {
+    /// The value of a label, if there is one.
+    fn value(&self, name: u32) -> Option<&[u8]>;
 }
 
 /// All labels of an object, in order of the names' numbers.
@@ -54,12 +61,14 @@ impl<'a> View<'a> {
         View(labels)
     }
 
-    pub(super) fn get(&self, name: u32) -> Option<&'a [u8]> {
-        let at = self.0.binary_search_by_key(&name, |(name, _)| *name).ok()?;
-        Some(self.0[at].1)
-    }
-
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &'a [u8])> {
         self.0.iter().copied()
+    }
+}
+
+impl Values for View<'_> {
+    fn value(&self, name: u32) -> Option<&[u8]> {
+        let at = self.0.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+        Some(self.0[at].1)
     }
 }

@@ -42,8 +42,8 @@ impl Names {
         self.table.find(self.hasher.hash_one(text), same).copied()
     }
 
-    /// What an index keeps instead of a label's value: equal for equal values, and for others only by
-    /// an accident that makes it look at more than it must.
+    /// What an index keeps instead of a label's value: equal for equal values, and for others only
+    /// by an accident that makes it look at more than it must.
     pub(super) fn digest(&self, value: &[u8]) -> u64 {
         self.hasher.hash_one(value)
     }

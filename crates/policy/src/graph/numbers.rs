@@ -2,12 +2,16 @@
 
 use hashbrown::HashSet;
 
+/// Up to how many are looked through one by one.
+const FEW_MAX: usize = 8;
+
 /// A set of numbers of objects.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Numbers {
     #[default]
     None,
     One(u32),
+    Few(Vec<u32>),
     Many(Box<HashSet<u32>>),
 }
 
@@ -16,6 +20,7 @@ impl Numbers {
         match self {
             Numbers::None => 0,
             Numbers::One(_) => 1,
+            Numbers::Few(numbers) => numbers.len(),
             Numbers::Many(numbers) => numbers.len(),
         }
     }
@@ -27,46 +32,58 @@ impl Numbers {
     /// Whether it is new.
     pub(super) fn insert(&mut self, number: u32) -> bool {
         match self {
-            Numbers::None => {
-                *self = Numbers::One(number);
-                true
+            Numbers::None => *self = Numbers::One(number),
+            Numbers::One(only) if *only == number => return false,
+            Numbers::One(only) => *self = Numbers::Few(vec![*only, number]),
+            Numbers::Few(numbers) if numbers.contains(&number) => return false,
+            Numbers::Few(numbers) if numbers.len() < FEW_MAX => numbers.push(number),
+            Numbers::Few(numbers) => {
+                let many = numbers.iter().copied().chain([number]).collect();
+                *self = Numbers::Many(Box::new(many));
             }
-            Numbers::One(only) if *only == number => false,
-            Numbers::One(only) => {
-                *self = Numbers::Many(Box::new([*only, number].into_iter().collect()));
-                true
-            }
-            Numbers::Many(numbers) => numbers.insert(number),
+            Numbers::Many(numbers) => return numbers.insert(number),
         }
+        true
     }
 
     /// Whether it was there.
     pub(super) fn remove(&mut self, number: u32) -> bool {
         match self {
-            Numbers::One(only) if *only == number => {
-                *self = Numbers::None;
-                true
-            }
-            Numbers::None | Numbers::One(_) => false,
-            Numbers::Many(numbers) => {
-                let removed = numbers.remove(&number);
-                match numbers.len() {
-                    0 => *self = Numbers::None,
-                    // Room for a set that was once large is given back.
-                    length if length * 8 < numbers.capacity() => numbers.shrink_to(length * 2),
-                    _ => {}
+            Numbers::One(only) if *only == number => *self = Numbers::None,
+            Numbers::None | Numbers::One(_) => return false,
+            Numbers::Few(numbers) => {
+                let Some(at) = numbers.iter().position(|other| *other == number) else {
+                    return false;
+                };
+                numbers.swap_remove(at);
+                if let [only] = numbers[..] {
+                    *self = Numbers::One(only);
                 }
-                removed
+            }
+            Numbers::Many(numbers) => {
+                if !numbers.remove(&number) {
+                    return false;
+                }
+                // Half of what would make it many again, so that it doesn't change its form each
+                // time.
+                if numbers.len() <= FEW_MAX / 2 {
+                    *self = Numbers::Few(numbers.iter().copied().collect());
+                } else if numbers.len() * 8 < numbers.capacity() {
+                    // Room for a set that was once large is given back.
+                    numbers.shrink_to(numbers.len() * 2);
+                }
             }
         }
+        true
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = u32> {
-        let (one, many) = match self {
-            Numbers::None => (None, None),
-            Numbers::One(only) => (Some(*only), None),
-            Numbers::Many(numbers) => (None, Some(numbers.iter().copied())),
+        let (few, many): (&[u32], _) = match self {
+            Numbers::None => (&[], None),
+            Numbers::One(only) => (std::slice::from_ref(only), None),
+            Numbers::Few(numbers) => (numbers, None),
+            Numbers::Many(numbers) => (&[], Some(numbers.iter().copied())),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        few.iter().copied().chain(many.into_iter().flatten())
     }
 }

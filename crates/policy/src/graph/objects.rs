@@ -36,11 +36,17 @@ impl Name {
 struct Slot<T> {
     name: Name,
     value: Option<T>,
-    /// Of the name: so that the table grows without reading names.
-    hash: u32,
     /// Who refers to it by its number.
     users: u32,
     changed: bool,
+}
+
+/// Where an object is found by its name; with the name's hash, so that the table grows and most
+/// others are passed over without reading names.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    number: u32,
+    hash: u32,
 }
 
 /// Objects of one sort. An object keeps its number until it is neither there nor referred to.
@@ -48,7 +54,7 @@ struct Slot<T> {
 pub(super) struct Objects<T> {
     slots: Vec<Option<Slot<T>>>,
     free: Vec<u32>,
-    table: HashTable<u32>,
+    table: HashTable<Place>,
     /// With a secret, as users choose names.
     hasher: DefaultHashBuilder,
     changed: Vec<u32>,
@@ -92,11 +98,8 @@ impl<T> Objects<T> {
     }
 
     fn find_hashed(&self, key: Key, hash: u32) -> Option<u32> {
-        let same = |number: &u32| {
-            let slot = self.slot(*number);
-            slot.hash == hash && slot.name.key() == key
-        };
-        self.table.find(widen(hash), same).copied()
+        let same = |place: &Place| place.hash == hash && self.slot(place.number).name.key() == key;
+        self.table.find(widen(hash), same).map(|place| place.number)
     }
 
     /// The number of an object, whether it is there or not.
@@ -106,7 +109,7 @@ impl<T> Objects<T> {
             return number;
         }
         let name = Name::new(key);
-        let slot = Some(Slot { name, value: None, hash, users: 0, changed: false });
+        let slot = Some(Slot { name, value: None, users: 0, changed: false });
         let number = if let Some(number) = self.free.pop() {
             self.slots[number as usize] = slot;
             number
@@ -114,10 +117,8 @@ impl<T> Objects<T> {
             self.slots.push(slot);
             (self.slots.len() - 1) as u32
         };
-        let Objects { slots, table, .. } = self;
-        table.insert_unique(widen(hash), number, |other| {
-            slots[*other as usize].as_ref().map_or(0, |slot| widen(slot.hash))
-        });
+        let place = Place { number, hash };
+        self.table.insert_unique(widen(hash), place, |other| widen(other.hash));
         number
     }
 
@@ -214,7 +215,8 @@ impl<T> Objects<T> {
         if slot.value.is_some() || slot.users > 0 || slot.changed {
             return;
         }
-        if let Ok(found) = self.table.find_entry(widen(slot.hash), |other| *other == number) {
+        let hash = widen(self.hash(slot.name.key()));
+        if let Ok(found) = self.table.find_entry(hash, |place| place.number == number) {
             found.remove();
         }
         self.slots[number as usize] = None;

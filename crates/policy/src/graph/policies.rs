@@ -146,8 +146,8 @@ impl Policies {
         }
     }
 
-    /// The number of a selector. One that can't be read selects all that it might have been meant for,
-    /// and the reason comes with it: what the policy was to deny must not be allowed.
+    /// The number of a selector. One that can't be read selects all that it might have been meant
+    /// for, and the reason comes with it: what the policy was to deny must not be allowed.
     fn refer_selector(
         &mut self,
         names: &mut Names,

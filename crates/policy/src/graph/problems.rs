@@ -12,9 +12,8 @@ use std::collections::BTreeMap;
 pub enum Problem {
     /// A policy that denies all it is about.
     #[error(
-        "{:?} {} cannot be enforced, so its endpoints deny all it is about: {reason}; correct it",
-        policy.kind,
-        full_name(&policy.namespace, &policy.name)
+        "{} cannot be enforced, so its endpoints deny all it is about: {reason}; correct it",
+        policy.resource()
     )]
     Policy {
         /// Which.
@@ -23,7 +22,7 @@ pub enum Problem {
         reason: Box<str>,
     },
     /// A profile that denies everything.
-    #[error("Profile {profile} cannot be enforced, so it denies everything: {reason}; correct it")]
+    #[error("Profile({profile}) cannot be enforced, so it denies everything: {reason}; correct it")]
     Profile {
         /// Its name.
         profile: Box<str>,
@@ -32,8 +31,8 @@ pub enum Problem {
     },
     /// A profile that endpoints of this node name and that doesn't exist.
     #[error(
-        "Profile {profile}, which {kind} {endpoint} names, does not exist: it allows nothing and gives \
-         no labels; create it, or wait for the namespace or service account to be seen"
+        "Profile({profile}), which {kind}({endpoint}) names, does not exist: it allows nothing and \
+         gives no labels; create it, or wait for the namespace or service account to be seen"
     )]
     MissingProfile {
         /// Its name.
@@ -45,8 +44,8 @@ pub enum Problem {
     },
     /// A tier that policies name and that doesn't exist.
     #[error(
-        "Tier {tier}, which policies name ({policies} in all), does not exist: they come after other tiers, \
-         and what they don't decide is denied; create it"
+        "Tier({tier}), which policies name ({policies} in all), does not exist: they come after other \
+         tiers, and what they don't decide is denied; create it"
     )]
     MissingTier {
         /// Its name.

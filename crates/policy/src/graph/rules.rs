@@ -140,7 +140,8 @@ fn entity(
     Ok(told)
 }
 
-/// What is both selected and not selected makes one selector, as in Calico: one set, and a smaller one.
+/// What is both selected and not selected makes one selector, as in Calico: one set, and a smaller
+/// one.
 fn combine(yes: Box<str>, no: Box<str>) -> Result<(Box<str>, Box<str>), SelectorError> {
     if yes.is_empty() || no.is_empty() {
         return Ok((yes, no));

@@ -303,7 +303,7 @@ impl Set {
         }
         let Some(selected) = what.selected() else { return };
         cluster.each(cluster.rarest(&selected.conditions), |_, object| {
-            if selected.test.matches(&cluster.view(object)) {
+            if cluster.passes(object, &selected.test) {
                 if matches!(what, What::Nets(_)) {
                     members.reserve(object.nets.hosts());
                 }

@@ -1,6 +1,6 @@
 //! Selectors in the form that is evaluated often: names are numbers.
 
-use super::labels::View;
+use super::labels;
 use super::names::Names;
 use model::Selector;
 use model::selector::{Expression, Restriction, TextTest};
@@ -76,7 +76,8 @@ impl Test {
     pub(super) fn of(names: &mut Names, expression: &Expression) -> Test {
         let bytes = |text: &String| text.as_bytes().into();
         match expression {
-            // `global()` has become a test of a label before it comes here (`calico-features.md` §3.4).
+            // `global()` has become a test of a label before it comes here (`calico-features.md`
+            // §3.4).
             Expression::All | Expression::Global => Test::And(Box::default()),
             Expression::Has(label) => Test::Has(names.number(label)),
             Expression::Text { label, test, text } => {
@@ -103,25 +104,34 @@ impl Test {
         }
     }
 
-    pub(super) fn matches(&self, labels: &View) -> bool {
+    pub(super) fn matches(&self, labels: &impl labels::Values) -> bool {
         match self {
-            Test::Has(name) => labels.get(*name).is_some(),
-            Test::Equal(name, value) => labels.get(*name) == Some(value),
-            Test::Contains(name, part) => labels.get(*name).is_some_and(|value| {
+            Test::Has(name) => labels.value(*name).is_some(),
+            Test::Equal(name, value) => labels.value(*name) == Some(value),
+            Test::Contains(name, part) => labels.value(*name).is_some_and(|value| {
                 std::str::from_utf8(value).is_ok_and(|value| value.contains(&**part))
             }),
             Test::StartsWith(name, start) => {
-                labels.get(*name).is_some_and(|value| value.starts_with(start))
+                labels.value(*name).is_some_and(|value| value.starts_with(start))
             }
             Test::EndsWith(name, end) => {
-                labels.get(*name).is_some_and(|value| value.ends_with(end))
+                labels.value(*name).is_some_and(|value| value.ends_with(end))
             }
             Test::In(name, values) => labels
-                .get(*name)
+                .value(*name)
                 .is_some_and(|value| values.binary_search_by(|other| (**other).cmp(value)).is_ok()),
             Test::Not(inner) => !inner.matches(labels),
             Test::And(all) => all.iter().all(|inner| inner.matches(labels)),
             Test::Or(any) => any.iter().any(|inner| inner.matches(labels)),
+        }
+    }
+
+    /// How many labels it looks at.
+    pub(super) fn labels(&self) -> usize {
+        match self {
+            Test::Not(inner) => inner.labels(),
+            Test::And(parts) | Test::Or(parts) => parts.iter().map(Test::labels).sum(),
+            _ => 1,
         }
     }
 

@@ -270,8 +270,8 @@ fn text(number: usize, length: usize) -> String {
     (0..length).map(|_| letter()).collect()
 }
 
-/// Antrea's largest cluster of small namespaces, all of it on one node, as Antrea's controller computes
-/// it all: four pods and three policies in each.
+/// Antrea's largest cluster of small namespaces, all of it on one node, as Antrea's controller
+/// computes it all: four pods and three policies in each.
 pub(crate) fn small_namespaces(namespaces: usize) -> Vec<Update> {
     let mut maker = Maker::new();
     let app = |n: usize| labels([(["app-1", "app-2"][n], format!("scale-{}", n + 1))]);
@@ -295,8 +295,8 @@ pub(crate) fn small_namespaces(namespaces: usize) -> Vec<Update> {
     maker.updates
 }
 
-/// Many selectors that agree in all but one label (`felix/labelindex/named_port_bench_test.go`), in rules of
-/// one policy each, and an endpoint that one of them selects.
+/// Many selectors that agree in all but one label (`felix/labelindex/named_port_bench_test.go`), in
+/// rules of one policy each, and an endpoint that one of them selects.
 pub(crate) fn selectors(count: usize) -> Vec<Update> {
     let mut maker = Maker::new();
     for n in 0..count {

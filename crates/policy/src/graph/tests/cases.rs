@@ -101,7 +101,8 @@ fn tiers_and_policies_are_told_in_order() {
         policy("first", |policy| policy.order = Some(1.0)),
         policy("zero", |policy| policy.order = Some(0.0)),
         policy("minus-zero", |policy| policy.order = Some(-0.0)),
-        // The same name: by namespace, then by kind. `a-b` comes before `a/…`, as Calico compares texts.
+        // The same name: by namespace, then by kind. `a-b` comes before `a/…`, as Calico compares
+        // texts.
         named("x", "a", PolicyKind::NetworkPolicy),
         named("x", "a", PolicyKind::StagedNetworkPolicy),
         named("w", "a", PolicyKind::NetworkPolicy),
