@@ -252,7 +252,11 @@ impl Thread {
 
     fn tell_facts(&mut self) -> Result<(), Closed> {
         let owned = self.current.as_ref().map(|(_, plan)| &plan.owned);
-        let facts = Facts { ipip: self.ipip, ..Facts::of(&self.actual, owned, self.ipv6) };
+        let facts = Facts {
+            ipip: self.ipip,
+            dropping_chains: self.tables.dropping().to_vec(),
+            ..Facts::of(&self.actual, owned, self.ipv6)
+        };
         if self.told.as_ref() == Some(&facts) {
             return Ok(());
         }

@@ -1,5 +1,5 @@
-//! The agent's API for other nodes: what programs of a node ask over its Unix socket, agents ask each
-//! other over TCP with mutual TLS.
+//! The agent's API for other nodes: what programs of a node ask over its Unix socket, agents ask
+//! each other over TCP with mutual TLS.
 //!
 //! ```text
 //!  calicoctl ──Unix socket──▶ agent ──ask──▶ TLS ──▶ serve ──▶ agent of another node
@@ -8,6 +8,17 @@
 //! Nothing is said to who has no certificate of the same authority, and nothing may be asked that
 //! changes something. A node's certificate has the node's name, and is both server's and client's.
 //! It is read at each connection, so that renewed ones are taken up.
+//!
+//! An authority, and the certificate of one node:
+//!
+//! ```sh
+//! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 3650 \
+//!     -subj /CN=calico-api -keyout ca.key -out ca.crt
+//! openssl req -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj "/CN=$NODE" \
+//!     -addext "subjectAltName=DNS:$NODE,IP:$ADDRESS" -keyout node.key -out node.csr
+//! openssl x509 -req -in node.csr -copy_extensions copy -CA ca.crt -CAkey ca.key -days 365 \
+//!     -out node.crt
+//! ```
 
 mod certificates;
 mod client;

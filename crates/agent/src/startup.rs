@@ -11,8 +11,8 @@ use model::resources::node::{NodeAddress, NodeInterface, OrchRef};
 use model::resources::profile::ALLOW_PROFILE;
 use model::resources::tier::{BUILT_IN_TIERS, built_in_tier};
 use model::{
-    ClusterInformation, ClusterInformationSpec, IpPool, IpPoolSpec, Node, NodeBgpSpec, Profile,
-    ProfileSpec, Resource, Spec,
+    ClusterInformation, ClusterInformationSpec, FelixConfiguration, FelixConfigurationSpec, IpPool,
+    IpPoolSpec, Node, NodeBgpSpec, Profile, ProfileSpec, Resource, Spec,
 };
 use std::net::IpAddr;
 use store::{Datastore, Error, typed};
@@ -66,6 +66,7 @@ pub(crate) async fn run(
     ensure_pools(datastore, settings, machine).await?;
     ensure_cluster_information(datastore, settings).await?;
     ensure_policy_built_ins(datastore).await?;
+    ensure_node_configuration(datastore, settings).await?;
     Ok(node)
 }
 
@@ -311,6 +312,17 @@ async fn ensure_policy_built_ins(datastore: &dyn Datastore) -> Result<(), Startu
         }
     }
     ensure(datastore, Profile::new(ALLOW_PROFILE, ProfileSpec::allow_all())).await
+}
+
+/// Lets the host's own rules decide about what pods send to it, unless somebody has said otherwise:
+/// what Calico does outside of Kubernetes' datastore (`calico-features.md` §8, "startup order").
+async fn ensure_node_configuration(
+    datastore: &dyn Datastore,
+    settings: &Startup,
+) -> Result<(), StartupError> {
+    let action = ("defaultEndpointToHostAction".to_owned(), "Return".into());
+    let spec = FelixConfigurationSpec([action].into());
+    ensure(datastore, FelixConfiguration::new(format!("node.{}", settings.node), spec)).await
 }
 
 /// Creates a resource unless one of its name is there, whatever it says.

@@ -138,6 +138,14 @@ impl Cluster {
         Ok(Background(child))
     }
 
+    /// The same, asked and answering by its pipes; what goes wrong it says itself.
+    pub(crate) fn conversation(&self, place: &str, words: &[&str]) -> Result<Background> {
+        let mut command = self.exec(place, words);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let child = command.spawn().with_context(|| format!("starting {words:?} in {place}"))?;
+        Ok(Background(child))
+    }
+
     /// The nodes and pods.
     pub(crate) fn status(&self) -> Result<LabStatus> {
         let output = run(self.command(&["status", "-o", "json"]), SHORT)?.output;

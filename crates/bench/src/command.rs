@@ -1,6 +1,7 @@
 //! The command line of `calico bench`.
 
 use crate::figure::Figure;
+use crate::inside::nft as tables;
 use crate::inside::policy as policy_graph;
 use crate::inside::{self, Inside};
 use crate::machine::Machine;
@@ -9,7 +10,10 @@ use crate::scenario::bgp_feed::{self, FEEDS};
 use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
-use crate::scenario::{binary, cni, lab_up, memory, mode_change, policy, throughput};
+use crate::scenario::{
+    binary, cni, cost, lab_up, memory, mode_change, nft, policy, policy_cost, policy_latency,
+    throughput,
+};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use std::process::ExitCode;
@@ -92,12 +96,38 @@ pub enum Command {
         #[command(flatten)]
         options: Options,
     },
+    /// nf_tables, without a lab; with -o json, what each scenario cost as plain numbers
+    Nft {
+        /// Which; each if absent
+        scenario: Option<tables::Scenario>,
+        /// How to report
+        #[command(flatten)]
+        options: Options,
+    },
     /// The policy graph on large clusters, without a lab; with -o json, what it cost as plain
     /// numbers
     Policy {
         /// Which cluster; each if absent
         scenario: Option<policy_graph::Scenario>,
         /// How to report
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A new policy, from the datastore's answer until it is in force on a pod
+    PolicyLatency {
+        /// How many policies that deny, and how many that allow
+        #[arg(long, default_value_t = POLICY_CHANGES)]
+        changes: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// Packets between pods with 10,000 policies in the cluster, beside 10 and none
+    PolicyCost {
+        /// How many runs of each, in turn
+        #[arg(long, default_value_t = POLICY_COST_RUNS)]
+        runs: u32,
+        /// How to report, and in which labs to measure: three, whose names begin so
         #[command(flatten)]
         options: Options,
     },
@@ -118,6 +148,8 @@ const MODE_CHANGES: u32 = 10;
 const MEMORY_PODS: u32 = 100;
 const THROUGHPUT: Plan = Plan { runs: 20, seconds: 2 };
 const MESH: Mesh = Mesh { nodes: 50, runs: 3 };
+const POLICY_CHANGES: u32 = 100;
+const POLICY_COST_RUNS: u32 = 9;
 const DATASTORES: [Datastore; 2] = [Datastore::Embedded, Datastore::Etcd];
 
 /// Options of every scenario.
@@ -170,13 +202,24 @@ pub fn run(command: Command) -> Result<ExitCode> {
             (options, vec![mesh_scenario(Mesh { nodes, runs })])
         }
         Command::BgpFeed { options } => (options, vec![feed_scenario()]),
-        Command::Policy { scenario, options } => {
-            let graphs = scenario.map_or_else(all_graphs, |scenario| vec![scenario]);
+        Command::Nft { scenario, options } => {
+            let all = scenario.map_or_else(all_tables, |scenario| vec![scenario]);
             if options.output == Format::Json {
-                return print_costs(&graphs);
+                return print_costs("nft", all.into_iter().map(tables::Scenario::name));
             }
-            (options, graphs.into_iter().map(policy_scenario).collect())
+            (options, all.into_iter().map(nft_scenario).collect())
         }
+        Command::Policy { scenario, options } => {
+            let all = scenario.map_or_else(all_graphs, |scenario| vec![scenario]);
+            if options.output == Format::Json {
+                return print_costs("policy", all.into_iter().map(policy_graph::Scenario::name));
+            }
+            (options, all.into_iter().map(policy_scenario).collect())
+        }
+        Command::PolicyLatency { changes, options } => {
+            (options, vec![policy_latency_scenario(changes)])
+        }
+        Command::PolicyCost { runs, options } => (options, vec![policy_cost_scenario(runs)]),
         Command::Binary { options } => (options, vec![binary_scenario()]),
     };
     measure(&options, &scenarios)
@@ -190,7 +233,10 @@ fn all() -> Vec<Scenario> {
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
+    scenarios.push(policy_latency_scenario(POLICY_CHANGES));
+    scenarios.push(policy_cost_scenario(POLICY_COST_RUNS));
     scenarios.extend(all_graphs().into_iter().map(policy_scenario));
+    scenarios.extend(all_tables().into_iter().map(nft_scenario));
     scenarios
 }
 
@@ -202,10 +248,18 @@ fn policy_scenario(scenario: policy_graph::Scenario) -> Scenario {
     (format!("policy, {}", scenario.name()), Box::new(move |_| policy::measure(scenario)))
 }
 
-/// One line of JSON for each.
-fn print_costs(scenarios: &[policy_graph::Scenario]) -> Result<ExitCode> {
+fn all_tables() -> Vec<tables::Scenario> {
+    tables::Scenario::value_variants().to_vec()
+}
+
+fn nft_scenario(scenario: tables::Scenario) -> Scenario {
+    (format!("nft, {}", scenario.name()), Box::new(move |_| nft::measure(scenario)))
+}
+
+/// One line of JSON for each scenario of a kind.
+fn print_costs(kind: &str, scenarios: impl Iterator<Item = String>) -> Result<ExitCode> {
     for scenario in scenarios {
-        println!("{}", serde_json::to_string(&policy::cost(*scenario)?)?);
+        println!("{}", serde_json::to_string(&cost(kind, &scenario)?)?);
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -229,6 +283,14 @@ fn mode_change_scenario(runs: u32) -> Scenario {
 
 fn memory_scenario(pods: u32) -> Scenario {
     ("agent-memory".into(), Box::new(move |lab| memory::measure(lab, pods)))
+}
+
+fn policy_latency_scenario(changes: u32) -> Scenario {
+    ("policy-latency".into(), Box::new(move |lab| policy_latency::measure(lab, changes)))
+}
+
+fn policy_cost_scenario(runs: u32) -> Scenario {
+    ("policy-cost".into(), Box::new(move |lab| policy_cost::measure(lab, runs)))
 }
 
 fn mesh_scenario(mesh: Mesh) -> Scenario {

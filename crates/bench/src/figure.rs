@@ -12,6 +12,9 @@ pub enum Unit {
     /// Thousandths of a second.
     #[serde(rename = "ms")]
     Milliseconds,
+    /// Millionths of a second.
+    #[serde(rename = "µs")]
+    Microseconds,
     /// 2²⁰ bytes.
     #[serde(rename = "MiB")]
     Mebibytes,
@@ -79,6 +82,7 @@ impl Unit {
             Unit::Seconds => format!("{value:.1} s"),
             Unit::Milliseconds if value < 99.95 => format!("{value:.1} ms"),
             Unit::Milliseconds => format!("{value:.0} ms"),
+            Unit::Microseconds => format!("{value:.1} µs"),
             Unit::Mebibytes => format!("{value:.1} MiB"),
             Unit::Megabytes => format!("{value:.1} MB"),
             Unit::GigabitsPerSecond => format!("{value:.2} Gbit/s"),

@@ -4,11 +4,17 @@
 
 pub(crate) mod agent;
 pub(crate) mod cost;
+pub(crate) mod datastore;
+pub(crate) mod enforcement;
 pub(crate) mod feed;
+pub(crate) mod groups;
 pub(crate) mod mesh;
+pub(crate) mod nft;
+pub(crate) mod packets;
 pub(crate) mod plugin;
 pub(crate) mod pods;
 pub(crate) mod policy;
+pub(crate) mod probe;
 pub(crate) mod routes;
 
 use anyhow::{Context, Result};
@@ -51,10 +57,30 @@ pub enum Inside {
         /// Its configuration, as JSON.
         file: PathBuf,
     },
+    /// What nf_tables costs, in this process.
+    Nft {
+        /// Doing what.
+        scenario: nft::Scenario,
+    },
     /// What the policy graph costs, in this process.
     Policy {
         /// Of which cluster.
         scenario: policy::Scenario,
+    },
+    /// Create policies on a pod; how long each takes to be in force.
+    PolicyLatency {
+        /// How many that deny, and how many that allow.
+        #[arg(long)]
+        changes: u32,
+        /// What else is in the datastore.
+        #[command(flatten)]
+        others: enforcement::Others,
+    },
+    /// Write policies; then, for each line of standard input, what packets cost.
+    PolicyCost {
+        /// How many policies.
+        #[arg(long)]
+        policies: u32,
     },
     /// Print when the node routes so many destinations by BGP.
     MeshRoutes {
@@ -82,7 +108,12 @@ pub(crate) fn run(command: Inside) -> Result<()> {
         Inside::Feed { speaker, peers, prefixes } => {
             serde_json::to_string(&feed::measure(speaker, peers, prefixes)?)
         }
+        Inside::Nft { scenario } => serde_json::to_string(&nft::measure(scenario)?),
         Inside::Policy { scenario } => serde_json::to_string(&policy::measure(scenario)?),
+        Inside::PolicyLatency { changes, others } => {
+            serde_json::to_string(&enforcement::measure(changes, others)?)
+        }
+        Inside::PolicyCost { policies } => return packets::serve(policies),
         Inside::MeshMember => serde_json::to_string(&mesh::member()?),
         Inside::MeshRoutes { count } => return mesh::follow(count),
         Inside::Speaker { file } => return feed::run_ours(&file),

@@ -11,8 +11,10 @@
 //! BIRD) are measured in the same lab, alternating with ours, so that the machine's moods hit both.
 //! Calico's own figures were measured separately and say so.
 //!
-//! Owns: scenarios, statistics, the report. Policy and nf_tables benchmarks belong beside the other
-//! files of `scenario`.
+//! Scenarios without a lab (`calico bench nft`) run in a process of their own, which counts what it
+//! allocates.
+//!
+//! Owns: scenarios, statistics, the report.
 //!
 //! Must not know: how Calico works inside. It drives the programs as their users do, and reads the
 //! kernel and `/proc`. The policy graph is a pure function, so it is called as the node calls it.
@@ -21,6 +23,7 @@ mod cluster;
 mod command;
 mod figure;
 mod inside;
+mod iperf3;
 mod machine;
 mod pool;
 mod program;

@@ -200,7 +200,13 @@ impl Cluster {
             format!("{key} is ignored, as it cannot be read: {why}; write it anew with calicoctl")
         });
         let settings = self.setting_warnings.iter().cloned();
-        unreadable.chain(settings).chain(self.policy.problems()).collect()
+        let dropping = self.topology.facts.dropping_chains.iter().map(|chain| {
+            format!(
+                "chain {chain} of another program drops what no rule of its own accepts, whatever \
+                 policies allow; give it rules for pods' packets, or policy accept"
+            )
+        });
+        unreadable.chain(settings).chain(dropping).chain(self.policy.problems()).collect()
     }
 
     /// The kernel's side that isn't ours.

@@ -93,6 +93,14 @@ pub struct ApplyFailure {
     pub message: String,
 }
 
+impl ApplyFailure {
+    /// Whether a workload's interface may lack something: a route or setting of its own, or policy,
+    /// which is in tables that are changed as a whole.
+    pub fn concerns(&self, interface: &str) -> bool {
+        self.interface.as_deref() == Some(interface) || self.object.starts_with("table ")
+    }
+}
+
 /// Why a datastore operation for a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {

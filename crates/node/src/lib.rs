@@ -193,8 +193,8 @@ impl Node {
         match self.cluster.address_of(&node) {
             Some(address) => vec![Effect::AskNode { id, node, address, request }],
             None => refused(format!(
-                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o wide` \
-                 lists all; is the name right, and has calico-node started there?"
+                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o \
+                 wide` lists all; is the name right, and has calico-node started there?"
             )),
         }
     }
@@ -229,9 +229,7 @@ impl Node {
         if generation != self.generation {
             return None;
         }
-        let failing = |interface: &str| {
-            failures.iter().any(|failure| failure.interface.as_deref() == Some(interface))
-        };
+        let failing = |interface: &str| failures.iter().any(|failure| failure.concerns(interface));
         let prefix = self.cluster.endpoint_status_prefix().to_owned();
         let mut endpoints = self.cluster.endpoint_statuses();
         endpoints.retain(|_, status| !failing(&status.iface_name));

@@ -225,7 +225,7 @@ impl Requests {
             if *generation > newest {
                 continue;
             }
-            let own = |f: &&ApplyFailure| f.interface.as_ref() == Some(&add.request.host_interface);
+            let own = |failure: &&ApplyFailure| failure.concerns(&add.request.host_interface);
             match failures.iter().find(own) {
                 None => *applied = true,
                 Some(failure) => {

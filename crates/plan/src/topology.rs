@@ -91,6 +91,8 @@ pub struct Facts {
     pub ipv6: bool,
     /// The kernel has IP-in-IP devices.
     pub ipip: bool,
+    /// Chains of others' tables that drop what no rule of theirs accepts, as `nft` names them.
+    pub dropping_chains: Vec<String>,
     /// All devices but workloads' and our own.
     pub links: BTreeMap<String, Link>,
     /// Names of the workload devices that exist.

@@ -17,6 +17,8 @@ pub(super) struct OwnTables {
     monitor: NftMonitor,
     tables: Tables,
     families: Vec<Family>,
+    /// Others' chains that drop what no rule of theirs accepts, when the tables were read last.
+    dropping: Vec<String>,
     /// Updates that could not be carried out since the last [`OwnTables::apply`].
     failures: Vec<ApplyFailure>,
 }
@@ -27,7 +29,14 @@ impl OwnTables {
         let nft = Nft::open()?;
         let monitor = NftMonitor::open(&nft)?;
         let families = if ipv6 { vec![Family::Ip, Family::Ip6] } else { vec![Family::Ip] };
-        Ok(OwnTables { nft, monitor, tables: Tables::new(), families, failures: vec![] })
+        Ok(OwnTables {
+            nft,
+            monitor,
+            tables: Tables::new(),
+            families,
+            dropping: vec![],
+            failures: vec![],
+        })
     }
 
     /// Reads the tables: what differs from what is desired is put right by the next
@@ -38,7 +47,13 @@ impl OwnTables {
             actual.extend(self.nft.read(*family, TABLE)?);
         }
         self.tables.resync(actual);
+        self.dropping = self.nft.interfering(TABLE)?.iter().map(ToString::to_string).collect();
         Ok(())
+    }
+
+    /// Others' chains that drop what no rule of theirs accepts.
+    pub(super) fn dropping(&self) -> &[String] {
+        &self.dropping
     }
 
     /// Takes what has changed; nothing of an IP version that the kernel doesn't have.

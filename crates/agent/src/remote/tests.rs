@@ -179,6 +179,28 @@ async fn nothing_that_changes_something_is_done_for_others() {
     }
 }
 
+/// The commands of the module's documentation.
+#[tokio::test]
+async fn openssls_certificates_are_taken() {
+    let documentation = include_str!("../remote.rs")
+        .lines()
+        .map(|line| line.trim_start_matches("//!").trim_start());
+    let commands = documentation.skip_while(|line| *line != "```sh").skip(1);
+    let commands: Vec<_> = commands.take_while(|line| *line != "```").collect();
+    let made = Certificates { directory: tempfile::tempdir().expect("a directory") };
+    let output = std::process::Command::new("sh")
+        .args(["-ec", &commands.join("\n")])
+        .envs([("NODE", "there"), ("ADDRESS", "127.0.0.1")])
+        .current_dir(made.directory.path())
+        .output()
+        .expect("openssl: scripts/setup test installs it");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let address = agent(&made).await;
+    assert!(is_status(&asked(&made, "there", address).await));
+    let error = asked(&made, "elsewhere", address).await.expect_err("another name");
+    assert!(error.contains("another node has this address now"), "{error}");
+}
+
 /// What a client hears that sends these bytes after its greeting; `None`: nothing.
 async fn said(files: &Files, at: SocketAddr, bytes: &[u8]) -> Option<String> {
     let config = std::sync::Arc::new(certificates::client(files).expect("certificates"));

@@ -5,6 +5,7 @@ use super::pods::Pods;
 use crate::machine::kibibytes;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -117,7 +118,7 @@ pub(crate) fn measure_memory(count: u32) -> Result<Memories> {
         agent.memory()
     };
     let idle = settled()?;
-    let pods = Pods::prepare(Kind::Calico, count)?;
+    let pods = Pods::prepare(Kind::Calico, count, |_| BTreeMap::new())?;
     pods.add()?;
     let loaded = settled()?;
     pods.delete()?;

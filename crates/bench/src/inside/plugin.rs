@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use linux::process::wait_with_usage;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::IpAddr;
@@ -46,6 +47,8 @@ pub(crate) struct Attachment {
     pub(crate) pod: String,
     pub(crate) container_id: String,
     pub(crate) network: PathBuf,
+    /// What the runtime says of it.
+    pub(crate) labels: BTreeMap<String, String>,
 }
 
 /// What one call cost. The peak of memory is at least that of the process that made the call, as
@@ -80,7 +83,8 @@ impl Plugin {
     /// # Errors
     /// The plugin fails: its message.
     pub(crate) fn call(&self, verb: &str, pod: &Attachment) -> Result<(Option<IpAddr>, Call)> {
-        let input = serde_json::to_vec(&self.configuration).context("encoding a configuration")?;
+        let configuration = labelled(&self.configuration, &pod.labels);
+        let input = serde_json::to_vec(&configuration).context("encoding a configuration")?;
         let mut command = Command::new(&self.program);
         let arguments = format!(
             "IgnoreUnknown=1;K8S_POD_NAMESPACE=default;K8S_POD_NAME={};\
@@ -120,6 +124,21 @@ impl Plugin {
         };
         Ok((first_address(&output), cost))
     }
+}
+
+/// A configuration that says a pod's labels, if it has some (CNI CONVENTIONS.md, "args in network
+/// config").
+fn labelled(
+    configuration: &Map<String, Value>,
+    labels: &BTreeMap<String, String>,
+) -> Map<String, Value> {
+    let mut configuration = configuration.clone();
+    if !labels.is_empty() {
+        let pairs = labels.iter().map(|(key, value)| json!({"key": key, "value": value}));
+        let labels = pairs.collect::<Vec<_>>();
+        configuration.insert("args".into(), json!({"cni": {"labels": labels}}));
+    }
+    configuration
 }
 
 /// Ours, out of the node's list, with the list's name and version as a runtime passes them.
@@ -170,8 +189,9 @@ fn first_address(answer: &[u8]) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Attachment, Plugin, bridge, calico_of, first_address};
+    use super::{Attachment, Plugin, bridge, calico_of, first_address, labelled};
     use linux::netns::NetNs;
+    use std::collections::BTreeMap;
     use std::fs;
     use std::os::fd::{AsFd, AsRawFd};
     use std::path::PathBuf;
@@ -205,6 +225,17 @@ mod tests {
         assert_eq!(first_address(br#"{"ips": []}"#), None);
     }
 
+    #[test]
+    fn labels_are_arguments_of_the_configuration() {
+        let configuration = serde_json::json!({"name": "a"}).as_object().unwrap().clone();
+        assert_eq!(labelled(&configuration, &BTreeMap::new()), configuration);
+        let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+        let expected = serde_json::json!({
+            "name": "a", "args": {"cni": {"labels": [{"key": "app", "value": "web"}]}},
+        });
+        assert_eq!(Some(&labelled(&configuration, &labels)), expected.as_object());
+    }
+
     /// Debian's plugin in a node that is a namespace of this test; the pod is another.
     #[test]
     fn a_call_is_made_and_measured() {
@@ -214,8 +245,12 @@ mod tests {
         let configuration = bridge(directory.path());
         let plugin = Plugin { program: plugins.join("bridge"), directory: plugins, configuration };
         let network = format!("/proc/{}/fd/{}", std::process::id(), pod.as_fd().as_raw_fd());
-        let pod =
-            Attachment { pod: "a".into(), container_id: "c1".into(), network: network.into() };
+        let pod = Attachment {
+            pod: "a".into(),
+            container_id: "c1".into(),
+            network: network.into(),
+            labels: BTreeMap::new(),
+        };
         let (address, call) = node.run(|| plugin.call("ADD", &pod)).unwrap().unwrap();
         assert_eq!(address, Some("172.30.0.2".parse().unwrap()));
         assert!(call.cpu_ms > 0.0 && call.wall_ms > 0.0, "{call:?}");

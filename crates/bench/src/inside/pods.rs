@@ -6,6 +6,7 @@ use anyhow::{Context, Result, bail};
 use linux::netns::NetNs;
 use linux::rtnetlink::Rtnetlink;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -32,8 +33,13 @@ pub(crate) struct Pods {
 }
 
 impl Pods {
-    /// Network namespaces for `count` pods, not yet connected.
-    pub(crate) fn prepare(kind: Kind, count: u32) -> Result<Pods> {
+    /// Network namespaces for `count` pods, not yet connected; each with the labels of its number,
+    /// from 1.
+    pub(crate) fn prepare(
+        kind: Kind,
+        count: u32,
+        labels: impl Fn(u32) -> BTreeMap<String, String>,
+    ) -> Result<Pods> {
         let plugin = Plugin::of_node(kind)?;
         fs::create_dir_all(NETWORK_NAMESPACES)
             .with_context(|| format!("making {NETWORK_NAMESPACES}"))?;
@@ -43,24 +49,39 @@ impl Pods {
             let network = PathBuf::from(NETWORK_NAMESPACES).join(&pod);
             NetNs::create()?.bind(&network)?;
             let container_id = format!("{number:08x}{}", "be9c".repeat(14));
-            pods.attachments.push(Attachment { pod, container_id, network });
+            pods.attachments.push(Attachment {
+                pod,
+                container_id,
+                network,
+                labels: labels(number),
+            });
         }
         Ok(pods)
     }
 
-    /// Connects them all. Ours must be routed when the plugin has returned.
-    pub(crate) fn add(&self) -> Result<Vec<Call>> {
+    /// Connects them all. Ours must be routed when the plugin has returned. Each one's address and
+    /// what it cost.
+    pub(crate) fn add(&self) -> Result<Vec<(IpAddr, Call)>> {
         let mut netlink = Rtnetlink::open()?;
         let mut calls = Vec::new();
         for pod in &self.attachments {
             let (address, call) = self.plugin.call("ADD", pod)?;
-            calls.push(call);
+            let address = address.with_context(|| format!("pod {} got no address", pod.pod))?;
+            calls.push((address, call));
             if self.kind == Kind::Calico {
-                let address = address.with_context(|| format!("pod {} got no address", pod.pod))?;
                 check_routed(&mut netlink, &pod.pod, address)?;
             }
         }
         Ok(calls)
+    }
+
+    /// The namespaces, in the order of the numbers.
+    ///
+    /// # Errors
+    /// One is gone.
+    pub(crate) fn namespaces(&self) -> Result<Vec<NetNs>> {
+        let opened = self.attachments.iter().map(|pod| NetNs::open(&pod.network));
+        opened.map(|namespace| namespace.map_err(Into::into)).collect()
     }
 
     /// Disconnects them all.
@@ -93,10 +114,10 @@ fn check_routed(netlink: &mut Rtnetlink, pod: &str, address: IpAddr) -> Result<(
 /// # Errors
 /// A call fails, or returns before its pod is routed.
 pub(crate) fn measure(kind: Kind, count: u32) -> Result<Calls> {
-    let pods = Pods::prepare(kind, count)?;
+    let pods = Pods::prepare(kind, count, |_| BTreeMap::new())?;
     let agent = Agent::find()?;
     let before = agent.cpu_ms()?;
-    let adds = pods.add()?;
+    let adds = pods.add()?.into_iter().map(|(_, call)| call).collect();
     let deletes = pods.delete()?;
     let agent_cpu_ms = (agent.cpu_ms()? - before) / f64::from(count.max(1));
     Ok(Calls { adds, deletes, agent_cpu_ms })

@@ -1,15 +1,10 @@
 //! The policy graph's time and memory.
 
+use super::cost;
 use crate::figure::{Figure, Target, Unit};
-use crate::inside::cost::Cost;
 use crate::inside::policy::Scenario;
-use crate::program;
-use anyhow::{Context, Result};
-use std::process::Command;
-use std::time::Duration;
+use anyhow::Result;
 
-/// How long generating the input and measuring may take.
-const LIMIT: Duration = Duration::from_secs(300);
 const MEGA: f64 = 1e6;
 
 /// What is wanted of a scenario, and what others need for the same.
@@ -46,24 +41,12 @@ fn wanted(scenario: Scenario) -> Wanted {
     }
 }
 
-/// Runs a scenario in a process of its own.
-///
-/// # Errors
-/// It fails, or takes too long.
-pub(crate) fn cost(scenario: Scenario) -> Result<Cost> {
-    let program = std::env::current_exe().context("finding this program")?;
-    let mut command = Command::new(program);
-    command.args(["bench", "inside", "policy", &scenario.name()]);
-    let finished = program::run(command, LIMIT)?;
-    serde_json::from_str(&finished.output).context("reading what the scenario measured")
-}
-
 /// A scenario's time and memory.
 ///
 /// # Errors
 /// It fails, or takes too long.
 pub(crate) fn measure(scenario: Scenario) -> Result<Vec<Figure>> {
-    let cost = cost(scenario)?;
+    let cost = cost("policy", &scenario.name())?;
     let wanted = wanted(scenario);
     let figure = |what: &str, value, unit| {
         Figure::new(format!("policy {}, {what}", cost.scenario), value, unit, 1)

@@ -15,10 +15,10 @@ mod handmade;
 use super::samples;
 use crate::cluster::{Background, Cluster, SHORT, address_of, within};
 use crate::figure::{Figure, Target, Unit};
+use crate::iperf3;
 use crate::pool::{Mode, RouteWatch};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use handmade::{Handmade, Way};
-use serde_json::Value;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ fn measure_in(cluster: Cluster, modes: &[(Mode, Way)], plan: Plan) -> Result<Vec
     let mut watch = RouteWatch::start(&cluster)?;
     let status = cluster.status()?;
     let server = address_of(&status, PODS[1])?;
-    let _server = cluster.background(PODS[1], &["iperf3", "-s"])?;
+    let _server = cluster.background(PODS[1], &iperf3::SERVER)?;
     let ours = Path { cluster: &cluster, prefix: vec![], from: PODS[0], to: server };
     let mut figures = Vec::new();
     for (number, (mode, way)) in modes.iter().copied().enumerate() {
@@ -91,7 +91,7 @@ impl Path<'_> {
         let client = ["iperf3", "-J", "-c", &to, "-t", &time];
         let words = [&self.prefix[..], &client].concat();
         let limit = Duration::from_secs(seconds.into()) + SHORT;
-        gigabits(&self.cluster.run(self.from, &words, limit)?.output)
+        iperf3::gigabits(&self.cluster.run(self.from, &words, limit)?.output)
     }
 }
 
@@ -131,30 +131,15 @@ fn figures(mode: Mode, pairs: &[(f64, f64)]) -> Result<[Figure; 2]> {
     ])
 }
 
-fn gigabits(report: &str) -> Result<f64> {
-    let report: Value = serde_json::from_str(report).context("iperf3's report isn't JSON")?;
-    let bits = report["end"]["sum_received"]["bits_per_second"].as_f64();
-    bits.map(|bits| bits / 1e9).context("iperf3's report says nothing of what was received")
-}
-
 /// Keeps a server in a node's namespace running.
 fn serve(cluster: &Cluster, node: &str, prefix: &[&str]) -> Result<Background> {
-    cluster.background(node, &[prefix, &["iperf3", "-s"]].concat())
+    cluster.background(node, &[prefix, &iperf3::SERVER].concat())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{figures, gigabits};
+    use super::figures;
     use crate::pool::Mode;
-
-    #[test]
-    fn what_the_receiver_got_counts() {
-        let report = r#"{"end": {"sum_sent": {"bits_per_second": 9e9},
-                                 "sum_received": {"bits_per_second": 8.5e9}}}"#;
-        assert_eq!(gigabits(report).unwrap(), 8.5);
-        let error = gigabits(r#"{"error": "unable to connect"}"#).unwrap_err();
-        assert!(error.to_string().contains("nothing of what was received"), "{error}");
-    }
 
     #[test]
     fn the_ratio_is_that_of_neighbouring_runs() {

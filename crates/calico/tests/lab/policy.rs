@@ -44,7 +44,6 @@ fn default_deny() -> String {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn the_shop_of_the_examples_is_locked_down_and_opened_again() {
     let lab = Lab::of("shop", SHOP, &[]);
     lab.connections(OPEN);
@@ -87,7 +86,6 @@ fn the_shop_of_the_examples_is_locked_down_and_opened_again() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn namespaces_and_service_accounts_select() {
     let lab = Lab::of("select", SHOP, &[]);
     let ingress = |name: &str, selector: &str, source: &str| {
@@ -130,7 +128,6 @@ fn namespaces_and_service_accounts_select() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn ports_are_known_by_number_range_and_name() {
     let lab = Lab::of("ports", SHOP, &[]);
     let allow = |name: &str, selector: &str, protocol: &str, ports: &str| {
@@ -181,7 +178,6 @@ fn ports_are_known_by_number_range_and_name() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn what_pods_send_is_policed_too() {
     let lab = Lab::of("egress", SHOP, &[]);
     let outside = "timeout 3 curl -s --connect-timeout 1 http://outside/ | grep '^outside here'";
@@ -210,7 +206,6 @@ fn what_pods_send_is_policed_too() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn tiers_decide_one_after_the_other() {
     let lab = Lab::of("tiers", SHOP, &[]);
     let tier = |name: &str, order: u32, action: &str| {
@@ -270,7 +265,6 @@ fn tiers_decide_one_after_the_other() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn rules_and_policies_are_looked_at_in_order() {
     let lab = Lab::of("order", SHOP, &[]);
     let policy = |name: &str, order: u32, action: &str| {
@@ -292,7 +286,6 @@ fn rules_and_policies_are_looked_at_in_order() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn staged_policies_enforce_nothing() {
     let lab = Lab::of("staged", SHOP, &[]);
     let nothing = "{selector: all(), types: [Ingress, Egress]}";
@@ -315,16 +308,18 @@ fn staged_policies_enforce_nothing() {
         ",
     );
     lab.resources("apply", &document("NetworkPolicy", "{name: deny, namespace: shop}", nothing));
-    lab.connections("client web tcp/80 denied\nclient db tcp/5432 denied");
+    // What the enforced policy allows to db stays allowed.
+    lab.connections(
+        "client web tcp/80 denied\nclient db tcp/5432 allowed\nclient db udp/123 denied",
+    );
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn what_is_denied_is_logged_with_its_policy() {
     let lab = Lab::of("log", SHOP, &[]);
     lab.resources("apply", &default_deny());
     lab.connections("client db tcp/5432 denied\nclient teller tcp/80 allowed");
-    let log = "grep default-deny /var/log/calico/calico-node.log";
+    let log = "grep 'end of Tier(default)' /var/log/calico/calico-node.log";
     let addresses = ["client", "db"].map(|pod| lab.address(pod));
     lab.within(Duration::from_secs(5), "a line says who was denied what by which policy", |lab| {
         let lines = lab.try_run("worker-3", log).1;
@@ -335,7 +330,6 @@ fn what_is_denied_is_logged_with_its_policy() {
 }
 
 #[test]
-#[ignore = "no policy is enforced yet"]
 fn network_sets_and_pods_without_profile() {
     let lab = Lab::of("sets", SHOP, &[]);
     let address = lab.address("client");

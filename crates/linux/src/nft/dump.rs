@@ -132,20 +132,15 @@ fn read_once(
         Ok::<_, Error>(Some(dump).filter(|dump| !dump.interrupted))
     };
     let Some(chains) = parts(message::GETCHAIN)? else { return Ok(None) };
-    let Some(rules) = parts(message::GETRULE)? else { return Ok(None) };
     let Some(sets) = parts(message::GETSET)? else { return Ok(None) };
     let Some(objects) = parts(message::GETOBJ)? else { return Ok(None) };
     let Some(flowtables) = parts(message::GETFLOWTABLE)? else { return Ok(None) };
     for attributes in chains.of_table(name) {
         let chain = attributes.text(a::CHAIN_NAME);
         let chain = chain.ok_or(Error::Malformed { what: "a chain" })?;
-        let value = Chain { base: decode::base(attributes, family), rules: vec![] };
-        table.chains.insert(chain.to_owned(), value);
-    }
-    for attributes in rules.of_table(name) {
-        let chain = attributes.text(a::RULE_CHAIN).and_then(|chain| table.chains.get_mut(chain));
-        let chain = chain.ok_or(Error::Malformed { what: "a rule" })?;
-        chain.rules.push(decode::rule::rule(attributes, family));
+        let base = decode::base(attributes, family);
+        let Some(rules) = read_rules(socket, (family, name, chain))? else { return Ok(None) };
+        table.chains.insert(chain.to_owned(), Chain { base, rules });
     }
     for attributes in objects.of_table(name) {
         let kind = attributes.number(a::OBJECT_TYPE).unwrap_or(0);
@@ -162,6 +157,23 @@ fn read_once(
         }
     }
     Ok(Some(Some(table)))
+}
+
+/// Reads the rules of a chain; `None` if that was disturbed. Asked for all chains' at once, the
+/// kernel goes through them from the first for each 32 KiB of its answer.
+fn read_rules(
+    socket: &mut NetlinkSocket,
+    (family, table, chain): (Family, &str, &str),
+) -> Result<Option<Vec<Rule>>, Error> {
+    let dump = socket.dump(message::GETRULE, Some(family), |writer| {
+        writer.text(a::TABLE, table);
+        writer.text(a::RULE_CHAIN, chain);
+    })?;
+    if dump.interrupted {
+        return Ok(None);
+    }
+    let rules = dump.of_table(table).map(|found| decode::rule::rule(found, family));
+    Ok(Some(rules.collect()))
 }
 
 /// Reads a set or map into its table; false if it was disturbed.

@@ -25,6 +25,13 @@ pub struct DroppingChain {
     pub hook: Hook,
 }
 
+/// `inet firewall input`.
+impl std::fmt::Display for DroppingChain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {} {}", self.family, self.table, self.chain)
+    }
+}
+
 impl Nft {
     /// Base chains of others at input, forward and output whose policy is drop; tables `ip` and
     /// `ip6` of the name `own` are not others'.

@@ -14,7 +14,7 @@ const SETS: u64 = 2_400;
 /// One in so many policy sets has host endpoints.
 const HOSTS_EVERY: u64 = 3;
 /// After so many policy sets, what was logged is compared.
-const REASONS_EVERY: u64 = 8;
+const REASONS_EVERY: u64 = 24;
 const TRUTH_TABLES: [&str; 3] = [
     include_str!("../../../policy/tests/truth_tables/rules.txt"),
     include_str!("../../../policy/tests/truth_tables/tiers.txt"),

@@ -11,8 +11,9 @@ use std::net::IpAddr;
 const WITH_PORTS: [u8; 3] = [6, 17, 132];
 const ICMP: u8 = 1;
 const ICMP_V6: u8 = 58;
-/// Echo requests, which `ping` sends.
-const ECHO: [(u8, u8); 2] = [(8, 0), (128, 0)];
+/// Echo requests, which `ping` sends: type and code.
+const ECHO: (u8, u8) = (8, 0);
+const ECHO_V6: (u8, u8) = (128, 0);
 
 /// Packets that no rule tells apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,7 +58,7 @@ impl Kinds {
         // The first ports of ranges.
         let mut starts = BTreeSet::from([0]);
         let mut protocols = BTreeSet::new();
-        let mut messages = BTreeSet::from(ECHO);
+        let mut messages = BTreeSet::new();
         let mut range = |first: u16, last: u16| {
             starts.insert(first);
             starts.extend(last.checked_add(1));
@@ -81,15 +82,13 @@ impl Kinds {
         let has_own_kinds = |number: u8| [ICMP, ICMP_V6].contains(&number) || has_ports(number);
         let others = protocols.into_iter().filter(|number| !has_own_kinds(*number));
         let common: Vec<Kind> = with_ports.chain(others.map(Kind::Protocol)).collect();
-        let of_version = |protocol: u8| {
-            let messages = messages.iter();
-            let messages = messages.map(|(kind, code)| {
-                let (kind, code) = (*kind, *code);
-                Kind::Icmp { protocol, kind, code }
-            });
+        let of_version = |protocol: u8, echo: (u8, u8)| {
+            let messages: BTreeSet<_> = messages.iter().copied().chain([echo]).collect();
+            let messages =
+                messages.into_iter().map(|(kind, code)| Kind::Icmp { protocol, kind, code });
             common.iter().cloned().chain(messages).collect()
         };
-        Kinds { v4: of_version(ICMP), v6: of_version(ICMP_V6) }
+        Kinds { v4: of_version(ICMP, ECHO), v6: of_version(ICMP_V6, ECHO_V6) }
     }
 
     /// Those of a version of IP.

@@ -82,20 +82,18 @@ fn nothing_changes_between_equal_sides() {
 fn ports_that_change_alike_are_one_range() {
     let (before, after) = (told(2, &[]), told(2, &[("web", vec![tcp(80, 80), tcp(443, 443)])]));
     expect![[r#"
-        pod-1 > pod-2 tcp 0-79: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-1 > pod-2 tcp 81-442: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-1 > pod-2 tcp 444-65535: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-1 > pod-2 udp: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-1 > pod-2 sctp: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-1 > pod-2 icmp type 8 code 0: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-1 > pod-2 icmp type 128 code 0: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 tcp 0-79: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 tcp 81-442: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 tcp 444-65535: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 udp: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 sctp: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 icmp type 8 code 0: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
-        pod-2 > pod-1 icmp type 128 code 0: allow: ingress rule 0 of profile kns.shop -> deny: no rule of tier default matches
+        pod-1 > pod-2 tcp 0-79: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-1 > pod-2 tcp 81-442: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-1 > pod-2 tcp 444-65535: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-1 > pod-2 udp: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-1 > pod-2 sctp: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-1 > pod-2 icmp type 8 code 0: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-2 > pod-1 tcp 0-79: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-2 > pod-1 tcp 81-442: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-2 > pod-1 tcp 444-65535: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-2 > pod-1 udp: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-2 > pod-1 sctp: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
+        pod-2 > pod-1 icmp type 8 code 0: allow: ingress rule 0 of Profile(kns.shop) -> deny: no rule of tier default matches
     "#]]
     .assert_eq(&shown(&before, &after));
 }
