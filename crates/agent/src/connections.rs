@@ -1,4 +1,10 @@
 //! The thread that lists tracked connections and makes the kernel forget those that end.
+//!
+//! The kernel takes the next packet of a TCP connection that it has forgotten for the first of a new
+//! one, also where it is the answering side that sends it: the connection would go on with the ends
+//! exchanged. So before the first one ends, the kernel is told to take no connection up in its middle
+//! (`nf_conntrack_tcp_loose`): such packets are invalid then, and dropped at workloads. Not earlier:
+//! connections that are older than connection tracking on the node must go on.
 
 use linux::Transport;
 use linux::conntrack::{Conntrack, Flow};
@@ -13,6 +19,9 @@ use std::time::Instant;
 /// After a list the thread rests so many times as long as it took: a table of a million connections
 /// must not keep a processor busy.
 const REST_FACTOR: u32 = 9;
+
+/// Whether TCP connections are taken up in their middle.
+const TCP_LOOSE: &str = "net/netfilter/nf_conntrack_tcp_loose";
 
 /// What the thread does.
 #[derive(Debug)]
@@ -87,6 +96,9 @@ fn list(addresses: &HashSet<IpAddr>) -> Result<Vec<Flow>, linux::Error> {
 }
 
 fn end(flows: &[Flow]) {
+    if let Err(error) = linux::sysctl::write(TCP_LOOSE, "0") {
+        tracing::warn!("connections that policy forbids now may come back: {error}");
+    }
     let ended = Conntrack::open().and_then(|mut conntrack| {
         flows.iter().try_for_each(|flow| conntrack.delete(flow).map(drop))
     });

@@ -1,5 +1,5 @@
-//! The agent's API for other nodes: what programs of a node ask over its Unix socket, agents ask each
-//! other over TCP with mutual TLS.
+//! The agent's API for other nodes: what programs of a node ask over its Unix socket, agents ask
+//! each other over TCP with mutual TLS.
 //!
 //! ```text
 //!  calicoctl ──Unix socket──▶ agent ──ask──▶ TLS ──▶ serve ──▶ agent of another node

@@ -25,6 +25,7 @@
 //! Must not know: how Calico works inside. It starts `calico-node`, `calicoctl`, the datastore and
 //! the CNI plugins as an operator would, by the names under which they are installed.
 
+mod certificates;
 mod client;
 mod command;
 mod directory;

@@ -13,6 +13,7 @@ mod pods;
 mod progress;
 mod readiness;
 
+use crate::certificates::Authority;
 use crate::directory::LabDirectory;
 use crate::fabric::Fabric;
 use crate::faults::Fault;
@@ -40,6 +41,7 @@ struct Lab {
     name: String,
     fabric: Fabric,
     machines: Machines,
+    authority: Authority,
     /// What there should be; changed by requests.
     topology: Mutex<Topology>,
     /// What is wrong with the fabric.
@@ -78,6 +80,7 @@ pub(crate) fn lab_init(name: &str) -> Result<()> {
     let lab = Arc::new(Lab {
         name: name.into(),
         fabric: Fabric::new(),
+        authority: Authority::new()?,
         machines: Machines::new(directory.filesystem()),
         topology: Mutex::new(topology),
         faults: Mutex::default(),

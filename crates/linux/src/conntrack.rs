@@ -1,8 +1,8 @@
 //! Connection tracking: flows listed and forgotten (`nfnetlink_conntrack.h`).
 //!
 //! A flow that was allowed stays allowed, as its packets are accepted before any policy is asked.
-//! So where a policy comes to forbid it, the kernel must forget it; its next packet is then judged as
-//! a new one. Memory is bounded whatever the table's size: flows are told one by one.
+//! So where a policy comes to forbid it, the kernel must forget it; its next packet is then judged
+//! as a new one. Memory is bounded whatever the table's size: flows are told one by one.
 
 mod message;
 
@@ -14,8 +14,8 @@ use nix::errno::Errno;
 use std::collections::HashSet;
 use std::net::IpAddr;
 
-/// With up to so many IPv4 addresses the kernel is asked for each one's flows. It walks its table twice
-/// for each; with more, one walk that copies all of it takes less time.
+/// With up to so many IPv4 addresses the kernel is asked for each one's flows. It walks its table
+/// twice for each; with more, one walk that copies all of it takes less time.
 const ASKED_ONE_BY_ONE_MAX: usize = 2;
 
 /// A tracked flow.
@@ -102,8 +102,8 @@ impl Conntrack {
         namespace.run(Conntrack::open)?
     }
 
-    /// Tells `take` of all flows, IPv4 first. A flow that comes or goes meanwhile may be told or not;
-    /// where the table changes much, one may be told twice.
+    /// Tells `take` of all flows, IPv4 first. A flow that comes or goes meanwhile may be told or
+    /// not; where the table changes much, one may be told twice.
     ///
     /// # Errors
     /// No privilege, or a kernel without connection tracking's netlink (`CONFIG_NF_CT_NETLINK`).
@@ -134,8 +134,8 @@ impl Conntrack {
         delete(&mut self.deleting, flow)
     }
 
-    /// Forgets those flows of these addresses (see [`Conntrack::list_of`]) that `is_forbidden` says.
-    /// Returns how many were there.
+    /// Forgets those flows of these addresses (see [`Conntrack::list_of`]) that `is_forbidden`
+    /// says. Returns how many were there.
     ///
     /// # Errors
     /// As for [`Conntrack::list`]; the flows before the one that failed are gone.

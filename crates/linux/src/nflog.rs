@@ -1,7 +1,7 @@
 //! Packets that rules log to NFLOG groups (`nfnetlink_log.h`).
 //!
-//! The kernel gathers packets of a group for up to 10 ms, or until there are [`GATHERED_MAX`]. What the
-//! reader doesn't take in time the kernel throws away; that is counted, and no error.
+//! The kernel gathers packets of a group for up to 10 ms, or until there are [`GATHERED_MAX`]. What
+//! the reader doesn't take in time the kernel throws away; that is counted, and no error.
 
 use crate::Error;
 use crate::netns::NetNs;
@@ -76,8 +76,8 @@ pub struct Lost {
     pub overruns: u64,
 }
 
-/// Reads the packets of some NFLOG groups of one network namespace. Each group has one reader in its
-/// namespace.
+/// Reads the packets of some NFLOG groups of one network namespace. Each group has one reader in
+/// its namespace.
 pub struct NflogReader {
     socket: Socket,
     /// The sequence number that the next packet of each group has.
@@ -170,8 +170,8 @@ impl AsFd for NflogReader {
     }
 }
 
-/// The name of an interface of the calling thread's namespace; `None` if there is none of this index
-/// any more.
+/// The name of an interface of the calling thread's namespace; `None` if there is none of this
+/// index any more.
 pub fn interface_name(index: u32) -> Option<String> {
     if_indextoname(index).ok()?.into_string().ok()
 }

@@ -1,8 +1,9 @@
 //! What other programs of the node ask of the agent, over its Unix socket.
 //!
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
-//! line and reads one JSON [`Reply`] on one line; then the connection ends. Other nodes' agents say the
-//! same over TCP with mutual TLS, but may only ask what changes nothing ([`Request::is_read_only`]).
+//! line and reads one JSON [`Reply`] on one line; then the connection ends. Other nodes' agents say
+//! the same over TCP with mutual TLS, but may only ask what changes nothing
+//! ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
 use model::{Key, Kind, WorkloadEndpointPort, names};

@@ -193,8 +193,8 @@ impl Node {
         match self.cluster.address_of(&node) {
             Some(address) => vec![Effect::AskNode { id, node, address, request }],
             None => refused(format!(
-                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o wide` \
-                 lists all; is the name right, and has calico-node started there?"
+                "node {node} has no IPv4 address that this node knows: `calicoctl get nodes -o \
+                 wide` lists all; is the name right, and has calico-node started there?"
             )),
         }
     }

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 mod with_bgp;
+mod with_policy;
 
 const INTERFACE: &str = "cali4d001776093";
 

@@ -9,10 +9,11 @@
 //! ```
 //!
 //! Actions are `A`llow, `D`eny and `P`ass, owners `P`olicy and p`R`ofile, directions `I`ngress and
-//! `E`gress. We add the action `L` of rules that only log, for which Felix writes to the kernel's log.
+//! `E`gress. We add the action `L` of rules that only log, for which Felix writes to the kernel's
+//! log.
 //!
-//! What is longer than [`LENGTH_MAX`] loses its middle to a hash, so it can be read only by who knows
-//! all of it: [`Shortened`] keeps those of the rules in force.
+//! What is longer than [`LENGTH_MAX`] loses its middle to a hash, so it can be read only by who
+//! knows all of it: [`Shortened`] keeps those of the rules in force.
 
 use crate::evaluate::Direction;
 use crate::input::{Action, PolicyId};
@@ -20,8 +21,8 @@ use model::names::length_limited_id;
 use std::collections::HashMap;
 use std::fmt;
 
-/// Bytes of a prefix in the kernel, without the NUL at its end (`NF_LOG_PREFIXLEN` is 128 in today's
-/// kernels; Felix keeps to the 64 of older ones).
+/// Bytes of a prefix in the kernel, without the NUL at its end (`NF_LOG_PREFIXLEN` is 128 in
+/// today's kernels; Felix keeps to the 64 of older ones).
 pub const LENGTH_MAX: usize = 63;
 
 /// Bytes of a shortened prefix's begin, and of its end, that stay as they are.
@@ -67,8 +68,8 @@ pub enum Origin {
 /// A text is not a prefix of ours, or one that was shortened and that nobody knows.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the packet was logged with the prefix `{0}`, which is of no rule in force here; either the rule \
-     is gone by now, or another program logs to the same NFLOG group"
+    "the packet was logged with the prefix `{0}`, which is of no rule in force here; either the \
+     rule is gone by now, or another program logs to the same NFLOG group"
 )]
 pub struct UnknownPrefix(Box<str>);
 
@@ -147,8 +148,8 @@ fn parse_index(text: &str) -> Option<u32> {
     text.parse().ok().filter(|index: &u32| index.to_string() == text)
 }
 
-/// The shortened prefixes of the rules in force, and what each stands for. Prefixes that fit take no
-/// place here.
+/// The shortened prefixes of the rules in force, and what each stands for. Prefixes that fit take
+/// no place here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Shortened(HashMap<Box<str>, Prefix>);
 

@@ -1,5 +1,5 @@
-//! The short text that names a policy where space is scarce: in chains' names and in logged packets'
-//! prefixes, `np/shop/web` or `gnp/baseline` (Felix's `types.PolicyID.ID`).
+//! The short text that names a policy where space is scarce: in chains' names and in logged
+//! packets' prefixes, `np/shop/web` or `gnp/baseline` (Felix's `types.PolicyID.ID`).
 
 use crate::input::{PolicyId, PolicyKind};
 use std::fmt;

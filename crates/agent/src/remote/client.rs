@@ -25,8 +25,8 @@ const ANSWER_BYTES_MAX: u64 = 16 << 20;
 pub(crate) enum RemoteError {
     #[error(
         "node {node} cannot be asked, as calico-node on this node has no certificate: set \
-         CALICO_API_ADDRESS, CALICO_API_CERT_FILE, CALICO_API_KEY_FILE and CALICO_API_CA_FILE here and \
-         there"
+         CALICO_API_ADDRESS, CALICO_API_CERT_FILE, CALICO_API_KEY_FILE and CALICO_API_CA_FILE here \
+         and there"
     )]
     NotConfigured { node: String },
     #[error("node {node} cannot be asked: {reason}")]
@@ -104,8 +104,8 @@ fn untrusted(node: &str, address: SocketAddr, reason: io::Error) -> RemoteError 
         Some(TlsError::InvalidCertificate(
             Distrust::NotValidForName | Distrust::NotValidForNameContext { .. },
         )) => {
-            "another node has this address now, or the certificate there lacks the node's name: give \
-             each node a certificate with its own name as DNS name"
+            "another node has this address now, or the certificate there lacks the node's name: \
+             give each node a certificate with its own name as DNS name"
         }
         Some(TlsError::InvalidCertificate(
             Distrust::Expired

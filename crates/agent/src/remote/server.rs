@@ -42,8 +42,8 @@ pub(crate) async fn serve(settings: Settings, asked: mpsc::Sender<Asked>) {
             Err(why) if !told => {
                 told = true;
                 tracing::warn!(
-                    "other nodes cannot ask at {address}: {why}; set CALICO_API_ADDRESS to an address \
-                     of this node that is free, or wait until it is"
+                    "other nodes cannot ask at {address}: {why}; set CALICO_API_ADDRESS to an \
+                     address of this node that is free, or wait until it is"
                 );
             }
             Err(_) => {}

@@ -107,10 +107,13 @@ impl Site {
     }
 }
 
+/// One figure of a measurement.
+type Part = fn(&Packets) -> f64;
+
 /// Ratios are those of one round, as the machine's speed drifts.
 fn figures(rounds: &[Round]) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
-    let costs: [(&str, fn(&Packets) -> f64, f64); 2] = [
+    let costs: [(&str, Part, f64); 2] = [
         ("UDP round trip, established", |packets| packets.round_trip, 1.05),
         ("new TCP connection", |packets| packets.connection, 1.15),
     ];

@@ -308,7 +308,10 @@ fn staged_policies_enforce_nothing() {
         ",
     );
     lab.resources("apply", &document("NetworkPolicy", "{name: deny, namespace: shop}", nothing));
-    lab.connections("client web tcp/80 denied\nclient db tcp/5432 denied");
+    // What the enforced policy allows to db stays allowed.
+    lab.connections(
+        "client web tcp/80 denied\nclient db tcp/5432 allowed\nclient db udp/123 denied",
+    );
 }
 
 #[test]
@@ -316,7 +319,7 @@ fn what_is_denied_is_logged_with_its_policy() {
     let lab = Lab::of("log", SHOP, &[]);
     lab.resources("apply", &default_deny());
     lab.connections("client db tcp/5432 denied\nclient teller tcp/80 allowed");
-    let log = "grep default-deny /var/log/calico/calico-node.log";
+    let log = "grep 'end of Tier(default)' /var/log/calico/calico-node.log";
     let addresses = ["client", "db"].map(|pod| lab.address(pod));
     lab.within(Duration::from_secs(5), "a line says who was denied what by which policy", |lab| {
         let lines = lab.try_run("worker-3", log).1;

@@ -1,5 +1,6 @@
 //! How Calico is set up on a lab's nodes: programs, their environment, configuration files.
 
+use crate::certificates;
 use crate::protocol::Program;
 use crate::topology::{DatastoreKind, Namespace, Node, Pool, Topology};
 use serde_json::{Value, json};
@@ -69,6 +70,10 @@ pub(super) fn agent_program(topology: &Topology, node: &Node) -> Program {
     set("CALICO_MANAGE_CNI", "false");
     set("CALICO_DISABLE_FILE_LOGGING", "true");
     set("FELIX_HEALTHENABLED", "true");
+    set("CALICO_API_ADDRESS", "0.0.0.0");
+    for (name, file) in [("CERT", "node.crt"), ("KEY", "node.key"), ("CA", "ca.crt")] {
+        set(&format!("CALICO_API_{name}_FILE"), &format!("{}/{file}", certificates::DIRECTORY));
+    }
     if topology.pools.is_empty() {
         set("CALICO_IPV4POOL_CIDR", &topology.pod_cidr.to_string());
         set("CALICO_IPV4POOL_IPIP", &modes.ipip_mode);

@@ -70,7 +70,11 @@ impl Lab {
     /// Switches a node on and plugs it in.
     pub(super) fn boot_node(&self, node: &Node) -> Result<()> {
         let topology = self.topology().clone();
-        self.machines.boot(&node.name, calico::files(&topology, node), false)?;
+        let mut files = calico::files(&topology, node);
+        let addresses: Vec<IpAddr> =
+            node.uplinks.iter().flat_map(|uplink| uplink.addresses.iter().copied()).collect();
+        files.extend(self.authority.files(&node.name, &addresses)?);
+        self.machines.boot(&node.name, files, false)?;
         let network = self.machines.network(&node.name)?;
         for (index, uplink) in node.uplinks.iter().enumerate() {
             let subnet = topology.subnet(&uplink.subnet).context("an unknown subnet")?;

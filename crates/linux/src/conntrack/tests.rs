@@ -151,7 +151,11 @@ fn flows_are_what_conntrack_says() {
         assert_eq!(ours, as_conntrack_says(&[]));
         assert_eq!(flows.len(), 12);
         let find = |port| {
-            let has_port = |flow: &&Flow| matches!(flow.original.transport, Transport::Ports { source, .. } if source == port);
+            let source = |flow: &Flow| match flow.original.transport {
+                Transport::Ports { source, .. } => Some(source),
+                _ => None,
+            };
+            let has_port = |flow: &&Flow| source(flow) == Some(port);
             *flows.iter().find(has_port).expect("the flow")
         };
         let translated = find(4007);

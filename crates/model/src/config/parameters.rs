@@ -285,10 +285,11 @@ parameters! {
         variable("CALICO_STARTUP_LOGLEVEL", SEVERITY, "ERROR").not_acted_on();
     /// Whether start-up waits for the datastore instead of giving up.
     WAIT_FOR_DATASTORE: bool = variable("WAIT_FOR_DATASTORE", Bool, "false");
-    /// Address, with or without a port, at which other nodes may ask this one; 5475 where none is given.
-    /// Every node must have the same port.
+    /// Address, with or without a port, at which other nodes may ask this one; 5475 where none is
+    /// given. Every node must have the same port.
     API_ADDRESS: Option<String> = variable("CALICO_API_ADDRESS", Text, "");
-    /// The node's certificate for other nodes, PEM: its name is the node's, its authority theirs too.
+    /// The node's certificate for other nodes, PEM: its name is the node's, its authority theirs
+    /// too.
     API_CERT_FILE: Option<String> = variable("CALICO_API_CERT_FILE", Text, "");
     /// The certificate's private key, PEM.
     API_KEY_FILE: Option<String> = variable("CALICO_API_KEY_FILE", Text, "");

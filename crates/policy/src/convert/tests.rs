@@ -33,7 +33,7 @@ fn a_policy_selects_in_its_namespace_by_labels_of_pods_namespaces_and_accounts()
         ("", "", "", "", "all()".to_owned()),
         ("", "a == 'b'", "", "", "a == \"b\"".to_owned()),
         ("shop", "", "", "", SHOP.to_owned()),
-        ("shop", "a=='b'||c", "", "", format!("{SHOP}")),
+        ("shop", "a=='b'||c", "", "", SHOP.to_owned()),
         ("shop", "a=='b' || has(c)", "", "", format!("((a == \"b\" || has(c))) && ({SHOP})")),
         ("", "", "team == 'x'", "", "pcns.team == \"x\"".to_owned()),
         ("", "", "all()", "", "has(projectcalico.org/namespace)".to_owned()),

@@ -11,7 +11,7 @@ pub(super) enum Nets {
     /// IPv4 addresses.
     Hosts(Box<[u32]>),
     /// Prefixes without host bits.
-    Nets(Box<[IpNet]>),
+    Prefixes(Box<[IpNet]>),
 }
 
 impl Nets {
@@ -22,7 +22,7 @@ impl Nets {
             _ => None,
         });
         match hosts.collect::<Option<Box<[u32]>>>() {
-            None => Nets::Nets(nets.into()),
+            None => Nets::Prefixes(nets.into()),
             Some(hosts) if hosts.len() == 1 => Nets::Host(hosts[0]),
             Some(hosts) => Nets::Hosts(hosts),
         }
@@ -37,7 +37,7 @@ impl Nets {
         match self {
             Nets::Host(_) => 1,
             Nets::Hosts(hosts) => hosts.len(),
-            Nets::Nets(_) => 0,
+            Nets::Prefixes(_) => 0,
         }
     }
 
@@ -45,7 +45,7 @@ impl Nets {
         let (hosts, nets): (&[u32], &[IpNet]) = match self {
             Nets::Host(host) => (std::slice::from_ref(host), &[]),
             Nets::Hosts(hosts) => (hosts, &[]),
-            Nets::Nets(nets) => (&[], nets),
+            Nets::Prefixes(nets) => (&[], nets),
         };
         let hosts = hosts.iter().map(|host| IpNet::from(IpAddr::V4(Ipv4Addr::from_bits(*host))));
         hosts.chain(nets.iter().copied())

@@ -169,10 +169,7 @@ impl<T> Objects<T> {
     {
         let number = match value {
             Some(_) => self.number(key),
-            None => match self.find(key) {
-                Some(number) => number,
-                None => return None,
-            },
+            None => self.find(key)?,
         };
         let slot = self.slot_mut(number);
         if slot.value == value {

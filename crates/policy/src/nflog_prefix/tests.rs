@@ -149,7 +149,7 @@ proptest! {
     }
 
     #[test]
-    fn what_parses_is_written_the_same(text in "[ADPLX][PR][IE]([0-9]{1,3})?(\\|(np/|gnp/)?[a-z/]{0,8})?") {
+    fn what_parses_is_written_the_same(text in "[ADPLX][PR][IE][0-9]{0,3}(\\|(g?np/)?[a-z/]{0,8})?") {
         if let Ok(prefix) = Prefix::parse(&text) {
             prop_assert_eq!(prefix.text(), text);
         }

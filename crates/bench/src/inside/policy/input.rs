@@ -118,8 +118,7 @@ impl Maker {
     fn namespace(&mut self, namespace: &str, mut labels: Labels) {
         labels.insert(NAMESPACE.into(), namespace.into());
         let profile = Profile { labels, ..Profile::default() };
-        self.updates
-            .push(Update::Profile(format!("kns.{namespace}").into(), Some(Box::new(profile))));
+        self.updates.push(Update::Profile(format!("kns.{namespace}"), Some(Box::new(profile))));
     }
 
     fn workload(&mut self, node: &str, namespace: &str, name: String, labels: Labels) {

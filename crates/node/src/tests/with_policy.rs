@@ -1,0 +1,210 @@
+//! Policy in the core: what the kernel is told, which connections end, what is explained.
+
+use super::*;
+use crate::connections::Connection;
+use crate::explain::{KernelHolds, Nat};
+use ::policy::evaluate::{Direction, Packet, Reason, Verdict};
+use kernel::nft::{Family, Part, Update};
+use model::{NetworkPolicy, Profile, ProfileSpec, Tier};
+use std::net::IpAddr;
+
+const POD: &str = "192.168.226.65";
+const OTHER: &str = "192.168.133.193";
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+fn tcp(source: &str, destination: &str, port: u16) -> Packet {
+    let ports = Some((49_152, port));
+    let (source, destination) = (address(source), address(destination));
+    Packet { source, destination, protocol: 6, ports, icmp: None }
+}
+
+fn tier() -> Event {
+    let tier: Tier = model::resources::tier::built_in_tier("default").expect("it is built in");
+    stored(&tier)
+}
+
+fn profiles() -> Vec<Event> {
+    let profile = |name: &str, spec| stored(&Profile::new(name, spec));
+    vec![
+        profile("kns.default", ProfileSpec::allow_all()),
+        profile("ksa.default.default", ProfileSpec::default()),
+    ]
+}
+
+/// Lets in TCP to port 80, to all of namespace `default`.
+fn only_web() -> NetworkPolicy {
+    let spec = serde_json::json!({
+        "ingress": [{"action": "Allow", "protocol": "TCP", "destination": {"ports": [80]}}],
+    });
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let mut policy = NetworkPolicy::new("web", spec);
+    policy.metadata.namespace = Some("default".to_owned());
+    policy
+}
+
+/// A node with profiles, and pod-1, which has been added.
+fn with_a_pod() -> Node {
+    let mut node = ready();
+    for event in profiles().into_iter().chain([tier()]) {
+        node.on(event);
+    }
+    asked(&mut node, 1, add());
+    let (endpoint, generation) = assigned(&mut node, 1);
+    node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+    let answers = replies(&node.on(Event::Applied { generation, failures: vec![] }));
+    assert!(matches!(answers.as_slice(), [Reply::Added { .. }]), "{answers:?}");
+    node.on(stored(&endpoint));
+    node.on(Event::Idle);
+    node.on(Event::Connections(vec![]));
+    node
+}
+
+fn updates(effects: &[Effect]) -> (u64, bool, Vec<Update>) {
+    let applied = effects.iter().find_map(|effect| match effect {
+        Effect::Apply { generation, plan, tables } => {
+            Some((*generation, plan.is_some(), tables.clone()))
+        }
+        _ => None,
+    });
+    applied.expect("something to apply")
+}
+
+fn chains(updates: &[Update]) -> Vec<&str> {
+    let chain = |update: &'_ Update| match &update.part {
+        Part::Chain(name, Some(_)) if update.family == Family::Ip => Some(name.clone()),
+        _ => None,
+    };
+    let names: Vec<String> = updates.iter().filter_map(chain).collect();
+    let known = ["filter-cali-pi-np/default/web", "filter-cali-tw-cali4d001776093"];
+    known.into_iter().filter(|name| names.iter().any(|found| found == name)).collect()
+}
+
+#[test]
+fn a_policy_changes_its_chains_and_no_plan() {
+    let mut node = with_a_pod();
+    node.on(stored(&only_web()));
+    let (_, has_plan, updates) = updates(&node.on(Event::Idle));
+    assert!(!has_plan);
+    assert_eq!(
+        chains(&updates),
+        ["filter-cali-pi-np/default/web", "filter-cali-tw-cali4d001776093"]
+    );
+    assert!(node.on(Event::Idle).is_empty(), "told once");
+}
+
+#[test]
+fn an_add_fails_where_its_policy_could_not_be_programmed() {
+    let mut node = ready();
+    asked(&mut node, 1, add());
+    let (_, generation) = assigned(&mut node, 1);
+    node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+    let failure = ApplyFailure {
+        object: "table ip calico".to_owned(),
+        interface: None,
+        message: "nf_tables refused it".to_owned(),
+    };
+    let effects = node.on(Event::Applied { generation, failures: vec![failure] });
+    assert!(matches!(effects.as_slice(), [Effect::Remove { .. }]), "{effects:?}");
+    let effects = node.on(Event::Written { id: 1, written: Written::Removed });
+    let refused = Reply::Failed { retry: true, message: "nf_tables refused it".to_owned() };
+    assert_eq!(replies(&effects), [refused]);
+}
+
+#[test]
+fn connections_that_a_policy_forbids_end_once_the_kernel_has_it() {
+    let mut node = with_a_pod();
+    node.on(stored(&only_web()));
+    let (generation, ..) = updates(&node.on(Event::Idle));
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    let [Effect::ListConnections(addresses)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(addresses.contains(&address(POD)) && addresses.len() == 1, "{addresses:?}");
+    let packets = [
+        tcp(OTHER, POD, 80),
+        tcp(OTHER, POD, 81),
+        tcp(POD, OTHER, 81),
+        // What the node itself sends to its pods is never denied.
+        tcp("10.30.0.206", POD, 81),
+    ];
+    let list = packets.into_iter().enumerate();
+    let list = list.map(|(number, packet)| Connection { number, packet }).collect();
+    let effects = node.on(Event::Connections(list));
+    let [Effect::EndConnections(numbers)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(numbers, &[1]);
+}
+
+#[test]
+fn a_policy_that_changes_while_connections_are_listed_has_them_listed_again() {
+    let mut node = with_a_pod();
+    let apply = |node: &mut Node, event| {
+        node.on(event);
+        let (generation, ..) = updates(&node.on(Event::Idle));
+        node.on(Event::Applied { generation, failures: vec![] })
+    };
+    let first = apply(&mut node, stored(&only_web()));
+    assert!(matches!(first.as_slice(), [Effect::ListConnections(_)]), "{first:?}");
+    let mut other = only_web();
+    other.spec.ingress.clear();
+    assert!(apply(&mut node, stored(&other)).is_empty(), "one list at a time");
+    let again = node.on(Event::Connections(vec![]));
+    assert!(matches!(again.as_slice(), [Effect::ListConnections(_)]), "{again:?}");
+    assert!(node.on(Event::Connections(vec![])).is_empty());
+}
+
+#[test]
+fn an_explanation_says_what_policy_and_kernel_say() {
+    let mut node = with_a_pod();
+    node.on(stored(&only_web()));
+    node.on(Event::Idle);
+    let request = Request::Explain(tcp(OTHER, POD, 81));
+    let effects = node.on(Event::Request { id: 5, request });
+    let [Effect::ReadKernel { id: 5, question }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(question.destination, address(POD));
+    let to_pod = (Family::Ip, "filter-cali-tw-cali4d001776093".to_owned());
+    assert_eq!(question.chains, [to_pod]);
+    let holds = KernelHolds { problems: vec!["no root".to_owned()], ..KernelHolds::default() };
+    let effects = node.on(Event::KernelRead { id: 5, holds: Box::new(holds.clone()) });
+    let [Effect::Reply { id: 5, reply: Reply::Explained(explanation) }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((explanation.kernel.clone(), explanation.nat), (holds, Nat::None));
+    let [leg] = explanation.legs.as_slice() else { panic!("{explanation:?}") };
+    assert_eq!((leg.direction, leg.decision.verdict), (Direction::Ingress, Verdict::Deny));
+    assert_eq!(leg.decision.by, Reason::EndOfTier("default".into()));
+}
+
+#[test]
+fn what_leaves_the_pools_is_translated() {
+    let mut node = with_a_pod();
+    let mut nat = |destination: &str| {
+        let request = Request::Explain(tcp(POD, destination, 80));
+        node.on(Event::Request { id: 5, request });
+        let holds = Box::default();
+        match node.on(Event::KernelRead { id: 5, holds }).remove(0) {
+            Effect::Reply { reply: Reply::Explained(explanation), .. } => explanation.nat,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(nat(OTHER), Nat::None);
+    assert_eq!(nat("198.51.100.10"), Nat::None, "the pool says nothing of natOutgoing");
+}
+
+#[test]
+fn a_policy_that_cannot_be_read_denies_and_says_so() {
+    let mut node = with_a_pod();
+    node.on(changed(only_web().key(), b"{\"spec\":{\"ingress\":1}}".to_vec()));
+    node.on(Event::Idle);
+    let request = Request::Explain(tcp(OTHER, POD, 80));
+    node.on(Event::Request { id: 5, request });
+    let effects = node.on(Event::KernelRead { id: 5, holds: Box::default() });
+    let [Effect::Reply { reply: Reply::Explained(explanation), .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(explanation.legs[0].decision.verdict, Verdict::Deny);
+    let warnings = node.status().warnings.join("\n");
+    assert!(warnings.contains("default/web"), "{warnings}");
+}
