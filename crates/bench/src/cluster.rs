@@ -138,10 +138,10 @@ impl Cluster {
         Ok(Background(child))
     }
 
-    /// The same, asked and answering by its pipes; what goes wrong it says itself.
+    /// The same, with a pipe for each of its streams.
     pub(crate) fn conversation(&self, place: &str, words: &[&str]) -> Result<Background> {
         let mut command = self.exec(place, words);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().with_context(|| format!("starting {words:?} in {place}"))?;
         Ok(Background(child))
     }

@@ -53,7 +53,8 @@ fn show(command: &Command) -> String {
     words.join(" ")
 }
 
-fn read<R: Read + Send + 'static>(stream: Option<R>) -> JoinHandle<Vec<u8>> {
+/// Reads what a program says, in a thread of its own.
+pub(crate) fn read<R: Read + Send + 'static>(stream: Option<R>) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut stream) = stream {
@@ -64,7 +65,8 @@ fn read<R: Read + Send + 'static>(stream: Option<R>) -> JoinHandle<Vec<u8>> {
     })
 }
 
-fn finish(reader: JoinHandle<Vec<u8>>) -> String {
+/// All that it said, once it has ended.
+pub(crate) fn finish(reader: JoinHandle<Vec<u8>>) -> String {
     let bytes = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -10,10 +10,12 @@ use super::samples;
 use crate::cluster::{Background, Cluster};
 use crate::figure::{Figure, Target, Unit};
 use crate::inside::packets::{Packets, READY};
+use crate::program;
 use crate::samples::Samples;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{ChildStdin, ChildStdout};
+use std::thread::JoinHandle;
 
 const NODE: &str = "node-1";
 /// Nothing but the node.
@@ -61,6 +63,8 @@ struct Site {
     program: Background,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
+    /// What it says beside; of interest where it fails.
+    errors: Option<JoinHandle<Vec<u8>>>,
 }
 
 impl Site {
@@ -71,7 +75,9 @@ impl Site {
         let mut program = cluster.conversation(NODE, &words)?;
         let input = program.0.stdin.take().context("no pipe to the program that measures")?;
         let output = program.0.stdout.take().context("no pipe from the program that measures")?;
-        let mut site = Site { cluster, program, input, output: BufReader::new(output) };
+        let errors = Some(program::read(program.0.stderr.take()));
+        let output = BufReader::new(output);
+        let mut site = Site { cluster, program, input, output, errors };
         let said = site.line()?;
         ensure!(said == READY, "not understood: {said}");
         Ok(site)
@@ -80,7 +86,10 @@ impl Site {
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
         let count = self.output.read_line(&mut line).context("reading what was measured")?;
-        ensure!(count > 0, "the program that measures has ended; what it said stands above");
+        if count == 0 {
+            let errors = self.errors.take().map(program::finish).unwrap_or_default();
+            bail!("the program that measures has ended: {}", errors.trim_end());
+        }
         Ok(line.trim_end().to_owned())
     }
 
