@@ -338,12 +338,12 @@ fn what_cannot_be_enforced_denies_and_says_why() {
     assert_eq!(told.sets.len(), 0);
     let problems: Vec<String> = graph.problems().iter().map(Problem::to_string).collect();
     expect![[r#"
-        GlobalNetworkPolicy no-selector cannot be enforced, so its endpoints deny all it is about: selector is wrong at byte 4: expected the name of a label, found the end; correct it
-        GlobalNetworkPolicy smuggled cannot be enforced, so its endpoints deny all it is about: selector is wrong at byte 6: expected `&&`, `||` or the end, found `) || (all()`; correct it
-        GlobalNetworkPolicy unread cannot be enforced, so its endpoints deny all it is about: an action is missing; correct it
-        GlobalNetworkPolicy whom cannot be enforced, so its endpoints deny all it is about: selector is wrong at byte 4: expected `==`, found `=`; taken for all(); correct it
-        Profile none, which WorkloadEndpoint shop/pod names, does not exist: it allows nothing and gives no labels; create it, or wait for the namespace or service account to be seen
-        Tier gone, which policies name (1 in all), does not exist: they come after other tiers, and what they don't decide is denied; create it"#]]
+        GlobalNetworkPolicy(no-selector) cannot be enforced, so its endpoints deny all it is about: selector is wrong at byte 4: expected the name of a label, found the end; correct it
+        GlobalNetworkPolicy(smuggled) cannot be enforced, so its endpoints deny all it is about: selector is wrong at byte 6: expected `&&`, `||` or the end, found `) || (all()`; correct it
+        GlobalNetworkPolicy(unread) cannot be enforced, so its endpoints deny all it is about: an action is missing; correct it
+        GlobalNetworkPolicy(whom) cannot be enforced, so its endpoints deny all it is about: selector is wrong at byte 4: expected `==`, found `=`; taken for all(); correct it
+        Profile(none), which WorkloadEndpoint(shop/pod) names, does not exist: it allows nothing and gives no labels; create it, or wait for the namespace or service account to be seen
+        Tier(gone), which policies name (1 in all), does not exist: they come after other tiers, and what they don't decide is denied; create it"#]]
     .assert_eq(&problems.join("\n"));
 }
 
