@@ -22,6 +22,9 @@ pub(crate) const WATCH_PROGRESS_INTERVAL: Duration = Duration::from_secs(600);
 pub(crate) const WRITE_QUEUE_MAX: usize = 1_024;
 /// Writes that share one commit.
 pub(crate) const BATCH_WRITES_MAX: usize = 256;
+/// Keys of a commit by which watch streams see that it is none of their business; after a commit of
+/// more keys, all of them read the log.
+pub(crate) const CHANGED_KEYS_MAX: usize = 1_000;
 /// Log entries looked at per step of clearing compacted history away.
 pub(crate) const CLEAR_STEP_ENTRIES_MAX: usize = 1_000;
 /// Memory redb may use to cache pages.

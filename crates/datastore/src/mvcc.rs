@@ -1,6 +1,7 @@
 //! What requests do to the tables: etcd's semantics of range, put, delete and transaction.
 
 use crate::interval::Interval;
+use crate::limits::CHANGED_KEYS_MAX;
 use crate::log::{CURRENT, LEASE_KEYS, LEASES, LOG, META, Position, Record, View};
 use crate::refused::{Failure, Refused};
 use etcd::{
@@ -115,6 +116,8 @@ pub(crate) struct Changes<'t> {
     sub: u32,
     /// Anything was written.
     pub(crate) dirty: bool,
+    /// The keys written to; one more than [`CHANGED_KEYS_MAX`] stands for any number.
+    changed: Vec<Vec<u8>>,
 }
 
 impl<'t> Changes<'t> {
@@ -136,6 +139,7 @@ impl<'t> Changes<'t> {
             meta,
             sub: 0,
             dirty: false,
+            changed: Vec::new(),
         })
     }
 
@@ -144,8 +148,18 @@ impl<'t> Changes<'t> {
         self.view.revision
     }
 
-    /// Where the next change goes. The first one of a request begins a revision.
-    fn advance(&mut self) -> Position {
+    /// The keys written to; `None` if there are too many to name.
+    pub(crate) fn changed(&mut self) -> Option<Vec<Vec<u8>>> {
+        let changed = std::mem::take(&mut self.changed);
+        (changed.len() <= CHANGED_KEYS_MAX).then_some(changed)
+    }
+
+    /// Where the next change goes, which is one of `key`. The first one of a request begins a
+    /// revision.
+    fn advance(&mut self, key: &[u8]) -> Position {
+        if self.changed.len() <= CHANGED_KEYS_MAX {
+            self.changed.push(key.to_vec());
+        }
         if self.sub == 0 {
             self.view.revision += 1;
         }
@@ -189,7 +203,7 @@ impl<'t> Changes<'t> {
         let former = self.view.find(&request.key)?;
         let previous = former.map(|position| self.view.expect(position)).transpose()?;
         let previous = previous.map(|record| record.key_value);
-        let position = self.advance();
+        let position = self.advance(&request.key);
         let revision = signed(position.0);
         let mut key_value = KeyValue {
             key: request.key,
@@ -235,7 +249,7 @@ impl<'t> Changes<'t> {
         };
         for former in positions {
             let previous = self.view.expect(former)?.key_value;
-            let position = self.advance();
+            let position = self.advance(&previous.key);
             let key_value = KeyValue {
                 key: previous.key.clone(),
                 mod_revision: signed(position.0),

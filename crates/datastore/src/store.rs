@@ -8,6 +8,7 @@
 
 use crate::error::Error;
 use crate::file::{self, Identity, Opened};
+use crate::interval::Interval;
 use crate::limits::{BATCH_WRITES_MAX, CLEAR_STEP_ENTRIES_MAX, RETRY_INTERVAL, WRITE_QUEUE_MAX};
 use crate::log::{CURRENT, LEASE_KEYS, LEASES, LOG, META, Position, View};
 use crate::mvcc::{Changes, signed};
@@ -47,7 +48,27 @@ struct Shared {
     path: PathBuf,
     /// None once stopped.
     opened: RwLock<Option<Opened>>,
-    head: watch::Sender<u64>,
+    head: watch::Sender<Head>,
+}
+
+/// How far the store has come.
+#[derive(Default)]
+pub(crate) struct Head {
+    /// The latest revision.
+    pub(crate) revision: u64,
+    /// The latest one before the last commit, where this is known,
+    before: u64,
+    /// and the keys that the commit has changed since; `None`: any.
+    changed: Option<Vec<Vec<u8>>>,
+}
+
+impl Head {
+    /// True if nothing of an interval has changed since the revision `next`, as far as can be told
+    /// without reading the log.
+    pub(crate) fn passes(&self, interval: &Interval, next: u64) -> bool {
+        let Some(changed) = &self.changed else { return false };
+        next > self.before && !changed.iter().any(|key| interval.contains(key))
+    }
 }
 
 /// The store, for everything that serves it.
@@ -70,12 +91,12 @@ impl Store {
         let shared = Arc::new(Shared {
             path: path.clone(),
             opened: RwLock::new(Some(opened)),
-            head: watch::Sender::new(0),
+            head: watch::Sender::new(Head::default()),
         });
         let revision = shared
             .read(|view| Ok(view.revision))
             .map_err(|refused| Error::Unusable { path, reason: refused.to_string() })?;
-        shared.head.send_replace(revision);
+        shared.head.send_replace(Head { revision, ..Head::default() });
         let (commands, queue) = mpsc::channel(WRITE_QUEUE_MAX);
         let writer = Writer { shared: shared.clone(), queue, retried: Instant::now(), cleared: 0 };
         let thread = std::thread::Builder::new()
@@ -86,13 +107,18 @@ impl Store {
     }
 
     /// Follows the latest revision.
-    pub(crate) fn head(&self) -> watch::Receiver<u64> {
+    pub(crate) fn head(&self) -> watch::Receiver<Head> {
         self.shared.head.subscribe()
+    }
+
+    /// How far it has come.
+    pub(crate) fn latest(&self) -> watch::Ref<'_, Head> {
+        self.shared.head.borrow()
     }
 
     /// The latest revision.
     pub(crate) fn revision(&self) -> u64 {
-        *self.shared.head.borrow()
+        self.latest().revision
     }
 
     /// A complete header.
@@ -302,30 +328,31 @@ impl Writer {
         &self,
         work: impl FnOnce(&mut Changes<'_>) -> Result<T, Failure>,
     ) -> Result<T, Refused> {
-        let attempt = || -> Result<(T, u64), Failure> {
+        let attempt = || -> Result<(T, Option<Head>), Failure> {
             let opened = self.shared.opened.read().unwrap_or_else(PoisonError::into_inner);
             let Some(opened) = opened.as_ref() else { return Err(Refused::Stopped.into()) };
             let transaction = opened.database.begin_write()?;
             let mut changes = Changes::open(&transaction)?;
+            let before = changes.revision();
             let value = work(&mut changes)?;
-            let (dirty, revision) = (changes.dirty, changes.revision());
-            if !dirty {
+            if !changes.dirty {
                 drop(changes);
                 transaction.abort()?;
-                return Ok((value, revision));
+                return Ok((value, None));
             }
             if let Some(trouble) = &opened.trouble {
                 return Err(Refused::Storage(trouble.clone()).into());
             }
+            let head = Head { revision: changes.revision(), before, changed: changes.changed() };
             changes.finish()?;
             transaction.commit()?;
-            Ok((value, revision))
+            Ok((value, Some(head).filter(|head| head.revision != before)))
         };
         match attempt() {
-            Ok((value, revision)) => {
-                self.shared
-                    .head
-                    .send_if_modified(|head| std::mem::replace(head, revision) != revision);
+            Ok((value, head)) => {
+                if let Some(head) = head {
+                    self.shared.head.send_replace(head);
+                }
                 Ok(value)
             }
             Err(Failure::Refused(refused)) => Err(refused),

@@ -92,6 +92,24 @@ async fn no_watch_misses_or_repeats_anything() {
             }
         });
     }
+    // Half of the writes are none of their business.
+    for watcher in 0..4 {
+        let channel = channel.clone();
+        tasks.spawn(async move {
+            let mut client = Client::new(&channel).await;
+            let half = format!("/{}/", watcher % 2);
+            assert!(client.create(prefix(&half, 1)).await.created);
+            let mut told = Vec::new();
+            while told.len() < usize::try_from(WRITES / 2).unwrap() {
+                for event in client.hear().await.events {
+                    let written = event.kv.unwrap();
+                    assert!(written.key.starts_with(half.as_bytes()), "{written:?}");
+                    told.push(written.mod_revision);
+                }
+            }
+            assert!(told.is_sorted_by(|earlier, later| earlier < later), "{told:?}");
+        });
+    }
     tasks.join_all().await;
     drop(channel);
     server.stop().await.unwrap();

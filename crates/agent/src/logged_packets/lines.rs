@@ -71,7 +71,7 @@ fn reason(prefix: &str, names: &Shortened) -> String {
     names.read(prefix).map_or_else(|unknown| unknown.to_string(), |known| known.to_string())
 }
 
-/// `denied by NetworkPolicy shop/web rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress of …)`.
+/// `denied by NetworkPolicy(shop/web) rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress of …)`.
 fn line(packet: &LoggedPacket, names: &Shortened, interface: &dyn Fn(u32) -> String) -> String {
     let tuple = packet.tuple.map_or_else(|| "a packet that is not IP".into(), |of| of.to_string());
     let direction = match names.read(&packet.prefix) {
@@ -135,9 +135,9 @@ mod tests {
         .map(|packet| line(packet, &names, &interface))
         .collect();
         expect![[r#"
-            denied by NetworkPolicy shop/web rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress, eth0 -> cali1)
-            logged by NetworkPolicy shop/a-name-that-is-so-long-that-it-must-be-shortened-in-the-kernel rule 3: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, from cali1)
-            denied at the end of Tier default: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, to eth0)
+            denied by NetworkPolicy(shop/web) rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress, eth0 -> cali1)
+            logged by NetworkPolicy(shop/a-name-that-is-so-long-that-it-must-be-shortened-in-the-kernel) rule 3: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, from cali1)
+            denied at the end of Tier(default): 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, to eth0)
             the packet was logged with the prefix `somebody else's`, which is of no rule in force here; either the rule is gone by now, or another program logs to the same NFLOG group: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (no interface)
             denied, as no Profile allows it: a packet that is not IP (ingress, from eth0)"#]]
         .assert_eq(&lines.join("\n"));
