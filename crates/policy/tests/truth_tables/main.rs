@@ -68,8 +68,8 @@ fn a_decision_tells_what_was_looked_at_before_it() {
         no rule of tier admin matches, which passes it on
         would deny: ingress rule 0 of StagedNetworkPolicy(shop/staged-strict), tier default
         passed on by ingress rule 0 of NetworkPolicy(shop/last), tier default
-        no match: ingress rule 0 of profile open
-        allow: ingress rule 1 of profile open
+        no match: ingress rule 0 of Profile(open)
+        allow: ingress rule 1 of Profile(open)
     "#]]
     .assert_eq(&text(6));
     expect![[r#"
