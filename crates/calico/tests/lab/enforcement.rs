@@ -205,6 +205,10 @@ fn what_is_gone_leaves_nothing_behind() {
 /// How long pods and policies come and go.
 const CHURN: Duration = Duration::from_secs(60);
 
+fn is_ready(lab: &Lab, node: &str) -> bool {
+    lab.try_run(node, "calico-node -felix-ready").0
+}
+
 /// What two nodes' kernels hold, in no order: nft prints objects in the order they were made in.
 fn rulesets(lab: &Lab) -> [String; 2] {
     ["worker-2", "worker-3"].map(|node| lab.run(node, "nft -s list ruleset | sort"))
@@ -237,6 +241,8 @@ fn after_a_minute_of_churn_nothing_is_left_and_nothing_differs() {
         lab.resources("delete", ONLY_WEB);
         lab.succeeds(&["pod", "rm", "one"]);
         lab.succeeds(&["pod", "rm", "two"]);
+        // Without an agent nothing can be added.
+        lab.within(BOOT, "the agent is ready", |lab| is_ready(lab, node));
     }
     lab.within(BOOT, "both nodes' rules are as before", |lab| rulesets(lab) == before);
     lab.connections("client db tcp/5432 allowed");
@@ -252,8 +258,7 @@ fn after_a_minute_of_churn_nothing_is_left_and_nothing_differs() {
         let before = handles(&lab);
         lab.agent("stop", node);
         lab.agent("start", node);
-        let ready = |lab: &Lab| lab.try_run(node, "calico-node -felix-ready").0;
-        lab.within(BOOT, "the agent is ready", ready);
+        lab.within(BOOT, "the agent is ready", |lab| is_ready(lab, node));
         assert_eq!(handles(&lab), before, "{node}");
     }
 }

@@ -161,7 +161,7 @@ parameters! {
             "nftablesFilterDenyAction",
             Choice(DenyAction::WORDS),
             "DROP",
-        ).fatal();
+        ).fatal().not_acted_on();
     /// How packets that policy allows leave the filter chains.
     NFTABLES_FILTER_ALLOW_ACTION: AllowAction =
         felix(
@@ -169,7 +169,7 @@ parameters! {
             "nftablesFilterAllowAction",
             Choice(AllowAction::WORDS),
             "ACCEPT",
-        ).fatal();
+        ).fatal().not_acted_on();
     /// How packets that preDNAT policy allows leave the mangle chains.
     NFTABLES_MANGLE_ALLOW_ACTION: AllowAction =
         felix(
@@ -177,7 +177,7 @@ parameters! {
             "nftablesMangleAllowAction",
             Choice(AllowAction::WORDS),
             "ACCEPT",
-        ).fatal();
+        ).fatal().not_acted_on();
     /// Whether packets that connection tracking finds invalid are left to policy, not dropped.
     DISABLE_CONNTRACK_INVALID_CHECK: bool =
         felix("DisableConntrackInvalidCheck", "disableConntrackInvalidCheck", Bool, "false");
@@ -196,7 +196,7 @@ parameters! {
     ALLOW_IPIP_PACKETS_FROM_WORKLOADS: bool =
         felix("AllowIPIPPacketsFromWorkloads", "allowIPIPPacketsFromWorkloads", Bool, "false");
     /// What the log lines of rules with action Log begin with.
-    LOG_PREFIX: String = felix("LogPrefix", "logPrefix", Text, "calico-packet");
+    LOG_PREFIX: String = felix("LogPrefix", "logPrefix", Text, "calico-packet").not_acted_on();
     /// What happens to packets for a service's address that nothing serves.
     SERVICE_LOOP_PREVENTION: ServiceLoopPrevention =
         felix(
@@ -204,11 +204,12 @@ parameters! {
             "serviceLoopPrevention",
             Choice(ServiceLoopPrevention::WORDS),
             "Drop",
-        );
+        ).not_acted_on();
     /// Where Calico's rules stand among those of others.
     CHAIN_INSERT_MODE: ChainInsertMode =
         felix("ChainInsertMode", "chainInsertMode", Choice(ChainInsertMode::WORDS), "insert")
-            .fatal();
+            .fatal()
+            .not_acted_on();
 
     /// The node's name; unset means the file CALICO_NODENAME_FILE, then HOSTNAME, then the
     /// system's.
