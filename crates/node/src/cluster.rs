@@ -20,6 +20,9 @@ use crate::speaker;
 use model::config::{self, Resolved};
 use model::names::Tunnel;
 
+/// A block of 4,096 addresses, Calico's largest for IPv4, or of so many for IPv6.
+const BLOCK_BITS_MAX: u8 = 12;
+
 /// What is known of the cluster. The topology is kept up to date with every event.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -112,6 +115,19 @@ impl Cluster {
         let tunnels = [self.topology.ipip_address, self.topology.vxlan_address];
         self.topology.facts.has_address(address)
             || tunnels.into_iter().flatten().any(|tunnel| IpAddr::V4(tunnel) == address)
+    }
+
+    /// Addresses of this node's blocks that nobody has, as far as is known: neither a workload nor a
+    /// tunnel here, nor another node. Of very large blocks none.
+    pub(crate) fn addresses_of_nobody(&self) -> Vec<IpAddr> {
+        let small = |block: &&IpNet| block.max_prefix_len() - block.prefix_len() <= BLOCK_BITS_MAX;
+        let all = self.own_blocks.keys().filter(small).flat_map(|block| addresses(*block));
+        let is_free = |address: &IpAddr| {
+            !self.is_own_address(*address)
+                && !self.topology.borrowed.contains_key(address)
+                && self.policy.workload_at(*address).is_none()
+        };
+        all.filter(is_free).collect()
     }
 
     /// What policy says, to ask it what has changed.
@@ -482,6 +498,12 @@ impl Cluster {
         self.metrics_address = settings::metrics_address(&resolved);
         self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
+}
+
+/// All addresses of a prefix, first and last too.
+fn addresses(net: IpNet) -> impl Iterator<Item = IpAddr> {
+    let subnets = net.subnets(net.max_prefix_len()).into_iter().flatten();
+    subnets.map(|single| single.addr())
 }
 
 /// Addresses of a block held by another node than the one that routes the block.

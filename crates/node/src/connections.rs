@@ -33,6 +33,8 @@ pub(crate) struct Connections {
     due: Option<u64>,
     /// A list was asked for and has not come.
     asked: bool,
+    /// Workloads that went while no agent ran have been looked for.
+    looked_back: bool,
     /// Addresses that were workloads' when the list was asked for, and are no more.
     gone: HashSet<IpAddr>,
 }
@@ -50,6 +52,9 @@ impl Connections {
         }
         self.due = None;
         self.gone = cluster.policy_mut().take_gone();
+        if !std::mem::replace(&mut self.looked_back, true) {
+            self.gone.extend(cluster.addresses_of_nobody());
+        }
         let workloads = cluster.policy().workloads();
         let held = workloads.flat_map(|(_, workload)| workload.addresses.iter().copied());
         let addresses: HashSet<IpAddr> = held.chain(self.gone.iter().copied()).collect();

@@ -106,7 +106,7 @@ fn an_add_fails_where_its_policy_could_not_be_programmed() {
         interface: None,
         message: "nf_tables refused it".to_owned(),
     };
-    let effects = node.on(Event::Applied { generation, failures: vec![failure] });
+    let effects = but_connections(node.on(Event::Applied { generation, failures: vec![failure] }));
     assert!(matches!(effects.as_slice(), [Effect::Remove { .. }]), "{effects:?}");
     let effects = node.on(Event::Written { id: 1, written: Written::Removed });
     let refused = Reply::Failed { retry: true, message: "nf_tables refused it".to_owned() };
@@ -207,4 +207,30 @@ fn a_policy_that_cannot_be_read_denies_and_says_so() {
     assert_eq!(explanation.legs[0].decision.verdict, Verdict::Deny);
     let warnings = node.status().warnings.join("\n");
     assert!(warnings.contains("default/web"), "{warnings}");
+}
+
+#[test]
+fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
+    // After a start: the block's other addresses, but for the tunnel's and the one that worker-2 has.
+    let mut node = ready();
+    asked(&mut node, 1, add());
+    let (_, generation) = assigned(&mut node, 1);
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    let [.., Effect::ListConnections(addresses)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    let has = |text: &str| addresses.contains(&address(text));
+    assert!(has(POD) && has("192.168.226.127"), "{addresses:?}");
+    assert!(!has("192.168.226.64") && !has("192.168.226.70") && !has(OTHER), "{addresses:?}");
+    let packet = tcp(OTHER, "192.168.226.127", 80);
+    let effects = node.on(Event::Connections(vec![Connection { number: 7, packet }]));
+    assert!(matches!(effects.as_slice(), [Effect::EndConnections(numbers)] if numbers == &[7]));
+    // Later only those of workloads that it has seen go.
+    node.on(Event::Request { id: 2, request: delete() });
+    let (generation, ..) = updates(&node.on(Event::Idle));
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    let [.., Effect::ListConnections(addresses)] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(addresses.iter().collect::<Vec<_>>(), [&address(POD)]);
 }
