@@ -18,6 +18,7 @@ use crate::input::{
     EndpointSlice, EndpointSliceId, NetworkSet, NetworkSetId, Policy, PolicyId, PolicyKind,
     Profile, ServiceId, Tier, Update, WorkloadId,
 };
+use model::resources::profile::{NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use model::resources::staged::StagedAction;
 use model::resources::tier::{DEFAULT_TIER, DEFAULT_TIER_ORDER};
 use model::resources::workload_endpoint::{NAMESPACE_LABEL, SERVICE_ACCOUNT_LABEL};
@@ -25,11 +26,6 @@ use model::{
     Key, Kind, Metadata, PolicyParts, PolicySpec, PolicyType, Selector, SelectorError, Value, names,
 };
 use std::collections::BTreeMap;
-
-/// Before the names of labels that come from a namespace.
-pub const NAMESPACE_PREFIX: &str = "pcns.";
-/// Before the names of labels that come from a service account.
-pub const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
 
 /// The update that an object means, as it is now (`None`: it is gone); `None` for kinds that policy
 /// is not made of.
