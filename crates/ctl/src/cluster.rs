@@ -9,22 +9,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use store::Datastore;
 
-/// All that policy is made of.
-const KINDS: [Kind; 12] = [
-    Kind::GlobalNetworkPolicy,
-    Kind::GlobalNetworkSet,
-    Kind::HostEndpoint,
-    Kind::NetworkPolicy,
-    Kind::NetworkSet,
-    Kind::Node,
-    Kind::Profile,
-    Kind::StagedGlobalNetworkPolicy,
-    Kind::StagedKubernetesNetworkPolicy,
-    Kind::StagedNetworkPolicy,
-    Kind::Tier,
-    Kind::WorkloadEndpoint,
-];
-
 /// Everything of a cluster that policy is made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Cluster {
@@ -37,7 +21,8 @@ impl Cluster {
     /// Reads all of it.
     pub(crate) async fn read(datastore: &dyn Datastore) -> Result<Cluster, Error> {
         let mut cluster = Cluster::default();
-        for kind in KINDS {
+        // Nodes are known by name to those who ask for a packet's way.
+        for kind in convert::KINDS.into_iter().chain([Kind::Node]) {
             for entry in datastore.list(&Query::kind(kind)).await?.entries {
                 cluster.take(entry);
             }
@@ -63,7 +48,7 @@ impl Cluster {
         let mut cluster = self.clone();
         for document in documents {
             resources::check(document).await?;
-            if !KINDS.contains(&document.kind) {
+            if !convert::KINDS.contains(&document.kind) {
                 return Err(Error::Invalid(format!(
                     "{} says nothing of policy; give policies, tiers, profiles, network sets or \
                      endpoints",

@@ -27,6 +27,21 @@ use model::{
 };
 use std::collections::BTreeMap;
 
+/// The kinds of resource that policy is made of.
+pub const KINDS: [Kind; 11] = [
+    Kind::GlobalNetworkPolicy,
+    Kind::GlobalNetworkSet,
+    Kind::HostEndpoint,
+    Kind::NetworkPolicy,
+    Kind::NetworkSet,
+    Kind::Profile,
+    Kind::StagedGlobalNetworkPolicy,
+    Kind::StagedKubernetesNetworkPolicy,
+    Kind::StagedNetworkPolicy,
+    Kind::Tier,
+    Kind::WorkloadEndpoint,
+];
+
 /// The update that an object means, as it is now (`None`: it is gone); `None` for kinds that policy
 /// is not made of.
 pub fn update(key: &Key, value: Option<&Value>) -> Option<Update> {
