@@ -78,7 +78,14 @@ async fn a_unix_socket_is_taken_over_from_the_dead_only() {
         ..Options::local(directory.path().join(name))
     };
     // Bound and abandoned, as by a kill.
-    drop(std::os::unix::net::UnixListener::bind(directory.path().join("socket")).unwrap());
+    let path = directory.path().join("socket");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    // A program that another test starts at this moment holds a copy until its exec.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while std::os::unix::net::UnixStream::connect(&path).is_ok() {
+        assert!(std::time::Instant::now() < deadline, "the abandoned socket answers");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let server = Server::start(options("a")).await.unwrap();
     let channel = rig::connect(&url).await;
     kv(&channel).put(put("/a", "1")).await.unwrap();
@@ -90,7 +97,7 @@ async fn a_unix_socket_is_taken_over_from_the_dead_only() {
     assert_eq!(kv(&channel).range(get("/a")).await.unwrap().into_inner().count, 1);
     drop(channel);
     server.stop().await.unwrap();
-    assert!(!directory.path().join("socket").exists());
+    assert!(!path.exists());
 }
 
 fn openssl(directory: &std::path::Path, words: &str) {
