@@ -145,6 +145,8 @@ fn next_step(errno: Errno) -> &'static str {
 /// A connection to nf_tables in one network namespace, that of the thread that opened it.
 pub struct Nft {
     socket: NetlinkSocket,
+    /// By which sets are read while rules are read by the other one.
+    second: NetlinkSocket,
 }
 
 impl Nft {
@@ -153,7 +155,7 @@ impl Nft {
     /// # Errors
     /// The kernel has no netfilter netlink.
     pub fn open() -> Result<Nft, Error> {
-        Ok(Nft { socket: NetlinkSocket::open()? })
+        Ok(Nft { socket: NetlinkSocket::open()?, second: NetlinkSocket::open()? })
     }
 
     /// Opens a connection in another network namespace; the calling thread stays where it is.

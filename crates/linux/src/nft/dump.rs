@@ -3,11 +3,12 @@
 use super::attribute::{Attributes, Messages, family_of};
 use super::decode::{self, element::Kind};
 use super::numbers::{attribute as a, message};
-use super::socket::NetlinkSocket;
+use super::socket::{Dump, NetlinkSocket};
 use super::{Error, Nft};
 use kernel::nft::{Chain, Family, Rule, Set, SetKey, Table, VerdictMap};
 use nix::errno::Errno;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::thread;
 
 /// Attempts at a dump that nobody disturbs.
 const ATTEMPTS_MAX: usize = 20;
@@ -22,7 +23,7 @@ impl Nft {
     pub fn read(&mut self, family: Family, name: &str) -> Result<Option<Table>, Error> {
         for _ in 0..ATTEMPTS_MAX {
             let before = self.generation()?;
-            let table = read_once(&mut self.socket, family, name);
+            let table = read_once(&mut self.socket, &mut self.second, family, name);
             let unchanged = self.generation()? == before;
             match table {
                 Ok(Some(table)) if unchanged => return Ok(table),
@@ -116,6 +117,7 @@ pub struct Counter {
 /// Outer `None`: disturbed. Inner `None`: no such table.
 fn read_once(
     socket: &mut NetlinkSocket,
+    second: &mut NetlinkSocket,
     family: Family,
     name: &str,
 ) -> Result<Option<Option<Table>>, Error> {
@@ -127,36 +129,69 @@ fn read_once(
     if let Some(flags) = flags.filter(|flags| *flags != 0) {
         table.foreign.insert(format!("flags {flags:#x}"));
     }
-    let mut parts = |kind| {
-        let dump = socket.dump(kind, wanted, |writer| writer.text(a::TABLE, name))?;
-        Ok::<_, Error>(Some(dump).filter(|dump| !dump.interrupted))
-    };
-    let Some(chains) = parts(message::GETCHAIN)? else { return Ok(None) };
-    let Some(sets) = parts(message::GETSET)? else { return Ok(None) };
-    let Some(objects) = parts(message::GETOBJ)? else { return Ok(None) };
-    let Some(flowtables) = parts(message::GETFLOWTABLE)? else { return Ok(None) };
-    for attributes in chains.of_table(name) {
+    // Mostly the kernel's work, which dumps of two sockets do on two processors.
+    let (chains, others) = thread::scope(|scope| {
+        let others = scope.spawn(|| read_sets(second, &mut table));
+        let chains = read_chains(socket, family, name);
+        (chains, others.join())
+    });
+    let is_whole = others.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    let Some(chains) = chains?.filter(|_| is_whole) else { return Ok(None) };
+    table.chains = chains;
+    Ok(Some(Some(table)))
+}
+
+/// Reads a table's objects of one kind; `None` if that was disturbed.
+fn read_parts(
+    socket: &mut NetlinkSocket,
+    kind: u16,
+    family: Family,
+    table: &str,
+) -> Result<Option<Dump>, Error> {
+    let dump = socket.dump(kind, Some(family), |writer| writer.text(a::TABLE, table))?;
+    Ok(Some(dump).filter(|dump| !dump.interrupted))
+}
+
+/// Reads a table's chains with their rules; `None` if that was disturbed.
+fn read_chains(
+    socket: &mut NetlinkSocket,
+    family: Family,
+    table: &str,
+) -> Result<Option<BTreeMap<String, Chain>>, Error> {
+    let Some(dump) = read_parts(socket, message::GETCHAIN, family, table)? else { return Ok(None) };
+    let mut chains = BTreeMap::new();
+    for attributes in dump.of_table(table) {
         let chain = attributes.text(a::CHAIN_NAME);
         let chain = chain.ok_or(Error::Malformed { what: "a chain" })?;
         let base = decode::base(attributes, family);
-        let Some(rules) = read_rules(socket, (family, name, chain))? else { return Ok(None) };
-        table.chains.insert(chain.to_owned(), Chain { base, rules });
+        let Some(rules) = read_rules(socket, (family, table, chain))? else { return Ok(None) };
+        chains.insert(chain.to_owned(), Chain { base, rules });
     }
-    for attributes in objects.of_table(name) {
+    Ok(Some(chains))
+}
+
+/// Reads all of a table but its chains into it; false if that was disturbed.
+fn read_sets(socket: &mut NetlinkSocket, table: &mut Table) -> Result<bool, Error> {
+    let name = table.name.clone();
+    let mut parts = |kind| read_parts(socket, kind, table.family, &name);
+    let Some(sets) = parts(message::GETSET)? else { return Ok(false) };
+    let Some(objects) = parts(message::GETOBJ)? else { return Ok(false) };
+    let Some(flowtables) = parts(message::GETFLOWTABLE)? else { return Ok(false) };
+    for attributes in objects.of_table(&name) {
         let kind = attributes.number(a::OBJECT_TYPE).unwrap_or(0);
         let named = attributes.text(a::OBJECT_NAME).unwrap_or_default();
         table.foreign.insert(format!("object {named} of type {kind}"));
     }
-    for attributes in flowtables.of_table(name) {
+    for attributes in flowtables.of_table(&name) {
         let named = attributes.text(a::FLOWTABLE_NAME).unwrap_or_default();
         table.foreign.insert(format!("flowtable {named}"));
     }
-    for attributes in sets.of_table(name) {
-        if !read_set(socket, &mut table, attributes)? {
-            return Ok(None);
+    for attributes in sets.of_table(&name) {
+        if !read_set(socket, table, attributes)? {
+            return Ok(false);
         }
     }
-    Ok(Some(Some(table)))
+    Ok(true)
 }
 
 /// Reads the rules of a chain; `None` if that was disturbed. Asked for all chains' at once, the
