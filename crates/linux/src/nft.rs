@@ -17,6 +17,7 @@ mod batch;
 mod decode;
 mod dump;
 mod encode;
+mod handles;
 mod interfering;
 mod monitor;
 mod numbers;
@@ -28,6 +29,7 @@ pub use monitor::{Heard, NftMonitor};
 
 use crate::netns::NetNs;
 use batch::Batch;
+use handles::Handles;
 use kernel::nft::{ChainKind, Change, Edit, Family, Rule, SetKey};
 use nix::errno::Errno;
 use socket::{NetlinkSocket, Rejection};
@@ -98,6 +100,12 @@ pub enum Error {
         /// `ip calico`.
         table: String,
     },
+    /// A chain does not have the rules that a change of some of them was made for.
+    #[error("chain {chain} was changed by somebody else: read its table again and retry")]
+    OtherRules {
+        /// `ip calico x`.
+        chain: String,
+    },
     /// A reply lacks what every kernel sends.
     #[error("the kernel's reply about {what} cannot be understood; report its version with this")]
     Malformed {
@@ -114,6 +122,7 @@ impl Error {
         matches!(
             self,
             Error::Refused { errno: ENOENT | EEXIST | EBUSY | ENOTEMPTY | ERESTART, .. }
+                | Error::OtherRules { .. }
                 | Error::Unsettled { .. }
         )
     }
@@ -169,7 +178,8 @@ impl Nft {
     /// Makes all `changes` or none, in one transaction. Without changes it does nothing.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the first step that the kernel does not take.
+    /// [`Error::Refused`] with the first step that the kernel does not take, [`Error::OtherRules`]
+    /// if a chain is not as the changes were made for.
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
         if let Some(change) = changes.iter().find(|change| is_foreign(&change.edit)) {
             return Err(Error::Foreign { operation: change.to_string() });
@@ -177,11 +187,12 @@ impl Nft {
         if changes.is_empty() {
             return Ok(());
         }
+        let handles = Handles::read(&mut self.socket, changes)?;
         let count = u32::try_from(batch::messages(changes)).unwrap_or(u32::MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let batch = Batch::new(changes, self.socket.sequences(count));
+            let batch = Batch::new(changes, &handles, self.socket.sequences(count));
             let rejections = self.socket.transact(batch.bytes())?;
             match rejections.into_iter().next() {
                 None => return Ok(()),
@@ -211,7 +222,9 @@ fn is_foreign(edit: &Edit) -> bool {
     match edit {
         Edit::CreateSet { key, .. } | Edit::CreateMap { key, .. } => *key == SetKey::Foreign,
         Edit::CreateChain { base, .. } => base.is_some_and(|base| base.kind == ChainKind::Foreign),
-        Edit::AddRules { rules, .. } => rules.iter().any(Rule::is_foreign),
+        Edit::AddRules { rules, .. } | Edit::InsertRules { rules, .. } => {
+            rules.iter().any(Rule::is_foreign)
+        }
         _ => false,
     }
 }

@@ -27,6 +27,17 @@ pub enum Edit {
     DeleteTable,
     /// All rules of a chain go.
     FlushChain(String),
+    /// Some rules of a chain go; the others stay, with their counters.
+    DeleteRules {
+        /// The chain's name.
+        chain: String,
+        /// How many rules the chain has before the transaction.
+        of: usize,
+        /// The first of those that go, from 0.
+        first: usize,
+        /// How many go.
+        count: usize,
+    },
     /// A set that no rule looks into goes.
     DeleteSet(String),
     /// A verdict map that no rule looks into goes, with its elements.
@@ -95,6 +106,17 @@ pub enum Edit {
         /// The rules in order.
         rules: Vec<Rule>,
     },
+    /// Rules come between those of a chain that stay.
+    InsertRules {
+        /// The chain's name.
+        chain: String,
+        /// How many rules the chain has before the transaction.
+        of: usize,
+        /// How many of them are before these; the transaction leaves those as they are.
+        after: usize,
+        /// The rules in order.
+        rules: Vec<Rule>,
+    },
 }
 
 /// Why [`apply`] refused a step, as the kernel would have.
@@ -140,6 +162,13 @@ impl Table {
         match edit {
             Edit::CreateTable | Edit::DeleteTable => {}
             Edit::FlushChain(chain) => self.chain(chain)?.rules.clear(),
+            Edit::DeleteRules { chain, of, first, count } => {
+                let rules = &mut self.chain(chain)?.rules;
+                if rules.len() != *of || first + count > *of {
+                    return Err("the chain has another number of rules");
+                }
+                rules.drain(*first..first + count);
+            }
             Edit::DeleteSet(set) => {
                 if self.rules().any(|rule| rule.sets().any(|used| used == set)) {
                     return Err("a rule looks into the set");
@@ -183,15 +212,16 @@ impl Table {
                 }
             }
             Edit::AddRules { chain, rules } => {
-                let known = |rule: &Rule| {
-                    rule.sets().all(|set| self.sets.contains_key(set))
-                        && rule.map().is_none_or(|map| self.maps.contains_key(map))
-                        && rule.target().is_none_or(|target| self.chains.contains_key(target))
-                };
-                if !rules.iter().all(known) {
-                    return Err("a rule names a set, map or chain that is not there");
-                }
+                self.know_what_they_name(rules)?;
                 self.chain(chain)?.rules.extend_from_slice(rules);
+            }
+            Edit::InsertRules { chain, after, rules, .. } => {
+                self.know_what_they_name(rules)?;
+                let all = &mut self.chain(chain)?.rules;
+                if *after > all.len() {
+                    return Err("the chain has another number of rules");
+                }
+                all.splice(after..after, rules.iter().cloned());
             }
         }
         Ok(())
@@ -234,6 +264,16 @@ impl Table {
         Ok(())
     }
 
+    fn know_what_they_name(&self, rules: &[Rule]) -> Result<(), &'static str> {
+        let known = |rule: &Rule| {
+            rule.sets().all(|set| self.sets.contains_key(set))
+                && rule.map().is_none_or(|map| self.maps.contains_key(map))
+                && rule.target().is_none_or(|target| self.chains.contains_key(target))
+        };
+        let all = rules.iter().all(known);
+        all.then_some(()).ok_or("a rule names a set, map or chain that is not there")
+    }
+
     fn chain(&mut self, name: &str) -> Result<&mut Chain, &'static str> {
         self.chains.get_mut(name).ok_or("no such chain")
     }
@@ -251,6 +291,9 @@ impl fmt::Display for Change {
             Edit::CreateTable => write!(f, "add table {table}"),
             Edit::DeleteTable => write!(f, "delete table {table}"),
             Edit::FlushChain(chain) => write!(f, "flush chain {table} {chain}"),
+            Edit::DeleteRules { chain, first, count, .. } => {
+                write!(f, "delete {count} rules {table} {chain} index {first}")
+            }
             Edit::DeleteSet(set) => write!(f, "delete set {table} {set}"),
             Edit::DeleteMap(map) => write!(f, "delete map {table} {map}"),
             Edit::DeleteChain(chain) => write!(f, "delete chain {table} {chain}"),
@@ -273,6 +316,13 @@ impl fmt::Display for Change {
             Edit::AddRules { chain, rules } => match &rules[..] {
                 [rule] => write!(f, "add rule {table} {chain} {}", rule.text(self.family)),
                 _ => write!(f, "add {} rules {table} {chain}", rules.len()),
+            },
+            Edit::InsertRules { chain, after, rules, .. } => match &rules[..] {
+                [rule] => {
+                    let rule = rule.text(self.family);
+                    write!(f, "insert rule {table} {chain} index {after} {rule}")
+                }
+                _ => write!(f, "insert {} rules {table} {chain} index {after}", rules.len()),
             },
         }
     }

@@ -8,11 +8,10 @@ pub(super) use steps::Steps;
 /// The changes that turn `actual` into `desired`, in an order that holds within one transaction.
 ///
 /// `actual` holds own tables only: one that is not desired is deleted. What is equal is not
-/// touched, so its counters survive; a chain whose rules differ is emptied and filled again. A
-/// table with something in it of no kind of ours is made anew.
+/// touched, so its counters survive; of a chain whose rules differ, those at the start and at the
+/// end that don't differ stay. A table with something in it of no kind of ours is made anew.
 ///
-/// Within a table: chains that change are emptied, so that nothing refers to what goes; elements of
-/// maps, maps, sets and chains go; sets and their elements come; chains come; maps and their
+/// Within a table: rules go, so that nothing refers to what goes; elements of maps, maps, sets and chains go; sets and their elements come; chains come; maps and their
 /// elements come; rules come.
 pub fn diff(desired: &[Table], actual: &[Table]) -> Vec<Change> {
     let mut changes = Vec::new();

@@ -2,6 +2,7 @@
 
 use super::attribute::Writer;
 use super::encode::{self, element};
+use super::handles::Handles;
 use super::numbers::{self as n, attribute as a, message, netlink};
 use kernel::nft::{BaseChain, ChainKind, Change, Edit, Hook};
 
@@ -13,6 +14,7 @@ const MAP_ELEMENTS_PER_MESSAGE: usize = 150;
 /// A transaction as bytes, and what each of its messages is about.
 pub(super) struct Batch<'a> {
     writer: Writer,
+    handles: &'a Handles<'a>,
     first: u32,
     /// By sequence number less `first`: the change, and which rule of it.
     origins: Vec<(&'a Change, Option<usize>)>,
@@ -21,7 +23,8 @@ pub(super) struct Batch<'a> {
 /// How many sequence numbers the changes need at most, with the batch's two marks.
 pub(super) fn messages(changes: &[Change]) -> usize {
     let of = |change: &Change| match &change.edit {
-        Edit::AddRules { rules, .. } => rules.len(),
+        Edit::AddRules { rules, .. } | Edit::InsertRules { rules, .. } => rules.len(),
+        Edit::DeleteRules { count, .. } => *count,
         Edit::AddElements { elements, .. } | Edit::DeleteElements { elements, .. } => {
             elements.len().div_ceil(ELEMENTS_PER_MESSAGE)
         }
@@ -35,9 +38,10 @@ pub(super) fn messages(changes: &[Change]) -> usize {
 }
 
 impl<'a> Batch<'a> {
-    /// Encodes `changes`, with sequence numbers from `first`.
-    pub(super) fn new(changes: &'a [Change], first: u32) -> Batch<'a> {
-        let mut batch = Batch { writer: Writer::default(), first, origins: Vec::new() };
+    /// Encodes `changes`, with sequence numbers from `first`; `handles` are those of the same
+    /// changes.
+    pub(super) fn new(changes: &'a [Change], handles: &'a Handles<'a>, first: u32) -> Batch<'a> {
+        let mut batch = Batch { writer: Writer::default(), handles, first, origins: Vec::new() };
         batch.writer.batch_mark(n::BATCH_BEGIN, first);
         for (id, change) in (1..).zip(changes) {
             batch.change(change, id);
@@ -56,9 +60,10 @@ impl<'a> Batch<'a> {
         let index = usize::try_from(sequence.checked_sub(self.first + 1)?).ok()?;
         let (change, rule) = self.origins.get(index)?;
         let rule = match (&change.edit, rule) {
-            (Edit::AddRules { chain, rules }, Some(index)) => {
-                rules.get(*index).map(|rule| (chain, rule))
-            }
+            (
+                Edit::AddRules { chain, rules } | Edit::InsertRules { chain, rules, .. },
+                Some(index),
+            ) => rules.get(*index).map(|rule| (chain, rule)),
             _ => None,
         };
         Some(match rule {
@@ -102,6 +107,14 @@ impl<'a> Batch<'a> {
             Edit::FlushChain(chain) => self.message(message::DELRULE, 0, origin, |writer| {
                 writer.text(a::RULE_CHAIN, chain);
             }),
+            Edit::DeleteRules { chain, first, count, .. } => {
+                for handle in self.handles.of(change).iter().skip(*first).take(*count) {
+                    self.message(message::DELRULE, 0, origin, |writer| {
+                        writer.text(a::RULE_CHAIN, chain);
+                        writer.put(a::RULE_HANDLE, &handle.to_be_bytes());
+                    });
+                }
+            }
             Edit::DeleteSet(set) | Edit::DeleteMap(set) => {
                 self.message(message::DELSET, 0, origin, |writer| {
                     writer.text(a::SET_NAME, set);
@@ -159,6 +172,20 @@ impl<'a> Batch<'a> {
                     let origin = (change, Some(index));
                     self.message(message::NEWRULE, CREATE | APPEND, origin, |writer| {
                         writer.text(a::RULE_CHAIN, chain);
+                        encode::rule(writer, change.family, rule);
+                    });
+                }
+            }
+            Edit::InsertRules { chain, after, rules, .. } => {
+                let before = after.checked_sub(1).and_then(|at| self.handles.of(change).get(at));
+                // Each is put right behind the same rule, or first of all: the last one begins.
+                let flags = if before.is_some() { CREATE | APPEND } else { CREATE };
+                for (index, rule) in rules.iter().enumerate().rev() {
+                    self.message(message::NEWRULE, flags, (change, Some(index)), |writer| {
+                        writer.text(a::RULE_CHAIN, chain);
+                        if let Some(handle) = before {
+                            writer.put(a::RULE_POSITION, &handle.to_be_bytes());
+                        }
                         encode::rule(writer, change.family, rule);
                     });
                 }

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is to be done to a table. Within one transaction the order of [`Steps::in_order`] holds.
 #[derive(Default)]
 pub(in crate::nft) struct Steps {
+    /// Rules that go.
     flushed: Vec<Edit>,
     elements_gone: Vec<Edit>,
     maps_gone: Vec<Edit>,
@@ -120,7 +121,7 @@ impl Steps {
     }
 
     /// Turns the chain that was found into the one that is wanted; `anew`: writes its rules again
-    /// even if they are the same.
+    /// even if they are the same. Rules at its start and end that are the same stay.
     pub(in crate::nft) fn chain(
         &mut self,
         name: &str,
@@ -129,27 +130,54 @@ impl Steps {
         anew: bool,
     ) {
         let kept = found.filter(|found| wanted.is_some_and(|wanted| same_base(wanted, found)));
-        let same_rules = kept.is_some_and(|found| {
-            let foreign = found.rules.iter().any(Rule::is_foreign);
-            !anew && !foreign && wanted.is_some_and(|wanted| wanted.rules == found.rules)
-        });
-        if same_rules {
-            return;
+        let chain = name.to_owned();
+        if let (Some(wanted), Some(kept), false) = (wanted, kept, anew)
+            && !kept.rules.iter().any(Rule::is_foreign)
+        {
+            if wanted.rules == kept.rules {
+                return;
+            }
+            if !self.is_referred_to_by(&kept.rules)
+                && self.some_rules(name, &wanted.rules, &kept.rules)
+            {
+                return;
+            }
         }
         if found.is_some_and(|found| !found.rules.is_empty()) {
-            self.flushed.push(Edit::FlushChain(name.to_owned()));
+            self.flushed.push(Edit::FlushChain(chain.clone()));
         }
         if found.is_some() && kept.is_none() {
-            self.chains_gone.push(Edit::DeleteChain(name.to_owned()));
+            self.chains_gone.push(Edit::DeleteChain(chain.clone()));
         }
         let Some(wanted) = wanted else { return };
-        let chain = name.to_owned();
         if kept.is_none() {
             self.chains.push(Edit::CreateChain { chain: chain.clone(), base: wanted.base });
         }
         if !wanted.rules.is_empty() {
             self.rules.push(Edit::AddRules { chain, rules: wanted.rules.clone() });
         }
+    }
+
+    /// Changes only the rules between those that are the same at the start and at the end; false if
+    /// none are.
+    fn some_rules(&mut self, chain: &str, wanted: &[Rule], found: &[Rule]) -> bool {
+        let same = |(a, b): &(&Rule, &Rule)| a == b;
+        let after = wanted.iter().zip(found).take_while(same).count();
+        let (new, gone) = (&wanted[after..], &found[after..]);
+        let end = new.iter().rev().zip(gone.iter().rev()).take_while(same).count();
+        let (new, count) = (&new[..new.len() - end], gone.len() - end);
+        if after + end == 0 {
+            return false;
+        }
+        let (chain, of) = (chain.to_owned(), found.len());
+        if count > 0 {
+            let chain = chain.clone();
+            self.flushed.push(Edit::DeleteRules { chain, of, first: after, count });
+        }
+        if !new.is_empty() {
+            self.rules.push(Edit::InsertRules { chain, of, after, rules: new.to_vec() });
+        }
+        true
     }
 
     /// Whether a set or map goes that one of the rules looks into.

@@ -30,7 +30,11 @@ proptest! {
             rule.sets().any(set)
         };
         for change in diff(std::slice::from_ref(&desired), std::slice::from_ref(&actual)) {
-            if let Edit::FlushChain(name) | Edit::AddRules { chain: name, .. } = &change.edit {
+            if let Edit::FlushChain(name)
+            | Edit::AddRules { chain: name, .. }
+            | Edit::DeleteRules { chain: name, .. }
+            | Edit::InsertRules { chain: name, .. } = &change.edit
+            {
                 let same = desired.chains.get(name) == actual.chains.get(name);
                 let found = actual.chains.get(name);
                 let forced = found.is_some_and(|chain| chain.rules.iter().any(refers_to_new));
@@ -38,6 +42,86 @@ proptest! {
             }
         }
     }
+}
+
+/// A chain of one rule for each letter.
+fn lettered(letters: &str) -> Table {
+    let mut table = Table::new(Family::Ip, "calico");
+    let rule = |letter| Rule::new(vec![Match::Protocol(letter)], Verdict::Accept);
+    let rules = letters.bytes().map(rule).collect();
+    table.chains.insert("a".into(), Chain { base: None, rules });
+    table
+}
+
+proptest! {
+    #[test]
+    fn any_rules_become_any_others(found in "[abc]{0,6}", wanted in "[abc]{0,6}") {
+        let mut tables = vec![lettered(&found)];
+        let changes = diff(&[lettered(&wanted)], &tables);
+        apply(&mut tables, &changes).map_err(|refusal| TestCaseError::fail(refusal.to_string()))?;
+        prop_assert_eq!(tables, vec![lettered(&wanted)]);
+    }
+}
+
+#[test]
+fn rules_at_both_ends_stay() {
+    for (found, wanted, steps) in [
+        ("abcd", "abcx", "-3+1 at 3: x"),
+        ("abcd", "xbcd", "-0+1 at 0: x"),
+        ("abcd", "axyd", "-1+2 at 1: xy"),
+        ("abcd", "ad", "-1+2"),
+        ("ad", "abcd", "at 1: bc"),
+        ("abcd", "abcdef", "at 4: ef"),
+        ("cd", "abcd", "at 0: ab"),
+        ("aaa", "aa", "-2+1"),
+        ("abcd", "", "flush"),
+        ("", "ab", "add ab"),
+        ("ab", "cd", "flush add cd"),
+    ] {
+        let letters = |rules: &[Rule]| {
+            let letter = |rule: &Rule| match rule.matches[0] {
+                Match::Protocol(letter) => char::from(letter),
+                _ => '?',
+            };
+            rules.iter().map(letter).collect::<String>()
+        };
+        let step = |change: &Change| match &change.edit {
+            Edit::DeleteRules { of, first, count, .. } if *of == found.len() => {
+                format!("-{first}+{count}")
+            }
+            Edit::InsertRules { of, after, rules, .. } if *of == found.len() => {
+                format!("at {after}: {}", letters(rules))
+            }
+            Edit::FlushChain(_) => "flush".to_owned(),
+            Edit::AddRules { rules, .. } => format!("add {}", letters(rules)),
+            _ => change.to_string(),
+        };
+        let changes = diff(&[lettered(wanted)], &[lettered(found)]);
+        let done: Vec<String> = changes.iter().map(step).collect();
+        assert_eq!(done.join(" "), steps, "{found} to {wanted}");
+    }
+}
+
+#[test]
+fn rule_that_stays_lets_go_of_a_set_made_anew() {
+    let actual = calico(&[]);
+    let mut desired = calico(&[]);
+    desired.sets.insert("red".into(), Set::new(SetKey::Address, false));
+    let more = Rule::new(vec![], Verdict::Accept);
+    desired.chains.get_mut("a").expect("chain").rules.push(more);
+    let changes = diff(std::slice::from_ref(&desired), std::slice::from_ref(&actual));
+    assert_eq!(
+        texts(&changes),
+        [
+            "flush chain ip calico a",
+            "delete set ip calico red",
+            "add set ip calico red",
+            "add 2 rules ip calico a",
+        ]
+    );
+    let mut tables = vec![actual];
+    apply(&mut tables, &changes).expect("accepted");
+    assert_eq!(tables, [desired]);
 }
 
 fn calico(elements: &[&str]) -> Table {

@@ -75,7 +75,9 @@ fn touched(edit: &Edit) -> Option<&str> {
         | Edit::DeleteMapElements { map: name, .. }
         | Edit::AddMapElements { map: name, .. }
         | Edit::CreateChain { chain: name, .. }
-        | Edit::AddRules { chain: name, .. } => Some(name),
+        | Edit::AddRules { chain: name, .. }
+        | Edit::DeleteRules { chain: name, .. }
+        | Edit::InsertRules { chain: name, .. } => Some(name),
     }
 }
 

@@ -105,6 +105,63 @@ fn intervals_next_to_and_within_each_other() {
 }
 
 #[test]
+fn rules_that_stay_keep_their_counters() {
+    Namespace::new().inside(|| {
+        let lettered = |letters: &str| {
+            let rules = letters.chars().map(|letter| Rule {
+                comment: letter.to_string(),
+                ..rule(vec![], Verdict::Continue)
+            });
+            let mut table = Table::new(Family::Ip, "calico");
+            let out = base(ChainKind::Filter, Hook::Output, 0, rules.collect());
+            table.chains.insert("out".into(), out);
+            table
+        };
+        let mut nft = Nft::open().expect("socket");
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").expect("socket");
+        reach(&mut nft, &lettered("abcd"));
+        // Whatever is there is counted once, after each change.
+        for (letters, counted) in [
+            ("abcd", [1, 1, 1, 1].as_slice()),
+            ("abxd", &[2, 2, 1, 2]),
+            ("ad", &[3, 3]),
+            ("aefgd", &[4, 1, 1, 1, 4]),
+            ("hiaefgd", &[1, 1, 5, 2, 2, 2, 5]),
+            ("hiaefgdjk", &[2, 2, 6, 3, 3, 3, 6, 1, 1]),
+            ("hk", &[3, 2]),
+            ("lm", &[1, 1]),
+        ] {
+            reach(&mut nft, &lettered(letters));
+            socket.send_to(b"x", socket.local_addr().expect("address")).expect("sent");
+            let counters = nft.chain_counters(Family::Ip, "calico", "out").expect("readable");
+            let found: String = counters.iter().map(|held| &*held.rule.comment).collect();
+            assert_eq!(found, letters);
+            let packets: Vec<u64> = counters.iter().map(|held| held.packets).collect();
+            assert_eq!(packets, counted, "{letters}");
+        }
+    });
+}
+
+#[test]
+fn chain_with_other_rules_than_known_is_a_conflict() {
+    Namespace::new().inside(|| {
+        let mut nft = Nft::open().expect("socket");
+        let table = calico(&[]);
+        reach(&mut nft, &table);
+        let mut desired = table.clone();
+        desired.chains.get_mut("check").expect("chain").rules.pop();
+        let changes = diff(std::slice::from_ref(&desired), std::slice::from_ref(&table));
+        run("nft", &["add", "rule", "ip", "calico", "check", "counter"]);
+        let error = nft.apply(&changes).expect_err("a rule too many");
+        assert!(error.is_conflict());
+        let text = error.to_string();
+        assert!(text.starts_with("chain ip calico check was changed by somebody else"), "{text}");
+        reach(&mut nft, &desired);
+        assert_eq!(listed("ip", "calico"), desired.to_string());
+    });
+}
+
+#[test]
 fn range_of_somebody_else_is_a_foreign_set() {
     Namespace::new().inside(|| {
         let mut nft = Nft::open().expect("socket");
