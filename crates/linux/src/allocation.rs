@@ -37,38 +37,46 @@ pub fn forget_peak() {
     PEAK.store(LIVE.load(Relaxed), Relaxed);
 }
 
-fn count(added: usize, removed: usize) {
-    if !IS_COUNTING.load(Relaxed) {
-        return;
+fn count_more(bytes: usize) {
+    if IS_COUNTING.load(Relaxed) {
+        let live = LIVE.fetch_add(bytes, Relaxed).wrapping_add(bytes);
+        // Looked at first, as a write is dear and mostly not needed.
+        if live > PEAK.load(Relaxed) {
+            PEAK.fetch_max(live, Relaxed);
+        }
     }
-    LIVE.fetch_sub(removed, Relaxed);
-    let live = LIVE.fetch_add(added, Relaxed).wrapping_add(added);
-    PEAK.fetch_max(live, Relaxed);
+}
+
+fn count_less(bytes: usize) {
+    if IS_COUNTING.load(Relaxed) {
+        LIVE.fetch_sub(bytes, Relaxed);
+    }
 }
 
 // SAFETY: every call is passed on to `System` unchanged, which keeps `GlobalAlloc`'s contract;
 // counting neither allocates nor panics.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
+        count_more(layout.size());
         // SAFETY: the caller keeps the contract of `alloc`, which is `System`'s too.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        count(layout.size(), 0);
+        count_more(layout.size());
         // SAFETY: the caller keeps the contract of `alloc_zeroed`, which is `System`'s too.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        count(0, layout.size());
+        count_less(layout.size());
         // SAFETY: the pointer is from `System`, as all of this allocator are.
         unsafe { System.dealloc(pointer, layout) }
     }
 
     unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count(size, layout.size());
+        count_less(layout.size());
+        count_more(size);
         // SAFETY: the pointer is from `System`, as all of this allocator are.
         unsafe { System.realloc(pointer, layout, size) }
     }

@@ -128,8 +128,10 @@ pub fn service_account_profile(namespace: &str, account: &str) -> String {
 /// `<prefix>:` and the base64url form, unpadded, of SHA-224(`<prefix>:<content>`) (`MakeUniqueID`).
 pub fn unique_id(prefix: &str, content: &str) -> String {
     let digest = [prefix, ":", content].into_iter().fold(Sha224::new(), Sha224::chain_update);
-    let digest = digest.finalize();
-    format!("{prefix}:{}", URL_SAFE_NO_PAD.encode(digest))
+    let mut id = String::with_capacity(prefix.len() + 1 + 38);
+    id.extend([prefix, ":"]);
+    URL_SAFE_NO_PAD.encode_string(digest.finalize(), &mut id);
+    id
 }
 
 /// `<prefix><suffix>` where it fits in `length_max` bytes, else the prefix, `_` and as much of the

@@ -14,32 +14,48 @@ pub struct Restriction<'a> {
 }
 
 pub(super) fn of(root: &Expression) -> Vec<Restriction<'_>> {
-    required(root, false)
+    let mut found = Vec::new();
+    required(root, false, &mut found);
+    found
 }
 
-/// What an expression, or its negation, requires: in order of labels, each label once.
-fn required(expression: &Expression, negated: bool) -> Vec<Restriction<'_>> {
+/// Appends what an expression, or its negation, requires: in order of labels, each label once.
+fn required<'a>(expression: &'a Expression, negated: bool, to: &mut Vec<Restriction<'a>>) {
     match (expression, negated) {
-        (Expression::Not(inner), _) => required(inner, !negated),
+        (Expression::Not(inner), _) => required(inner, !negated, to),
         (Expression::And(terms), false) | (Expression::Or(terms), true) => {
-            grouped(terms, negated, |group| Some(group.iter_mut().reduce(narrow)?.take()))
+            grouped(terms, negated, to, |group| Some(group.iter_mut().reduce(narrow)?.take()));
         }
         (Expression::Or(terms), false) | (Expression::And(terms), true) => {
-            grouped(terms, negated, |group| (group.len() == terms.len()).then(|| widest(group)))
+            let all = terms.len();
+            grouped(terms, negated, to, |group| (group.len() == all).then(|| widest(group)));
         }
-        _ => leaf(expression, negated).into_iter().collect(),
+        _ => to.extend(leaf(expression, negated)),
     }
 }
 
-/// What the terms require, and what each label comes to of which several require something.
+/// Appends what the terms require, where several require something of a label what that comes to.
 fn grouped<'a>(
     terms: &'a [Expression],
     negated: bool,
+    to: &mut Vec<Restriction<'a>>,
     join: impl Fn(&mut [Restriction<'a>]) -> Option<Restriction<'a>>,
-) -> Vec<Restriction<'a>> {
-    let mut all: Vec<_> = terms.iter().flat_map(|term| required(term, negated)).collect();
-    all.sort_by_key(|one| one.label);
-    all.chunk_by_mut(|one, next| one.label == next.label).filter_map(join).collect()
+) {
+    let start = to.len();
+    terms.iter().for_each(|term| required(term, negated, to));
+    to[start..].sort_by_key(|one| one.label);
+    // What the groups come to takes their place from the front, where it overwrites none to come.
+    let (mut from, mut kept) = (start, start);
+    while from < to.len() {
+        let label = to[from].label;
+        let length = to[from..].iter().take_while(|next| next.label == label).count();
+        if let Some(joined) = join(&mut to[from..from + length]) {
+            to[kept] = joined;
+            kept += 1;
+        }
+        from += length;
+    }
+    to.truncate(kept);
 }
 
 /// The values that both allow.
