@@ -252,7 +252,7 @@ impl Node {
         effects.extend(self.tunnels.settle(&self.cluster));
         effects.extend(self.speaker.settle(&mut self.cluster));
         effects.extend(self.plan());
-        effects.extend(self.cluster.policy_mut().take_prefixes().map(Effect::NamePrefixes));
+        effects.extend(self.cluster.policy_mut().take_names().map(Effect::NamePrefixes));
         effects.extend(self.requests.settled(self.generation));
         effects
     }

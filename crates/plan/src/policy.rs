@@ -93,6 +93,16 @@ impl Renderer {
         self.profiles.get(name).map(|profile| &**profile)
     }
 
+    /// All policies in force.
+    pub fn policies(&self) -> impl Iterator<Item = (&PolicyId, &Policy)> {
+        self.policies.iter().map(|(id, policy)| (id, &**policy))
+    }
+
+    /// All profiles in force.
+    pub fn profiles(&self) -> impl Iterator<Item = (&str, &Profile)> {
+        self.profiles.iter().map(|(name, profile)| (&**name, &**profile))
+    }
+
     /// A workload of this node.
     pub fn workload(&self, id: &WorkloadId) -> Option<&Workload> {
         self.workloads.get(id).map(|workload| &**workload)
@@ -282,7 +292,7 @@ impl Renderer {
         for family in FAMILIES {
             let mut rendering = Rendering {
                 family,
-                marks: self.settings.marks,
+                settings: &self.settings,
                 shapes: &self.shapes,
                 contents: &mut contents,
             };
@@ -310,7 +320,18 @@ impl Renderer {
                     let (tiers, profiles) = (&workload.tiers, &workload.profiles);
                     let (settings, kind) = (&self.settings, Kind::Workload);
                     let (staged, exists) = (&staged, &exists);
-                    Endpoint { settings, kind, direction, tiers, profiles, staged, exists }.chain()
+                    let may_reject = true;
+                    Endpoint {
+                        settings,
+                        kind,
+                        direction,
+                        may_reject,
+                        tiers,
+                        profiles,
+                        staged,
+                        exists,
+                    }
+                    .chain()
                 });
                 match &chain {
                     Some(_) => {

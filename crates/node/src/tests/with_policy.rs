@@ -4,7 +4,7 @@ use super::*;
 use crate::connections::Connection;
 use crate::explain::{KernelHolds, Nat};
 use ::policy::evaluate::{Direction, Packet, Reason, Verdict};
-use kernel::nft::{Family, Part, Update};
+use kernel::nft::{Family, Match, Part, Update};
 use model::{NetworkPolicy, Profile, ProfileSpec, Tier};
 use std::net::IpAddr;
 
@@ -43,6 +43,12 @@ fn only_web() -> NetworkPolicy {
     let mut policy = NetworkPolicy::new("web", spec);
     policy.metadata.namespace = Some("default".to_owned());
     policy
+}
+
+/// The cluster's FelixConfiguration says this.
+fn felix_says(spec: serde_json::Value) -> Event {
+    let spec = serde_json::from_value(spec).expect("a spec");
+    stored(&model::FelixConfiguration::new("default", spec))
 }
 
 /// A node with profiles, and pod-1, which has been added.
@@ -233,4 +239,58 @@ fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
         panic!("{effects:?}")
     };
     assert_eq!(addresses.iter().collect::<Vec<_>>(), [&address(POD)]);
+}
+
+#[test]
+fn rules_that_only_log_are_labelled_by_log_prefix() {
+    let mut node = with_a_pod();
+    let mut policy = only_web();
+    let log = serde_json::json!({"action": "Log"});
+    policy.spec.ingress.insert(0, serde_json::from_value(log).expect("a rule"));
+    let labels = |effects: &[Effect]| {
+        let of = |effect: &Effect| match effect {
+            Effect::NamePrefixes(names) => names.label("LPI0|np/default/web").map(str::to_owned),
+            _ => None,
+        };
+        effects.iter().find_map(of)
+    };
+    node.on(stored(&policy));
+    assert_eq!(labels(&node.on(Event::Idle)).as_deref(), Some("calico-packet"));
+    node.on(felix_says(serde_json::json!({"logPrefix": "%t %p"})));
+    assert_eq!(labels(&node.on(Event::Idle)).as_deref(), Some("default default/web"));
+    node.on(stored(&only_web()));
+    let gone = node.on(Event::Idle);
+    assert!(gone.iter().any(|effect| matches!(effect, Effect::NamePrefixes(_))), "{gone:?}");
+    assert_eq!(labels(&gone), None);
+}
+
+#[test]
+fn addresses_of_services_that_nothing_serves_are_blocked_as_the_setting_says() {
+    let mut node = with_a_pod();
+    let spec = serde_json::json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}],
+                                  "serviceLoadBalancerIPs": [{"cidr": "fd00:97::/112"}]});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    node.on(stored(&model::BgpConfiguration::new("default", spec)));
+    let blocked = |effects: &[Effect]| {
+        let plan = effects.iter().find_map(|effect| match effect {
+            Effect::Apply { plan, .. } => plan.clone(),
+            _ => None,
+        });
+        let tables = plan.expect("a plan").tables;
+        let chains = tables.iter().filter_map(|table| table.chains.get("filter-cali-cidr-block"));
+        let rules: Vec<_> = chains.flat_map(|chain| chain.rules.clone()).collect();
+        rules.into_iter().map(|rule| (rule.matches, rule.verdict)).collect::<Vec<_>>()
+    };
+    let to = |net: &str| {
+        vec![Match::DestinationPrefix { net: net.parse().expect("a range"), not: false }]
+    };
+    let of = |verdict: kernel::nft::Verdict| {
+        vec![(to("10.96.0.0/12"), verdict.clone()), (to("fd00:97::/112"), verdict)]
+    };
+    assert_eq!(blocked(&node.on(Event::Idle)), of(kernel::nft::Verdict::Drop));
+    node.on(felix_says(serde_json::json!({"serviceLoopPrevention": "Reject"})));
+    let rejected = kernel::nft::Verdict::Reject(kernel::nft::Rejection::PortUnreachable);
+    assert_eq!(blocked(&node.on(Event::Idle)), of(rejected));
+    node.on(felix_says(serde_json::json!({"serviceLoopPrevention": "Disabled"})));
+    assert_eq!(blocked(&node.on(Event::Idle)), []);
 }

@@ -27,51 +27,68 @@ struct Place {
     prefix: &'static str,
     traffic: Traffic,
     direction: Direction,
+    /// The kernel can reject packets there.
+    may_reject: bool,
 }
 
 /// All of them.
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 8] = [
     Place {
         dispatch: names::FROM_HOST,
         prefix: "filter-cali-fh-",
         traffic: Traffic::Local,
         direction: Direction::Ingress,
+        may_reject: true,
     },
     Place {
         dispatch: names::TO_HOST,
         prefix: "filter-cali-th-",
         traffic: Traffic::Local,
         direction: Direction::Egress,
+        may_reject: true,
     },
     Place {
         dispatch: names::FROM_HOST_FORWARD,
         prefix: "filter-cali-fhfw-",
         traffic: Traffic::Forwarded,
         direction: Direction::Ingress,
+        may_reject: true,
     },
     Place {
         dispatch: names::TO_HOST_FORWARD,
         prefix: "filter-cali-thfw-",
         traffic: Traffic::Forwarded,
         direction: Direction::Egress,
+        may_reject: true,
     },
     Place {
         dispatch: names::RAW_FROM_HOST,
         prefix: "raw-cali-fh-",
         traffic: Traffic::Untracked,
         direction: Direction::Ingress,
+        may_reject: false,
     },
     Place {
         dispatch: names::RAW_TO_HOST,
         prefix: "raw-cali-th-",
         traffic: Traffic::Untracked,
         direction: Direction::Egress,
+        may_reject: false,
     },
     Place {
         dispatch: names::MANGLE_FROM_HOST,
         prefix: "mangle-cali-fh-",
         traffic: Traffic::PreDnat,
         direction: Direction::Ingress,
+        may_reject: false,
+    },
+    // What the host sends after DNAT.
+    Place {
+        dispatch: names::MANGLE_TO_HOST,
+        prefix: "mangle-cali-th-",
+        traffic: Traffic::Local,
+        direction: Direction::Egress,
+        may_reject: false,
     },
 ];
 
@@ -127,6 +144,7 @@ impl Assigned {
                     settings,
                     kind: Kind::Host(place.traffic),
                     direction: place.direction,
+                    may_reject: place.may_reject,
                     tiers: place.tiers(endpoint),
                     profiles: &endpoint.profiles,
                     staged,
