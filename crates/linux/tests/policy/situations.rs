@@ -30,6 +30,11 @@ fn udp(source: &str, destination: &str) -> Packet {
     Packet { source, destination, protocol: UDP, ports, icmp: None }
 }
 
+/// A packet of no connection.
+fn echo_reply(source: &str, destination: &str) -> Packet {
+    Packet { protocol: 1, ports: None, icmp: Some((0, 0)), ..udp(source, destination) }
+}
+
 /// Workloads whose profile has this one rule in both directions.
 fn told(workloads: &[&str], action: Action) -> Told {
     let rule = Rule {
@@ -197,8 +202,10 @@ fn what_policy_denies_is_rejected_where_that_is_asked_for() {
     }
     node.expect(false, OUTSIDE, Spot::Host, to_host, "the host's profile denies it");
     node.expect(false, Spot::Host, OUTSIDE, udp("10.64.0.1", "10.1.0.1"), "here too");
+    node.expect(false, Spot::Host, OUTSIDE, echo_reply("10.64.0.1", "10.1.0.1"), "of no request");
     node.tell(told(&WORKLOADS, Action::Allow));
     node.expect(true, A, OUTSIDE, v4, "allowed");
+    node.expect(true, Spot::Host, OUTSIDE, echo_reply("10.64.0.1", "10.1.0.1"), "nobody's");
     node.expect(true, OUTSIDE, Spot::Host, to_host, "nobody's to deny");
     // A tier in which nothing matches denies alike, and a rule in one before others.
     node.tell(told(&WORKLOADS, Action::Pass));

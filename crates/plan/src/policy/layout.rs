@@ -241,7 +241,10 @@ fn output(settings: &Settings) -> Vec<Rule> {
     let to_workload = |to| with("to a workload of its own", Rule::new(vec![to], Verdict::Return));
     rules.extend(to_workloads(settings).map(to_workload));
     rules.push(clear(settings.marks.all()));
-    rules.push(jump(vec![Match::ConnectionIsDnat { not: true }], names::TO_HOST));
+    // Not the other way round: of a packet without connection, nothing about one is true.
+    let after_dnat = Rule::new(vec![Match::ConnectionIsDnat { not: false }], Verdict::Return);
+    rules.push(with("after DNAT: see mangle-cali-POSTROUTING", after_dnat));
+    rules.push(jump(vec![], names::TO_HOST));
     rules.push(accept(settings, settings.filter_allow));
     rules
 }
