@@ -186,6 +186,11 @@ impl Policy {
         self.workloads().find(|(_, workload)| workload.addresses.contains(&address))
     }
 
+    /// Which host endpoint each interface has.
+    pub(crate) fn host_endpoints(&self) -> plan::policy::Assigned {
+        self.renderer.host_endpoints()
+    }
+
     /// What keeps something from meaning what it says.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.graph.problems().into_iter().map(|problem| problem.to_string())

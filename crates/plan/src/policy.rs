@@ -22,11 +22,11 @@ mod rules;
 mod sets;
 mod settings;
 
+pub use host::Assigned;
 pub use settings::{Marks, Settings};
 
 use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};
-use host::Assigned;
 use ipnet::IpNet;
 use kernel::nft::{Chain, Device, Element, Match, Part, Rule, SetKey, Update, Verdict, VerdictMap};
 use names::FAMILIES;
@@ -101,6 +101,11 @@ impl Renderer {
     /// All profiles in force.
     pub fn profiles(&self) -> impl Iterator<Item = (&str, &Profile)> {
         self.profiles.iter().map(|(name, profile)| (&**name, &**profile))
+    }
+
+    /// Which host endpoint each interface has.
+    pub fn host_endpoints(&self) -> Assigned {
+        Assigned::of(&self.host_endpoints, &self.interfaces)
     }
 
     /// A workload of this node.
@@ -381,7 +386,7 @@ impl Renderer {
     fn render_hosts(&mut self, updates: &mut Vec<Update>) {
         let staged = |id: &PolicyId| self.policies.get(id).map(|policy| policy.staged);
         let exists = |name: &str| self.profiles.contains_key(name);
-        let assigned = Assigned::of(&self.host_endpoints, &self.interfaces);
+        let assigned = self.host_endpoints();
         let chains = assigned.chains(&self.settings, &staged, &exists);
         for part in changed(&self.host_chains, &chains, Part::Chain) {
             updates.extend(FAMILIES.map(|family| names::update(family, part.clone())));

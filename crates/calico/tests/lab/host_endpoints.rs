@@ -41,6 +41,30 @@ fn answers(lab: &Lab, what: &str, table: &str) {
     }
 }
 
+/// What `calicoctl explain` says where worker-1 has a host endpoint of `ens5` with the policy `own`.
+fn is_explained(lab: &Lab) {
+    let rule = "egress rule 0 of GlobalNetworkPolicy(own), tier default";
+    let end = "DENIED on worker-1 by no rule of tier default matches";
+    let of_rule = format!("egress of the host endpoint of ens5, the node's own: allow: {rule}");
+    for (from, to, port, said) in [
+        ("worker-2", "worker-1", "tcp/8080", end),
+        ("client", WORKER_1, "tcp/8080", end),
+        ("198.51.100.10", "worker-1", "tcp/8080", "ALLOWED by policy"),
+        ("198.51.100.10", WORKER_1, "tcp/22", "allow: failsafe port"),
+        ("worker-1", "worker-2", "tcp/8080", &of_rule),
+        ("worker-1", "worker-2", "tcp/8081", end),
+        ("shop/web", "worker-1", "tcp/8080", "to this node: allow: defaultEndpointToHostAction"),
+        ("worker-1", "shop/web", "tcp/80", "ALLOWED by policy"),
+    ] {
+        let line = format!("calicoctl explain --from {from} --to {to} --port {port}");
+        lab.within(SETTLE, &format!("{line}: {said}"), |lab| {
+            let text = lab.run("worker-1", &line);
+            assert!(!text.contains("NOT AS WANTED") && !text.contains("not read"), "{text}");
+            text.contains(said)
+        });
+    }
+}
+
 /// A host endpoint of worker-1.
 fn endpoint(spec: &str) -> String {
     format!(
@@ -166,8 +190,9 @@ fn policies_of_host_endpoints_say_what_of_the_node_is_open() {
 
     let rules = format!(
         "types: [Ingress, Egress], ingress: [{{action: Allow, protocol: TCP, \
-         source: {{nets: [{OUTSIDE}]}}, destination: {{ports: [8080]}}}}], \
-         egress: [{{action: Allow, protocol: TCP, destination: {{ports: [8080]}}}}]"
+         source: {{nets: [{OUTSIDE}]}}, destination: {{ports: [8080]}}}}, \
+         {{action: Allow, protocol: TCP, destination: {{ports: [5475]}}}}], \
+         egress: [{{action: Allow, protocol: TCP, destination: {{ports: [8080, 5475]}}}}]"
     );
     lab.resources("apply", &policy("own", &rules));
     let table = format!(
@@ -178,6 +203,7 @@ fn policies_of_host_endpoints_say_what_of_the_node_is_open() {
         outside   {WORKER_1}  22    worker-1
         "
     );
+    is_explained(&lab);
     answers(&lab, "a normal policy", &table);
     answers(&lab, "a normal policy is not about what is forwarded", &forwarded);
     forwards(&lab);
@@ -300,4 +326,40 @@ fn bgp_and_the_datastore_are_failsafe() {
     assert!(!lab.pings("worker-2", WORKER_1), "the node is still closed");
     lab.resources("delete", &endpoints.concat());
     lab.within(SETTLE, "the nodes are open", |lab| lab.pings("worker-2", WORKER_1));
+}
+
+#[test]
+fn connections_of_a_node_end_when_a_host_endpoint_forbids_them_but_failsafe_ones_go_on() {
+    let lab = lab_of_servers("host-ended");
+    // What comes on a connection as long as it lasts; the other end waits.
+    for port in [9000, 6666] {
+        let line = format!(
+            "setsid socat TCP-LISTEN:{port},reuseaddr SYSTEM:'while echo tick; do sleep 0.1; done' \
+             >/dev/null 2>&1 </dev/null & \
+             timeout 5 sh -c 'until ss -ltn | grep -q \":{port} \"; do sleep 0.1; done'"
+        );
+        lab.run("worker-1", &line);
+        let line = format!(
+            "setsid socat -u TCP:{WORKER_1}:{port} CREATE:/var/log/calico/ticks-{port} \
+             >/dev/null 2>&1 </dev/null &"
+        );
+        lab.run("worker-2", &line);
+    }
+    let ticks = |lab: &Lab, port: u16| {
+        let line = format!("wc -c < /var/log/calico/ticks-{port}");
+        lab.try_run("worker-2", &line).1.trim().parse::<u64>().unwrap_or_default()
+    };
+    let go_on = |lab: &Lab, port| {
+        let before = ticks(lab, port);
+        lab.within(SETTLE, "ticks come", |lab| ticks(lab, port) > before);
+    };
+    go_on(&lab, 9000);
+    go_on(&lab, 6666);
+    lab.resources("apply", &endpoint("interfaceName: ens5"));
+    lab.within(SETTLE, "the connection to port 9000 ends", |lab| {
+        let before = ticks(lab, 9000);
+        std::thread::sleep(Duration::from_secs(1));
+        ticks(lab, 9000) == before
+    });
+    go_on(&lab, 6666);
 }

@@ -15,9 +15,11 @@ const ALL: &str = "*";
 
 /// The host endpoint of each interface that has one of its own, and that of all others.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Assigned {
-    pub(super) named: BTreeMap<Box<str>, Arc<HostEndpoint>>,
-    pub(super) others: Option<Arc<HostEndpoint>>,
+pub struct Assigned {
+    /// By the interface's name.
+    pub named: BTreeMap<Box<str>, Arc<HostEndpoint>>,
+    /// The host endpoint `*`.
+    pub others: Option<Arc<HostEndpoint>>,
 }
 
 /// Where a kind of packets meets host endpoints: the chain that finds the one, and the beginning of
@@ -29,6 +31,17 @@ struct Place {
     direction: Direction,
     /// The kernel can reject packets there.
     may_reject: bool,
+}
+
+/// The chain of a host endpoint's policies of a kind; `interface`: its own, `None` for `*`.
+pub(super) fn chain_name(
+    traffic: Traffic,
+    direction: Direction,
+    interface: Option<&str>,
+) -> Option<String> {
+    let place =
+        PLACES.iter().find(|place| (place.traffic, place.direction) == (traffic, direction))?;
+    Some(names::chain(place.prefix, interface.unwrap_or(names::ANY_INTERFACE)))
 }
 
 /// All of them.
