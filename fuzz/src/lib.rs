@@ -135,7 +135,7 @@ pub fn nflog(data: &[u8]) {
 /// The prefix of a logged packet: what is understood is written the same.
 pub fn nflog_prefix(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    if let Ok(prefix) = policy::nflog_prefix::Shortened::default().read(text) {
+    if let Ok(prefix) = policy::nflog_prefix::Names::default().read(text) {
         assert_eq!(prefix.text(), text);
         assert!(!prefix.to_string().is_empty());
     }

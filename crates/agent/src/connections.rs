@@ -121,5 +121,13 @@ fn connection((number, flow): (usize, &Flow)) -> Connection {
     };
     let protocol = flow.original.protocol;
     let ports = ports.filter(|_| policy::connectivity::has_ports(protocol));
-    Connection { number, packet: Packet { source, destination, protocol, ports, icmp } }
+    let asked = match flow.original.transport {
+        Transport::Ports { destination, .. } => Some(destination),
+        _ => None,
+    };
+    let answering = ports.map(|(_, destination)| destination);
+    let is_dnat =
+        flow.original.destination != destination || answering.is_some() && answering != asked;
+    let packet = Packet { source, destination, protocol, ports, icmp };
+    Connection { number, packet, is_dnat }
 }

@@ -9,7 +9,7 @@ mod lines;
 
 use lines::Lines;
 use linux::nflog::{LoggedPacket, NflogReader};
-use policy::nflog_prefix::Shortened;
+use policy::nflog_prefix::Names;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,20 +57,17 @@ impl Counts {
     }
 }
 
-/// Starts the thread. `shortened` tells what the prefixes stand for that don't fit; who renders the
-/// rules keeps it up to date.
+/// Starts the thread. `names` tells what the prefixes don't say themselves; who renders the rules
+/// keeps it up to date.
 ///
 /// # Errors
 /// No thread can be started. That the groups cannot be read is only logged: policy holds without.
-pub(crate) fn start(
-    shortened: watch::Receiver<Arc<Shortened>>,
-    counts: Arc<Counts>,
-) -> io::Result<()> {
+pub(crate) fn start(names: watch::Receiver<Arc<Names>>, counts: Arc<Counts>) -> io::Result<()> {
     let thread = move || {
         let mut told = String::new();
         loop {
             let error = match NflogReader::open(&GROUPS) {
-                Ok(reader) => read(reader, &shortened, &counts),
+                Ok(reader) => read(reader, &names, &counts),
                 Err(error) => error,
             };
             let error = error.to_string();
@@ -87,7 +84,7 @@ pub(crate) fn start(
 /// Logs until the socket fails.
 fn read(
     mut reader: NflogReader,
-    shortened: &watch::Receiver<Arc<Shortened>>,
+    all_names: &watch::Receiver<Arc<Names>>,
     counts: &Counts,
 ) -> linux::Error {
     let started = Instant::now();
@@ -95,7 +92,7 @@ fn read(
     let mut before = reader.lost();
     loop {
         // Not borrowed while waiting, so that whoever renders never waits for this thread.
-        let names = shortened.borrow().clone();
+        let names = all_names.borrow().clone();
         let outcome = reader.read(WAIT, |packet| {
             counts.receive(packet.group);
             if let Some(line) = lines.take(started.elapsed(), &packet, &names, &interface) {

@@ -27,7 +27,7 @@ use node::api::Reply;
 use node::report::Figures;
 use node::status::NodeStatus;
 use node::{Effect, Event, Node};
-use policy::nflog_prefix::Shortened;
+use policy::nflog_prefix::Names;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -149,7 +149,7 @@ struct Agent {
     waiting: Waiting,
     kernel: kernel_thread::Handle,
     connections: connections::Handle,
-    prefixes: watch::Sender<Arc<Shortened>>,
+    prefixes: watch::Sender<Arc<Names>>,
     bgp: bgp::Handle,
     jobs: mpsc::Sender<Job>,
     status: watch::Sender<NodeStatus>,

@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Show and free pods' addresses, change the IPAM settings
     #[command(subcommand)]
     Ipam(Ipam),
-    /// What happens to a packet from one pod to another, on every node, and why
+    /// What happens to a packet between pods, nodes and others, on every node, and why
     Explain(Explain),
     /// What policies of a file would change
     #[command(subcommand)]
@@ -239,6 +239,7 @@ pub(crate) enum Ipam {
 Examples:
   calicoctl explain --from pod-1 --to shop/web --port tcp/80
   calicoctl explain --from pod-1 --to 198.51.100.10 --port udp/53
+  calicoctl explain --from 198.51.100.10 --to worker-1 --port tcp/22
   calicoctl explain --from pod-1 --to shop/db --port tcp/5432 --what-if -f policy.yaml
 
 Every node on the way is asked what it does; run it as root on a node. With --what-if only the

@@ -85,6 +85,15 @@ impl Cluster {
         })
     }
 
+    /// The node that has an address as its own.
+    pub(crate) fn node_with(&self, address: IpAddr) -> Option<String> {
+        let nodes = self.objects.values().filter_map(|value| match value {
+            Value::Node(node) => Some(&node.metadata.name),
+            _ => None,
+        });
+        nodes.into_iter().find(|name| self.node_address(name) == Some(address)).cloned()
+    }
+
     /// The address of a node.
     pub(crate) fn node_address(&self, name: &str) -> Option<IpAddr> {
         match self.objects.get(&Key::cluster(Kind::Node, name))? {

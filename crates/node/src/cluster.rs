@@ -491,7 +491,8 @@ impl Cluster {
         let environment = self.environment.iter().cloned();
         let resolved = Resolved::new(environment, &felix, &self.topology.node, &self.labels);
         let by_bgp = self.speaker.program_cluster_routes(&self.topology.node);
-        self.topology.settings = settings::plan(&resolved, by_bgp, &self.topology.facts);
+        let services = self.speaker.service_ranges();
+        self.topology.settings = settings::plan(&resolved, by_bgp, services, &self.topology.facts);
         self.router_id = resolved.get(&config::ROUTER_ID);
         self.speaker_concerned = true;
         self.setting_warnings = settings::warnings(&resolved);

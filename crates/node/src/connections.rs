@@ -11,7 +11,8 @@
 
 use crate::cluster::Cluster;
 use crate::event::Effect;
-use policy::evaluate::{self, Direction, Packet, Verdict};
+use crate::way::Ways;
+use policy::evaluate::{At, Packet, Traffic, Verdict};
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -21,9 +22,11 @@ use std::net::IpAddr;
 pub struct Connection {
     /// Names it in its list.
     pub number: usize,
-    /// Its first packet as policies of workloads saw it: before the source was translated, after the
+    /// Its first packet as most policies saw it: before the source was translated, after the
     /// destination was.
     pub packet: Packet,
+    /// The destination was translated: what came in was another packet.
+    pub is_dnat: bool,
 }
 
 /// When connections are looked at.
@@ -57,19 +60,30 @@ impl Connections {
         }
         let workloads = cluster.policy().workloads();
         let held = workloads.flat_map(|(_, workload)| workload.addresses.iter().copied());
-        let addresses: HashSet<IpAddr> = held.chain(self.gone.iter().copied()).collect();
+        let mut addresses: HashSet<IpAddr> = held.chain(self.gone.iter().copied()).collect();
+        if cluster.policy().host_endpoints() != <_>::default() {
+            let own = cluster.topology().facts.addresses.iter().map(|(_, net)| net.addr());
+            addresses.extend(own.filter(|address| !address.is_loopback()));
+        }
         self.asked = !addresses.is_empty();
         self.asked.then_some(Effect::ListConnections(addresses))
     }
 
     /// A list has come: those that policy denies are to end.
-    pub(crate) fn judge(&mut self, cluster: &Cluster, list: &[Connection]) -> Option<Effect> {
+    pub(crate) fn judge(
+        &mut self,
+        cluster: &Cluster,
+        plan: Option<&plan::Plan>,
+        list: &[Connection],
+    ) -> Option<Effect> {
         self.asked = false;
+        let ways = Ways::new(cluster, plan);
         let denied: Vec<usize> = list
             .iter()
-            .filter(|Connection { packet, .. }| {
+            .filter(|connection| {
+                let packet = &connection.packet;
                 let gone = |address| self.gone.contains(address);
-                gone(&packet.source) || gone(&packet.destination) || is_denied(cluster, packet)
+                gone(&packet.source) || gone(&packet.destination) || is_denied(&ways, connection)
             })
             .map(|connection| connection.number)
             .collect();
@@ -77,16 +91,21 @@ impl Connections {
     }
 }
 
-/// Whether the policies of a workload of this node deny the packet. What the node itself sends to its
-/// workloads is never denied.
-fn is_denied(cluster: &Cluster, packet: &Packet) -> bool {
-    let policy = cluster.policy();
-    let denies = |address, direction| {
-        let workload = policy.workload_at(address);
-        workload.is_some_and(|(_, workload)| {
-            evaluate::workload(policy, workload, direction, packet).verdict == Verdict::Deny
-        })
-    };
-    denies(packet.source, Direction::Egress)
-        || !cluster.is_own_address(packet.source) && denies(packet.destination, Direction::Ingress)
+/// Whether policies on the way deny the connection. What the node itself sends to its workloads is
+/// never denied, nor what is of failsafe ports, whoever began it: of a connection older than
+/// connection tracking, that is not known for sure.
+fn is_denied(ways: &Ways<'_>, connection: &Connection) -> bool {
+    let packet = &connection.packet;
+    let (from, to) = (ways.end(packet.source), ways.end(packet.destination));
+    let decisions = ways.decisions(&from, &to, packet);
+    match decisions.last() {
+        Some((at, decision)) if decision.verdict == Verdict::Deny => match at {
+            At::HostEndpoint(Traffic::PreDnat | Traffic::Untracked, _) if connection.is_dnat => {
+                false
+            }
+            At::HostEndpoint(Traffic::Forwarded, _) | At::Workload(_) | At::Node => true,
+            At::HostEndpoint(_, direction) => !ways.failsafe().concerns(*direction, packet),
+        },
+        _ => false,
+    }
 }

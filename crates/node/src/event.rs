@@ -7,7 +7,7 @@ use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
 use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
-use policy::nflog_prefix::Shortened;
+use policy::nflog_prefix::Names;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashSet};
 use std::net::{IpAddr, Ipv4Addr};
@@ -194,8 +194,8 @@ pub enum Effect {
     ListConnections(HashSet<IpAddr>),
     /// Forget these of the last list, so that their next packet is judged anew.
     EndConnections(Vec<usize>),
-    /// Tell what the prefixes of logged packets stand for that are too long.
-    NamePrefixes(Arc<Shortened>),
+    /// Tell what the prefixes of logged packets don't say themselves.
+    NamePrefixes(Arc<Names>),
     /// Answer a request.
     Reply {
         /// Which.

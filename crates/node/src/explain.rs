@@ -12,11 +12,11 @@
 use crate::api::Reply;
 use crate::cluster::Cluster;
 use crate::event::{Effect, RequestId};
+use crate::way::{self, End, Ways};
 use kernel::nft::Family;
 use plan::policy::chain_name;
-use policy::evaluate::{self, Decision, Direction, Owner, Packet, Reason};
+use policy::evaluate::{At, Decision, Owner, Packet, Reason};
 use policy::input::WorkloadId;
-use policy::output::Workload;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -31,8 +31,8 @@ pub struct Explanation {
     pub node: String,
     /// The packet.
     pub packet: Packet,
-    /// What policies say of it, in the order the packet meets them: what the source's say if it is a
-    /// workload of this node, what the destination's say if it is one.
+    /// What is said of it, in the order the packet meets them: by policies of workloads and of host
+    /// endpoints, and by the node. If one denies it, that is the last.
     pub legs: Vec<Leg>,
     /// Address translation by this node's own rules.
     pub nat: Nat,
@@ -40,15 +40,15 @@ pub struct Explanation {
     pub kernel: KernelHolds,
 }
 
-/// What the policies of one endpoint say.
+/// What the policies of one endpoint say, or the node itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Leg {
-    /// The endpoint.
-    pub workload: WorkloadId,
-    /// The host's end of its veth pair.
+    /// Where on the packet's way.
+    pub at: At,
+    /// The endpoint, if it is a workload.
+    pub workload: Option<WorkloadId>,
+    /// The host's end of a workload's veth pair, or the interface of a host endpoint.
     pub interface: Box<str>,
-    /// Which way the packet goes.
-    pub direction: Direction,
     /// What they say, and why.
     pub decision: Decision,
 }
@@ -128,6 +128,7 @@ impl Explanations {
         id: RequestId,
         packet: Packet,
         cluster: &Cluster,
+        plan: Option<&plan::Plan>,
         in_sync: bool,
     ) -> Effect {
         let failed =
@@ -139,7 +140,7 @@ impl Explanations {
         if self.0.len() >= EXPLANATIONS_MAX {
             return failed(format!("{EXPLANATIONS_MAX} explanations are under way; try again"));
         }
-        let (explanation, question) = explain(cluster, packet);
+        let (explanation, question) = explain(cluster, plan, packet);
         self.0.insert(id, explanation);
         Effect::ReadKernel { id, question }
     }
@@ -155,17 +156,31 @@ impl Explanations {
 }
 
 /// What policy and plan say; the kernel has still to be asked.
-fn explain(cluster: &Cluster, packet: Packet) -> (Explanation, KernelQuestion) {
-    let (policy, topology) = (cluster.policy(), cluster.topology());
-    let ends = [(packet.source, Direction::Egress), (packet.destination, Direction::Ingress)];
+fn explain(
+    cluster: &Cluster,
+    plan: Option<&plan::Plan>,
+    packet: Packet,
+) -> (Explanation, KernelQuestion) {
+    let ways = Ways::new(cluster, plan);
+    let (from, to) = (ways.end(packet.source), ways.end(packet.destination));
     let mut legs: Vec<Leg> = Vec::new();
-    let mut chains = Vec::new();
-    for (address, direction) in ends {
-        let Some((id, workload)) = policy.workload_at(address) else { continue };
-        let decision = evaluate::workload(policy, workload, direction, &packet);
-        chains.extend(chains_of(workload, direction, &decision));
-        let interface = workload.interface.clone();
-        legs.push(Leg { workload: id.clone(), interface, direction, decision });
+    let mut chains: Vec<String> = Vec::new();
+    for (at, decision) in ways.decisions(&from, &to, &packet) {
+        let end = if way::is_at_source(at) { &from } else { &to };
+        if !ways.has_policies(at, end) {
+            continue;
+        }
+        let (interface, own) = ways.interface_of(end);
+        for chain in chains_of(at, interface, own, &decision) {
+            if !chains.contains(&chain) {
+                chains.push(chain);
+            }
+        }
+        let workload = match (at, end) {
+            (At::Workload(_) | At::Node, End::Workload(id, _)) => Some((*id).clone()),
+            _ => None,
+        };
+        legs.push(Leg { at, workload, interface: interface.into(), decision });
     }
     let family = if packet.source.is_ipv4() { Family::Ip } else { Family::Ip6 };
     let chains = chains.into_iter().map(|name| (family, name)).collect();
@@ -173,22 +188,27 @@ fn explain(cluster: &Cluster, packet: Packet) -> (Explanation, KernelQuestion) {
         node: cluster.node().to_owned(),
         packet,
         legs,
-        nat: nat(topology, packet),
+        nat: nat(cluster.topology(), packet),
         kernel: KernelHolds::default(),
     };
     (explanation, KernelQuestion { chains, destination: packet.destination })
 }
 
 /// The endpoint's chain, and that of the policy or profile that decided.
-fn chains_of(workload: &Workload, direction: Direction, decision: &Decision) -> Vec<String> {
-    let mut chains = vec![chain_name::workload(&workload.interface, direction)];
-    if let Reason::Rule(rule) = &decision.by {
-        chains.push(match &rule.owner {
-            Owner::Policy { id, .. } => chain_name::policy(id, direction),
-            Owner::Profile(name) => chain_name::profile(name, direction),
-        });
-    }
-    chains
+fn chains_of(at: At, interface: &str, own: Option<&str>, decision: &Decision) -> Vec<String> {
+    let endpoint = match at {
+        At::Workload(direction) => Some(chain_name::workload(interface, direction)),
+        At::HostEndpoint(traffic, direction) => chain_name::host(traffic, direction, own),
+        At::Node => None,
+    };
+    let decided = match &decision.by {
+        Reason::Rule(rule) => Some(match &rule.owner {
+            Owner::Policy { id, .. } => chain_name::policy(id, rule.direction),
+            Owner::Profile(name) => chain_name::profile(name, rule.direction),
+        }),
+        _ => None,
+    };
+    endpoint.into_iter().chain(decided).collect()
 }
 
 fn nat(topology: &plan::Topology, packet: Packet) -> Nat {

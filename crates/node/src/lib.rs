@@ -27,6 +27,7 @@ mod settings;
 mod speaker;
 pub mod status;
 mod tunnel;
+mod way;
 mod workload;
 
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
@@ -108,7 +109,7 @@ impl Node {
             }
             Event::KernelRead { id, holds } => self.explanations.finish(id, *holds),
             Event::Connections(list) => {
-                let end = self.connections.judge(&self.cluster, &list);
+                let end = self.connections.judge(&self.cluster, self.last_plan.as_ref(), &list);
                 let again =
                     self.connections.settle(self.requests.applied_generation(), &mut self.cluster);
                 end.into_iter().chain(again).collect()
@@ -170,7 +171,8 @@ impl Node {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
             }
             api::Request::Explain(packet) => {
-                vec![self.explanations.start(id, packet, &self.cluster, self.in_sync)]
+                let plan = self.last_plan.as_ref();
+                vec![self.explanations.start(id, packet, &self.cluster, plan, self.in_sync)]
             }
             api::Request::Status => {
                 let reply = api::Reply::Status(Box::new(self.status()));
@@ -252,7 +254,7 @@ impl Node {
         effects.extend(self.tunnels.settle(&self.cluster));
         effects.extend(self.speaker.settle(&mut self.cluster));
         effects.extend(self.plan());
-        effects.extend(self.cluster.policy_mut().take_prefixes().map(Effect::NamePrefixes));
+        effects.extend(self.cluster.policy_mut().take_names().map(Effect::NamePrefixes));
         effects.extend(self.requests.settled(self.generation));
         effects
     }

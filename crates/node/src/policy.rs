@@ -10,7 +10,7 @@ use plan::Topology;
 use plan::policy::Renderer;
 use policy::evaluate::{Direction, Rules};
 use policy::input::{Action, PolicyId, WorkloadId};
-use policy::nflog_prefix::{self, Origin, Prefix, Shortened};
+use policy::nflog_prefix::{self, Names, Origin, Prefix};
 use policy::output::{Policy as InForce, Profile, Rule, SetId, Workload};
 use policy::{Graph, Output, convert};
 use std::collections::HashSet;
@@ -30,9 +30,11 @@ pub(crate) struct Policy {
     unjudged: bool,
     /// Addresses that workloads of this node had.
     gone: HashSet<IpAddr>,
-    /// What prefixes of logged packets stand for that are too long.
-    prefixes: Arc<Shortened>,
-    prefixes_changed: bool,
+    /// What prefixes of logged packets don't say themselves.
+    names: Arc<Names>,
+    names_changed: bool,
+    /// `logPrefix`.
+    log_prefix: String,
 }
 
 impl Policy {
@@ -45,8 +47,9 @@ impl Policy {
             started: false,
             unjudged: false,
             gone: HashSet::new(),
-            prefixes: Arc::default(),
-            prefixes_changed: false,
+            names: Arc::default(),
+            names_changed: false,
+            log_prefix: String::new(),
         }
     }
 
@@ -78,6 +81,7 @@ impl Policy {
         }
         if let Some(settings) = &topology.settings.policy {
             updates.extend(self.renderer.configure(settings.clone()));
+            self.relabel(&settings.log_prefix);
         }
         updates.extend(self.renderer.interfaces(topology.facts.addresses_by_device()));
         if std::mem::take(&mut self.changed) {
@@ -85,7 +89,7 @@ impl Policy {
             self.graph.flush(&mut |output| outputs.push(output));
             self.unjudged |= !outputs.is_empty();
             for output in &outputs {
-                self.name_prefixes(output);
+                self.name(output);
                 self.note_gone(output);
             }
             updates.extend(self.renderer.apply(outputs));
@@ -98,9 +102,9 @@ impl Policy {
         std::mem::take(&mut self.unjudged)
     }
 
-    /// What prefixes stand for that are too long, if it has changed since the last call.
-    pub(crate) fn take_prefixes(&mut self) -> Option<Arc<Shortened>> {
-        std::mem::take(&mut self.prefixes_changed).then(|| self.prefixes.clone())
+    /// What prefixes don't say themselves, if it has changed since the last call.
+    pub(crate) fn take_names(&mut self) -> Option<Arc<Names>> {
+        std::mem::take(&mut self.names_changed).then(|| self.names.clone())
     }
 
     /// Addresses that workloads of this node had since the last call, and have no more.
@@ -118,31 +122,58 @@ impl Policy {
         }
     }
 
-    /// Rules of a policy or profile with a long name log with prefixes that must be looked up.
-    fn name_prefixes(&mut self, output: &Output) {
+    /// Keeps the names of rules' prefixes.
+    fn name(&mut self, output: &Output) {
         let (old, new) = match output {
-            Output::Policy(id, policy) if is_long(&id.to_string()) => {
+            Output::Policy(id, policy) => {
                 let old = self.renderer.policy(id).map(|old| of_policy(id, old));
                 (old, of_policy(id, policy))
             }
-            Output::PolicyGone(id) if is_long(&id.to_string()) => {
-                (self.renderer.policy(id).map(|old| of_policy(id, old)), vec![])
-            }
-            Output::Profile(name, profile) if is_long(name) => {
+            Output::PolicyGone(id) => (self.renderer.policy(id).map(|p| of_policy(id, p)), vec![]),
+            Output::Profile(name, profile) => {
                 let old = self.renderer.profile(name).map(|old| of_profile(name, old));
                 (old, of_profile(name, profile))
             }
-            Output::ProfileGone(name) if is_long(name) => {
+            Output::ProfileGone(name) => {
                 (self.renderer.profile(name).map(|old| of_profile(name, old)), vec![])
             }
             _ => return,
         };
-        let prefixes = Arc::make_mut(&mut self.prefixes);
-        old.into_iter().flatten().for_each(|prefix| prefixes.remove(&prefix));
-        for prefix in &new {
-            prefixes.insert(prefix);
+        let old = old.unwrap_or_default();
+        if old.is_empty() && new.is_empty() {
+            return;
         }
-        self.prefixes_changed = true;
+        let tier = match output {
+            Output::Policy(_, policy) => &policy.tier,
+            _ => "",
+        };
+        let names = Arc::make_mut(&mut self.names);
+        old.iter().for_each(|prefix| names.remove(prefix));
+        new.iter().for_each(|prefix| add_name(names, prefix, &self.log_prefix, tier));
+        self.names_changed = true;
+    }
+
+    /// Lines of rules that only log begin otherwise now.
+    fn relabel(&mut self, log_prefix: &str) {
+        if self.log_prefix == log_prefix {
+            return;
+        }
+        log_prefix.clone_into(&mut self.log_prefix);
+        let mut names = Names::default();
+        for (id, policy) in self.renderer.policies() {
+            for prefix in of_policy(id, policy) {
+                add_name(&mut names, &prefix, log_prefix, &policy.tier);
+            }
+        }
+        for (name, profile) in self.renderer.profiles() {
+            for prefix in of_profile(name, profile) {
+                add_name(&mut names, &prefix, log_prefix, "");
+            }
+        }
+        if names != *self.names {
+            self.names = Arc::new(names);
+            self.names_changed = true;
+        }
     }
 
     /// The workloads of this node.
@@ -155,6 +186,11 @@ impl Policy {
         self.workloads().find(|(_, workload)| workload.addresses.contains(&address))
     }
 
+    /// Which host endpoint each interface has.
+    pub(crate) fn host_endpoints(&self) -> plan::policy::Assigned {
+        self.renderer.host_endpoints()
+    }
+
     /// What keeps something from meaning what it says.
     pub(crate) fn problems(&self) -> impl Iterator<Item = String> {
         self.graph.problems().into_iter().map(|problem| problem.to_string())
@@ -164,32 +200,51 @@ impl Policy {
 /// Bytes of a prefix besides its name, at most: `DPI1023|`.
 const PREFIX_REST_MAX: usize = 12;
 
-fn is_long(name: &str) -> bool {
-    name.len() + PREFIX_REST_MAX >= nflog_prefix::LENGTH_MAX
+fn add_name(names: &mut Names, prefix: &Prefix, log_prefix: &str, tier: &str) {
+    names.insert(prefix);
+    if prefix.action == Action::Log {
+        names.set_label(prefix, &prefix.label(log_prefix, tier));
+    }
 }
 
 fn of_policy(id: &PolicyId, policy: &InForce) -> Vec<Prefix> {
     let origin = |index| Origin::PolicyRule { policy: id.clone(), index };
-    prefixes(&policy.ingress, &policy.egress, origin)
+    let is_long = is_long(id.namespace.len() + id.name.len());
+    prefixes(is_long, &policy.ingress, &policy.egress, origin)
 }
 
 fn of_profile(name: &str, profile: &Profile) -> Vec<Prefix> {
     let origin = |index| Origin::ProfileRule { profile: name.into(), index };
-    prefixes(&profile.ingress, &profile.egress, origin)
+    prefixes(is_long(name.len()), &profile.ingress, &profile.egress, origin)
 }
 
-/// The prefixes of all rules that log.
-fn prefixes(ingress: &[Rule], egress: &[Rule], origin: impl Fn(u32) -> Origin) -> Vec<Prefix> {
+/// Whether prefixes may not fit, given the length of namespace and name.
+fn is_long(length: usize) -> bool {
+    length + PREFIX_REST_MAX + "sknp//".len() >= nflog_prefix::LENGTH_MAX
+}
+
+/// The prefixes that need names: of rules that only log, and all that log if the owner's name is
+/// long.
+fn prefixes(
+    is_long: bool,
+    ingress: &[Rule],
+    egress: &[Rule],
+    origin: impl Fn(u32) -> Origin,
+) -> Vec<Prefix> {
     let directions = [(Direction::Ingress, ingress), (Direction::Egress, egress)];
     let of_direction = |(direction, rules): (Direction, &[Rule])| {
-        let logs = |rule: &Rule| matches!(rule.action, Action::Deny | Action::Log);
-        let logging = (0..).zip(rules).filter(|(_, rule)| logs(rule));
+        let named = |rule: &Rule| match rule.action {
+            Action::Log => true,
+            Action::Deny => is_long,
+            Action::Allow | Action::Pass => false,
+        };
+        let named = (0..).zip(rules).filter(|(_, rule)| named(rule));
         let prefix = |(index, rule): (u32, &Rule)| Prefix {
             action: rule.action,
             direction,
             origin: origin(index),
         };
-        logging.map(prefix).collect::<Vec<_>>()
+        named.map(prefix).collect::<Vec<_>>()
     };
     directions.into_iter().flat_map(of_direction).collect()
 }

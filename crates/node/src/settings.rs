@@ -1,16 +1,26 @@
 //! From configuration parameters to what a plan needs.
 
-use model::config::{self, ProgramClusterRoutes, Resolved, SourceSpoofing, Warning};
+use ipnet::IpNet;
+use model::config::{
+    self, DenyAction, ProgramClusterRoutes, Resolved, ServiceLoopPrevention, SourceSpoofing,
+    Warning,
+};
 use plan::policy::Marks;
 use plan::{Facts, Settings};
 use policy::evaluate::Failsafe;
+use std::collections::BTreeSet;
 
 /// `deviceRouteProtocol`'s default, which leaves cluster routes at proto 80.
 const ROUTE_PROTOCOL_DEFAULT: u8 = kernel::PROTOCOL_BOOT;
 
 /// The settings of a plan; `mtuIfacePattern` is matched against the devices there are.
-/// `by_bgp` is BGPConfiguration's `programClusterRoutes`.
-pub(crate) fn plan(resolved: &Resolved, by_bgp: ProgramClusterRoutes, facts: &Facts) -> Settings {
+/// `by_bgp` is BGPConfiguration's `programClusterRoutes`, `service_ranges` are its services'.
+pub(crate) fn plan(
+    resolved: &Resolved,
+    by_bgp: ProgramClusterRoutes,
+    service_ranges: BTreeSet<IpNet>,
+    facts: &Facts,
+) -> Settings {
     let pattern = resolved.get(&config::MTU_IFACE_PATTERN);
     let uplinks = facts.links.keys().filter(|device| pattern.is_match(device));
     let prefixes = resolved.get(&config::INTERFACE_PREFIX);
@@ -35,12 +45,12 @@ pub(crate) fn plan(resolved: &Resolved, by_bgp: ProgramClusterRoutes, facts: &Fa
         remove_external_routes: resolved.get(&config::REMOVE_EXTERNAL_ROUTES),
         refresh_interval: Some(resolved.get(&config::ROUTE_REFRESH_INTERVAL))
             .filter(|interval| !interval.is_zero()),
-        policy: Some(policy(resolved)),
+        policy: Some(policy(resolved, service_ranges)),
     }
 }
 
 /// How policy is enforced. A mask of too few bits is refused where it is read.
-fn policy(resolved: &Resolved) -> plan::policy::Settings {
+fn policy(resolved: &Resolved, service_ranges: BTreeSet<IpNet>) -> plan::policy::Settings {
     let mask = resolved.get(&config::NFTABLES_MARK_MASK);
     plan::policy::Settings {
         interface_prefixes: resolved.get(&config::INTERFACE_PREFIX).into_iter().collect(),
@@ -55,6 +65,16 @@ fn policy(resolved: &Resolved) -> plan::policy::Settings {
             inbound: resolved.get(&config::FAILSAFE_INBOUND_HOST_PORTS),
             outbound: resolved.get(&config::FAILSAFE_OUTBOUND_HOST_PORTS),
         },
+        deny: resolved.get(&config::NFTABLES_FILTER_DENY_ACTION),
+        filter_allow: resolved.get(&config::NFTABLES_FILTER_ALLOW_ACTION),
+        mangle_allow: resolved.get(&config::NFTABLES_MANGLE_ALLOW_ACTION),
+        service_loops: match resolved.get(&config::SERVICE_LOOP_PREVENTION) {
+            ServiceLoopPrevention::Drop => Some(DenyAction::Drop),
+            ServiceLoopPrevention::Reject => Some(DenyAction::Reject),
+            ServiceLoopPrevention::Disabled => None,
+        },
+        service_ranges,
+        log_prefix: resolved.get(&config::LOG_PREFIX),
     }
 }
 

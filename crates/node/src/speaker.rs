@@ -6,10 +6,11 @@ use bgp::Configuration;
 use bgp::intent::{self, configuration};
 use bgp::speaker::RouteChange;
 use bgp::status::SpeakerStatus;
+use ipnet::IpNet;
 use model::config::{NetworkingBackend, ProgramClusterRoutes};
 use model::{BgpConfiguration, BgpFilter, BgpPeer, Key, Kind, Node, Value};
 use plan::Learned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The resources that only the speaker needs, by name.
@@ -62,6 +63,20 @@ impl Resources {
         };
         let own = said(&format!("node.{node}")).or_else(|| said("default"));
         own.unwrap_or(ProgramClusterRoutes::Enabled)
+    }
+
+    /// Ranges of services' addresses, of all three kinds: only the cluster's own BGPConfiguration
+    /// says them.
+    pub(crate) fn service_ranges(&self) -> BTreeSet<IpNet> {
+        let Some(configuration) = self.configurations.get("default") else { return <_>::default() };
+        let spec = &configuration.spec;
+        let kinds = [
+            &spec.service_cluster_ips,
+            &spec.service_external_ips,
+            &spec.service_load_balancer_ips,
+        ];
+        let blocks = kinds.into_iter().flatten().flatten();
+        blocks.filter_map(|block| block.cidr.parse().ok()).map(|net: IpNet| net.trunc()).collect()
     }
 }
 

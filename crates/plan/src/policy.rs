@@ -22,11 +22,11 @@ mod rules;
 mod sets;
 mod settings;
 
+pub use host::Assigned;
 pub use settings::{Marks, Settings};
 
 use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};
-use host::Assigned;
 use ipnet::IpNet;
 use kernel::nft::{Chain, Device, Element, Match, Part, Rule, SetKey, Update, Verdict, VerdictMap};
 use names::FAMILIES;
@@ -91,6 +91,21 @@ impl Renderer {
     /// A profile in force.
     pub fn profile(&self, name: &str) -> Option<&Profile> {
         self.profiles.get(name).map(|profile| &**profile)
+    }
+
+    /// All policies in force.
+    pub fn policies(&self) -> impl Iterator<Item = (&PolicyId, &Policy)> {
+        self.policies.iter().map(|(id, policy)| (id, &**policy))
+    }
+
+    /// All profiles in force.
+    pub fn profiles(&self) -> impl Iterator<Item = (&str, &Profile)> {
+        self.profiles.iter().map(|(name, profile)| (&**name, &**profile))
+    }
+
+    /// Which host endpoint each interface has.
+    pub fn host_endpoints(&self) -> Assigned {
+        Assigned::of(&self.host_endpoints, &self.interfaces)
     }
 
     /// A workload of this node.
@@ -282,7 +297,7 @@ impl Renderer {
         for family in FAMILIES {
             let mut rendering = Rendering {
                 family,
-                marks: self.settings.marks,
+                settings: &self.settings,
                 shapes: &self.shapes,
                 contents: &mut contents,
             };
@@ -310,7 +325,18 @@ impl Renderer {
                     let (tiers, profiles) = (&workload.tiers, &workload.profiles);
                     let (settings, kind) = (&self.settings, Kind::Workload);
                     let (staged, exists) = (&staged, &exists);
-                    Endpoint { settings, kind, direction, tiers, profiles, staged, exists }.chain()
+                    let may_reject = true;
+                    Endpoint {
+                        settings,
+                        kind,
+                        direction,
+                        may_reject,
+                        tiers,
+                        profiles,
+                        staged,
+                        exists,
+                    }
+                    .chain()
                 });
                 match &chain {
                     Some(_) => {
@@ -360,7 +386,7 @@ impl Renderer {
     fn render_hosts(&mut self, updates: &mut Vec<Update>) {
         let staged = |id: &PolicyId| self.policies.get(id).map(|policy| policy.staged);
         let exists = |name: &str| self.profiles.contains_key(name);
-        let assigned = Assigned::of(&self.host_endpoints, &self.interfaces);
+        let assigned = self.host_endpoints();
         let chains = assigned.chains(&self.settings, &staged, &exists);
         for part in changed(&self.host_chains, &chains, Part::Chain) {
             updates.extend(FAMILIES.map(|family| names::update(family, part.clone())));

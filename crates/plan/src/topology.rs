@@ -158,6 +158,11 @@ impl Facts {
         found.map(|(device, _)| device.as_str())
     }
 
+    /// The device that others' routes lead to an address by, and the length of the route's prefix.
+    pub fn device_towards(&self, address: IpAddr) -> Option<(String, u8)> {
+        self.path_to(address).map(|path| (path.device, path.prefix_len))
+    }
+
     /// Longest prefix, then lowest metric, as the kernel chooses.
     pub(crate) fn path_to(&self, address: IpAddr) -> Option<Path> {
         let best =

@@ -119,6 +119,11 @@ pub fn host_endpoint(
 }
 
 impl Failsafe {
+    /// Whether a packet, or what it answers, is of a port that stays open.
+    pub fn concerns(&self, direction: Direction, packet: &Packet) -> bool {
+        self.covers(Traffic::Untracked, direction, packet)
+    }
+
     /// Whether the packet goes to a port that stays open. Before connection tracking, answers are
     /// not known as such, and covered too.
     fn covers(&self, traffic: Traffic, direction: Direction, packet: &Packet) -> bool {

@@ -13,7 +13,7 @@
 //! log.
 //!
 //! What is longer than [`LENGTH_MAX`] loses its middle to a hash, so it can be read only by who
-//! knows all of it: [`Shortened`] keeps those of the rules in force.
+//! knows all of it: [`Names`] keeps those of the rules in force.
 
 use crate::evaluate::Direction;
 use crate::input::{Action, PolicyId};
@@ -80,6 +80,40 @@ impl Prefix {
         shorten(self.whole_text())
     }
 
+    /// `logPrefix` with what it asks for of the rule put in: `%t` the tier, `%k` the policy's kind in
+    /// short, `%n` its name, `%p` its namespace and name (`calico-features.md` §6.3). A profile has
+    /// no tier, and its kind is `profile`. Control characters are left out.
+    pub fn label(&self, log_prefix: &str, tier: &str) -> String {
+        let (kind, name, whole) = match &self.origin {
+            Origin::PolicyRule { policy, .. } => {
+                let whole = match &*policy.namespace {
+                    "" => policy.name.to_string(),
+                    namespace => format!("{namespace}/{}", policy.name),
+                };
+                (policy.kind.short_name(), &*policy.name, whole)
+            }
+            Origin::ProfileRule { profile, .. } => ("profile", &**profile, profile.to_string()),
+            Origin::EndOfTier(_) | Origin::NoProfile => ("", "", String::new()),
+        };
+        let mut label = String::new();
+        let mut letters = log_prefix.chars().filter(|c| !c.is_control()).peekable();
+        while let Some(letter) = letters.next() {
+            let value = match letters.peek() {
+                Some('t') if letter == '%' => tier,
+                Some('k') if letter == '%' => kind,
+                Some('n') if letter == '%' => name,
+                Some('p') if letter == '%' => &whole,
+                _ => {
+                    label.push(letter);
+                    continue;
+                }
+            };
+            label.push_str(value);
+            letters.next();
+        }
+        label
+    }
+
     fn whole_text(&self) -> String {
         let action = letter(&ACTIONS, self.action);
         let direction = letter(&DIRECTIONS, self.direction);
@@ -93,7 +127,7 @@ impl Prefix {
         }
     }
 
-    /// Reads a prefix that was not shortened; see [`Shortened::read`] for any.
+    /// Reads a prefix that was not shortened; see [`Names::read`] for any.
     pub fn parse(text: &str) -> Result<Prefix, UnknownPrefix> {
         parse(text).ok_or_else(|| UnknownPrefix(text.into()))
     }
@@ -148,12 +182,15 @@ fn parse_index(text: &str) -> Option<u32> {
     text.parse().ok().filter(|index: &u32| index.to_string() == text)
 }
 
-/// The shortened prefixes of the rules in force, and what each stands for. Prefixes that fit take
-/// no place here.
+/// What the prefixes of the rules in force don't say themselves: what the shortened ones stand for,
+/// and how lines of rules that only log begin. Other prefixes take no place here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shortened(HashMap<Box<str>, Prefix>);
+pub struct Names {
+    shortened: HashMap<Box<str>, Prefix>,
+    labels: HashMap<Box<str>, Box<str>>,
+}
 
-impl Shortened {
+impl Names {
     /// Takes up `prefix` if it must be shortened. Returns its text, which the rule logs with.
     pub fn insert(&mut self, prefix: &Prefix) -> String {
         let whole = prefix.whole_text();
@@ -161,13 +198,25 @@ impl Shortened {
             return whole;
         }
         let text = shorten(whole);
-        self.0.insert(text.as_str().into(), prefix.clone());
+        self.shortened.insert(text.as_str().into(), prefix.clone());
         text
+    }
+
+    /// How lines of the rule begin that logs with `prefix`.
+    pub fn set_label(&mut self, prefix: &Prefix, label: &str) {
+        self.labels.insert(prefix.text().into(), label.into());
+    }
+
+    /// How a packet's line begins, if its rule only logs.
+    pub fn label(&self, text: &str) -> Option<&str> {
+        self.labels.get(text).map(|label| &**label)
     }
 
     /// Forgets `prefix`, of a rule that is no more.
     pub fn remove(&mut self, prefix: &Prefix) {
-        self.0.remove(prefix.text().as_str());
+        let text = prefix.text();
+        self.shortened.remove(text.as_str());
+        self.labels.remove(text.as_str());
     }
 
     /// What a packet's prefix says.
@@ -175,7 +224,7 @@ impl Shortened {
     /// # Errors
     /// No rule in force logs with it.
     pub fn read(&self, text: &str) -> Result<Prefix, UnknownPrefix> {
-        match self.0.get(text) {
+        match self.shortened.get(text) {
             Some(prefix) => Ok(prefix.clone()),
             None if text.len() < LENGTH_MAX => Prefix::parse(text),
             None => Err(UnknownPrefix(text.into())),

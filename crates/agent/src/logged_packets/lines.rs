@@ -2,7 +2,7 @@
 
 use super::LoggedPacket;
 use policy::evaluate::Direction;
-use policy::nflog_prefix::{Prefix, Shortened};
+use policy::nflog_prefix::{Names, Prefix};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Lines {
         &mut self,
         now: Duration,
         packet: &LoggedPacket,
-        names: &Shortened,
+        names: &Names,
         interface: &dyn Fn(u32) -> String,
     ) -> Option<String> {
         self.began.get_or_insert(now);
@@ -44,7 +44,7 @@ impl Lines {
     }
 
     /// Where the period is over: a line for each rule that has logged more than was told.
-    pub(super) fn summaries(&mut self, now: Duration, names: &Shortened) -> Vec<String> {
+    pub(super) fn summaries(&mut self, now: Duration, names: &Names) -> Vec<String> {
         if self.began.is_none_or(|began| now < began + PERIOD) {
             return Vec::new();
         }
@@ -67,12 +67,17 @@ impl Lines {
     }
 }
 
-fn reason(prefix: &str, names: &Shortened) -> String {
-    names.read(prefix).map_or_else(|unknown| unknown.to_string(), |known| known.to_string())
+fn reason(prefix: &str, names: &Names) -> String {
+    let reason =
+        names.read(prefix).map_or_else(|unknown| unknown.to_string(), |known| known.to_string());
+    match names.label(prefix) {
+        Some(label) if !label.is_empty() => format!("{label}: {reason}"),
+        _ => reason,
+    }
 }
 
 /// `denied by NetworkPolicy(shop/web) rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress of …)`.
-fn line(packet: &LoggedPacket, names: &Shortened, interface: &dyn Fn(u32) -> String) -> String {
+fn line(packet: &LoggedPacket, names: &Names, interface: &dyn Fn(u32) -> String) -> String {
     let tuple = packet.tuple.map_or_else(|| "a packet that is not IP".into(), |of| of.to_string());
     let direction = match names.read(&packet.prefix) {
         Ok(Prefix { direction: Direction::Ingress, .. }) => "ingress, ",
@@ -120,7 +125,8 @@ mod tests {
         };
         let (action, direction) = (Action::Log, Direction::Egress);
         let long = Prefix { action, direction, origin: Origin::PolicyRule { policy, index: 3 } };
-        let mut names = Shortened::default();
+        let mut names = Names::default();
+        names.set_label(&long, "calico-packet");
         let long = names.insert(&long);
         let mut no_packet = packet("DRI", Some(0), None);
         no_packet.tuple = None;
@@ -136,7 +142,7 @@ mod tests {
         .collect();
         expect![[r#"
             denied by NetworkPolicy(shop/web) rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress, eth0 -> cali1)
-            logged by NetworkPolicy(shop/a-name-that-is-so-long-that-it-must-be-shortened-in-the-kernel) rule 3: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, from cali1)
+            calico-packet: logged by NetworkPolicy(shop/a-name-that-is-so-long-that-it-must-be-shortened-in-the-kernel) rule 3: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, from cali1)
             denied at the end of Tier(default): 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, to eth0)
             the packet was logged with the prefix `somebody else's`, which is of no rule in force here; either the rule is gone by now, or another program logs to the same NFLOG group: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (no interface)
             denied, as no Profile allows it: a packet that is not IP (ingress, from eth0)"#]]
@@ -145,7 +151,7 @@ mod tests {
 
     #[test]
     fn each_rule_has_its_lines_a_second() {
-        let (mut lines, names) = (Lines::default(), Shortened::default());
+        let (mut lines, names) = (Lines::default(), Names::default());
         let at = |milliseconds: u64| Duration::from_millis(5000 + milliseconds);
         let told = |lines: &mut Lines, now, prefix: &str, count: usize| {
             let taken = |_: &usize| {

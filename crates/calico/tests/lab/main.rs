@@ -3,6 +3,7 @@
 mod bird;
 mod connections;
 mod enforcement;
+mod host_endpoints;
 mod interop;
 mod modes;
 mod pods;

@@ -11,7 +11,7 @@ use crate::{Error, agent, documents, yaml};
 use ends::{End, Port};
 use model::Metadata;
 use node::api::{Reply, Request};
-use node::explain::Explanation;
+use node::explain::{Explanation, Nat};
 use policy::connectivity::{self, Passage, SOURCE_PORT};
 use policy::evaluate::{Packet, Verdict};
 use policy::input::WorkloadId;
@@ -35,13 +35,19 @@ pub(super) async fn run(
     let cluster = Cluster::read(datastore).await?;
     let question = question(&cluster, explain)?;
     if let Some(file) = explain.filename.as_ref().filter(|_| explain.what_if) {
+        if question.from.workload.is_none() && question.to.workload.is_none() {
+            return Err(Error::Invalid(format!(
+                "--what-if answers for pods, and neither {} nor {} is one",
+                explain.from, explain.to
+            )));
+        }
         let namespace = explain.namespace.as_deref();
         let documents = documents::read(terminal, file, false, namespace)?;
         let then = cluster.with(&documents).await?;
         let text = what_if(&question, &cluster, &then, file, &explain.output)?;
         return terminal.print(&text);
     }
-    let hops = hops(&question)?;
+    let hops = hops(&cluster, &question)?;
     let text = match &explain.output {
         Format::Table { .. } => text::way(&question, &hops),
         Format::Json => format!("{:#}\n", value(&question, &hops)),
@@ -62,10 +68,10 @@ fn question(cluster: &Cluster, explain: &Explain) -> Result<Question, Error> {
     let port = Port::read(explain.port.as_deref())?;
     let (source, destination) = addresses(&from, &to)?;
     let packet = port.packet(source, destination);
-    if from.workload.is_none() && to.workload.is_none() {
+    if from.node.is_none() && to.node.is_none() {
         return Err(Error::Invalid(format!(
-            "neither {} nor {} is a pod: give one, as NAME or NAMESPACE/NAME (`calicoctl get wep \
-             -A` lists them)",
+            "neither {} nor {} is a pod or a node: give one, a pod as NAME or NAMESPACE/NAME \
+             (`calicoctl get wep -A` lists them)",
             explain.from, explain.to
         )));
     }
@@ -86,21 +92,26 @@ fn addresses(from: &End, to: &End) -> Result<(IpAddr, IpAddr), Error> {
     })
 }
 
-/// What each node on the way says, in order.
-fn hops(question: &Question) -> Result<Vec<Explanation>, Error> {
+/// What each node on the way says, in order. After masquerade the packet is of the node before.
+fn hops(cluster: &Cluster, question: &Question) -> Result<Vec<Explanation>, Error> {
     let mut nodes: Vec<&str> =
         [&question.from, &question.to].into_iter().filter_map(|end| end.node.as_deref()).collect();
     nodes.dedup();
     let socket = Path::new(node::api::SOCKET);
-    let ask = |name: &&str| {
-        let request = Box::new(Request::Explain(question.packet));
-        let request = Request::OnNode { node: (*name).to_owned(), request };
-        match agent::answer(socket, &request)? {
-            Reply::Explained(explanation) => Ok(*explanation),
-            _ => Err(agent::other_answer(socket, "an explanation")),
+    let (mut packet, mut hops) = (question.packet, Vec::new());
+    for name in nodes {
+        let request = Box::new(Request::Explain(packet));
+        let request = Request::OnNode { node: name.to_owned(), request };
+        let explanation = match agent::answer(socket, &request)? {
+            Reply::Explained(explanation) => *explanation,
+            _ => return Err(agent::other_answer(socket, "an explanation")),
+        };
+        if explanation.nat == Nat::Masquerade {
+            packet.source = cluster.node_address(name).unwrap_or(packet.source);
         }
-    };
-    nodes.iter().map(ask).collect()
+        hops.push(explanation);
+    }
+    Ok(hops)
 }
 
 /// Whether the packet arrives, as far as the nodes' policies go.

@@ -17,6 +17,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// Where packets come from and go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +159,24 @@ impl Machine {
             return;
         };
         self.devices[device].write_all(bytes).unwrap();
+    }
+
+    /// Type and code of the next ICMP or ICMPv6 packet that comes out by a device.
+    pub(crate) fn next_icmp(&mut self, device: usize, patience: Duration) -> Option<(u8, u8)> {
+        let until = Instant::now() + patience;
+        let mut buffer = [0; 2048];
+        while Instant::now() < until {
+            match self.devices[device].read(&mut buffer) {
+                Ok(_) if buffer[0] == 0x45 && buffer[9] == 1 => {
+                    return Some((buffer[20], buffer[21]));
+                }
+                Ok(_) if buffer[0] >> 4 == 6 && buffer[6] == 58 => {
+                    return Some((buffer[40], buffer[41]));
+                }
+                _ => std::thread::yield_now(),
+            }
+        }
+        None
     }
 
     /// Numbers of packets that have come out since, with where, and where they go.

@@ -154,30 +154,34 @@ parameters! {
     /// Bits of packets' marks that the dataplane takes for itself.
     NFTABLES_MARK_MASK: u32 =
         felix("NftablesMarkMask", "nftablesMarkMask", MarkMask, "0xffff0000").fatal();
-    /// How packets that policy denies are refused.
+    /// How packets that policy denies are refused: dropped, or rejected with ICMP's port unreachable
+    /// whatever their protocol. doNotTrack and preDNAT policies drop, as do policies of what the host
+    /// sends after DNAT, where the kernel cannot reject.
     NFTABLES_FILTER_DENY_ACTION: DenyAction =
         felix(
             "NftablesFilterDenyAction",
             "nftablesFilterDenyAction",
             Choice(DenyAction::WORDS),
             "DROP",
-        ).fatal().not_acted_on();
-    /// How packets that policy allows leave the filter chains.
+        ).fatal();
+    /// How packets that policy allows leave the filter chains. Chains of other tables see them after
+    /// either, as nftables has a verdict per chain of a hook.
     NFTABLES_FILTER_ALLOW_ACTION: AllowAction =
         felix(
             "NftablesFilterAllowAction",
             "nftablesFilterAllowAction",
             Choice(AllowAction::WORDS),
             "ACCEPT",
-        ).fatal().not_acted_on();
-    /// How packets that preDNAT policy allows leave the mangle chains.
+        ).fatal();
+    /// How packets that preDNAT policy allows leave the mangle chains; as with the filter chains,
+    /// those of other tables see them after either.
     NFTABLES_MANGLE_ALLOW_ACTION: AllowAction =
         felix(
             "NftablesMangleAllowAction",
             "nftablesMangleAllowAction",
             Choice(AllowAction::WORDS),
             "ACCEPT",
-        ).fatal().not_acted_on();
+        ).fatal();
     /// Whether packets that connection tracking finds invalid are left to policy, not dropped.
     DISABLE_CONNTRACK_INVALID_CHECK: bool =
         felix("DisableConntrackInvalidCheck", "disableConntrackInvalidCheck", Bool, "false");
@@ -195,17 +199,20 @@ parameters! {
     /// Whether pods may send IP-in-IP packets.
     ALLOW_IPIP_PACKETS_FROM_WORKLOADS: bool =
         felix("AllowIPIPPacketsFromWorkloads", "allowIPIPPacketsFromWorkloads", Bool, "false");
-    /// What the log lines of rules with action Log begin with.
-    LOG_PREFIX: String = felix("LogPrefix", "logPrefix", Text, "calico-packet").not_acted_on();
-    /// What happens to packets for a service's address that nothing serves.
+    /// What the lines of rules with action Log begin with, which are in the agent's log, not the
+    /// kernel's: %t is the tier, %k the policy's kind in short, %n its name, %p namespace and name.
+    LOG_PREFIX: String = felix("LogPrefix", "logPrefix", Text, "calico-packet");
+    /// What happens to forwarded packets for a service's address that nothing serves: one of the
+    /// default BGPConfiguration's serviceClusterIPs, serviceExternalIPs or serviceLoadBalancerIPs.
     SERVICE_LOOP_PREVENTION: ServiceLoopPrevention =
         felix(
             "ServiceLoopPrevention",
             "serviceLoopPrevention",
             Choice(ServiceLoopPrevention::WORDS),
             "Drop",
-        ).not_acted_on();
-    /// Where Calico's rules stand among those of others.
+        );
+    /// Where Calico's rules stand among those of others, in tables that they share: nftables' are
+    /// each owner's own, whose order is that of the chains' priorities.
     CHAIN_INSERT_MODE: ChainInsertMode =
         felix("ChainInsertMode", "chainInsertMode", Choice(ChainInsertMode::WORDS), "insert")
             .fatal()

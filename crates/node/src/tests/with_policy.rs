@@ -3,8 +3,8 @@
 use super::*;
 use crate::connections::Connection;
 use crate::explain::{KernelHolds, Nat};
-use ::policy::evaluate::{Direction, Packet, Reason, Verdict};
-use kernel::nft::{Family, Part, Update};
+use ::policy::evaluate::{At, Direction, Packet, Reason, Traffic, Verdict};
+use kernel::nft::{Family, Match, Part, Update};
 use model::{NetworkPolicy, Profile, ProfileSpec, Tier};
 use std::net::IpAddr;
 
@@ -43,6 +43,12 @@ fn only_web() -> NetworkPolicy {
     let mut policy = NetworkPolicy::new("web", spec);
     policy.metadata.namespace = Some("default".to_owned());
     policy
+}
+
+/// The cluster's FelixConfiguration says this.
+fn felix_says(spec: serde_json::Value) -> Event {
+    let spec = serde_json::from_value(spec).expect("a spec");
+    stored(&model::FelixConfiguration::new("default", spec))
 }
 
 /// A node with profiles, and pod-1, which has been added.
@@ -129,7 +135,7 @@ fn connections_that_a_policy_forbids_end_once_the_kernel_has_it() {
         tcp("10.30.0.206", POD, 81),
     ];
     let list = packets.into_iter().enumerate();
-    let list = list.map(|(number, packet)| Connection { number, packet }).collect();
+    let list = list.map(|(number, packet)| Connection { number, packet, is_dnat: false }).collect();
     let effects = node.on(Event::Connections(list));
     let [Effect::EndConnections(numbers)] = effects.as_slice() else { panic!("{effects:?}") };
     assert_eq!(numbers, &[1]);
@@ -173,7 +179,7 @@ fn an_explanation_says_what_policy_and_kernel_say() {
     };
     assert_eq!((explanation.kernel.clone(), explanation.nat), (holds, Nat::None));
     let [leg] = explanation.legs.as_slice() else { panic!("{explanation:?}") };
-    assert_eq!((leg.direction, leg.decision.verdict), (Direction::Ingress, Verdict::Deny));
+    assert_eq!((leg.at, leg.decision.verdict), (At::Workload(Direction::Ingress), Verdict::Deny));
     assert_eq!(leg.decision.by, Reason::EndOfTier("default".into()));
 }
 
@@ -223,7 +229,8 @@ fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
     assert!(has(POD) && has("192.168.226.127"), "{addresses:?}");
     assert!(!has("192.168.226.64") && !has("192.168.226.70") && !has(OTHER), "{addresses:?}");
     let packet = tcp(OTHER, "192.168.226.127", 80);
-    let effects = node.on(Event::Connections(vec![Connection { number: 7, packet }]));
+    let effects =
+        node.on(Event::Connections(vec![Connection { number: 7, packet, is_dnat: false }]));
     assert!(matches!(effects.as_slice(), [Effect::EndConnections(numbers)] if numbers == &[7]));
     // Later only those of workloads that it has seen go.
     node.on(Event::Request { id: 2, request: delete() });
@@ -233,4 +240,157 @@ fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
         panic!("{effects:?}")
     };
     assert_eq!(addresses.iter().collect::<Vec<_>>(), [&address(POD)]);
+}
+
+#[test]
+fn rules_that_only_log_are_labelled_by_log_prefix() {
+    let mut node = with_a_pod();
+    let mut policy = only_web();
+    let log = serde_json::json!({"action": "Log"});
+    policy.spec.ingress.insert(0, serde_json::from_value(log).expect("a rule"));
+    let labels = |effects: &[Effect]| {
+        let of = |effect: &Effect| match effect {
+            Effect::NamePrefixes(names) => names.label("LPI0|np/default/web").map(str::to_owned),
+            _ => None,
+        };
+        effects.iter().find_map(of)
+    };
+    node.on(stored(&policy));
+    assert_eq!(labels(&node.on(Event::Idle)).as_deref(), Some("calico-packet"));
+    node.on(felix_says(serde_json::json!({"logPrefix": "%t %p"})));
+    assert_eq!(labels(&node.on(Event::Idle)).as_deref(), Some("default default/web"));
+    node.on(stored(&only_web()));
+    let gone = node.on(Event::Idle);
+    assert!(gone.iter().any(|effect| matches!(effect, Effect::NamePrefixes(_))), "{gone:?}");
+    assert_eq!(labels(&gone), None);
+}
+
+#[test]
+fn addresses_of_services_that_nothing_serves_are_blocked_as_the_setting_says() {
+    let mut node = with_a_pod();
+    let spec = serde_json::json!({"serviceClusterIPs": [{"cidr": "10.96.0.0/12"}],
+                                  "serviceLoadBalancerIPs": [{"cidr": "fd00:97::/112"}]});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    node.on(stored(&model::BgpConfiguration::new("default", spec)));
+    let blocked = |effects: &[Effect]| {
+        let plan = effects.iter().find_map(|effect| match effect {
+            Effect::Apply { plan, .. } => plan.clone(),
+            _ => None,
+        });
+        let tables = plan.expect("a plan").tables;
+        let chains = tables.iter().filter_map(|table| table.chains.get("filter-cali-cidr-block"));
+        let rules: Vec<_> = chains.flat_map(|chain| chain.rules.clone()).collect();
+        rules.into_iter().map(|rule| (rule.matches, rule.verdict)).collect::<Vec<_>>()
+    };
+    let to = |net: &str| {
+        vec![Match::DestinationPrefix { net: net.parse().expect("a range"), not: false }]
+    };
+    let of = |verdict: kernel::nft::Verdict| {
+        vec![(to("10.96.0.0/12"), verdict.clone()), (to("fd00:97::/112"), verdict)]
+    };
+    assert_eq!(blocked(&node.on(Event::Idle)), of(kernel::nft::Verdict::Drop));
+    node.on(felix_says(serde_json::json!({"serviceLoopPrevention": "Reject"})));
+    let rejected = kernel::nft::Verdict::Reject(kernel::nft::Rejection::PortUnreachable);
+    assert_eq!(blocked(&node.on(Event::Idle)), of(rejected));
+    node.on(felix_says(serde_json::json!({"serviceLoopPrevention": "Disabled"})));
+    assert_eq!(blocked(&node.on(Event::Idle)), []);
+}
+
+/// A host endpoint of this node, and a policy that lets in TCP to port 8080 through it.
+fn host_endpoint(interface: &str) -> Vec<Event> {
+    let spec = serde_json::json!({"node": "worker-1", "interfaceName": interface});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let mut endpoint = model::HostEndpoint::new("worker-1", spec);
+    endpoint.metadata.labels.insert("host".to_owned(), "yes".to_owned());
+    let spec = serde_json::json!({"selector": "has(host)", "types": ["Ingress"], "ingress": [
+        {"action": "Allow", "protocol": "TCP", "destination": {"ports": [8080]}}]});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    let Event::Facts(mut facts) = facts() else { panic!("facts") };
+    let link = kernel::RouteTarget::Via { device: "ens5".to_owned(), gateway: None, onlink: false };
+    let route = kernel::Route { target: link, protocol: 2, scope: 253, source: None };
+    let destination = "10.30.0.0/24".parse().expect("a prefix");
+    let key = kernel::RouteKey { table: 254, destination, metric: 0 };
+    facts.routes.insert(key, route);
+    facts.workload_links.insert(INTERFACE.to_owned());
+    let policy = model::GlobalNetworkPolicy::new("host", spec);
+    vec![Event::Facts(facts), stored(&endpoint), stored(&policy)]
+}
+
+const OWN: &str = "10.30.0.206";
+const PEER: &str = "10.30.0.56";
+
+#[test]
+fn explanations_tell_of_host_endpoints_too() {
+    let legs = |node: &mut Node, packet| {
+        node.on(Event::Request { id: 5, request: Request::Explain(packet) });
+        let effects = node.on(Event::KernelRead { id: 5, holds: Box::default() });
+        let [Effect::Reply { reply: Reply::Explained(explanation), .. }] = effects.as_slice()
+        else {
+            panic!("{effects:?}")
+        };
+        let legs = explanation.legs.iter();
+        legs.map(|leg| format!("{} {:?} {}", leg.interface, leg.at, leg.decision))
+            .collect::<Vec<_>>()
+    };
+    for interface in ["ens5", "*"] {
+        let mut node = with_a_pod();
+        assert_eq!(legs(&mut node, tcp(PEER, OWN, 8080)), [""; 0], "nobody's");
+        for event in host_endpoint(interface) {
+            node.on(event);
+        }
+        node.on(Event::Idle);
+        let local = |direction| format!("ens5 {:?}", At::HostEndpoint(Traffic::Local, direction));
+        let (ingress, egress) = (local(Direction::Ingress), local(Direction::Egress));
+        let rule = "ingress rule 0 of GlobalNetworkPolicy(host), tier default";
+        for (packet, said) in [
+            (tcp(PEER, OWN, 8080), format!("{ingress} allow: {rule}")),
+            (tcp(PEER, OWN, 22), format!("{ingress} allow: failsafe port")),
+            (tcp(PEER, OWN, 81), format!("{ingress} deny: no rule of tier default matches")),
+            (tcp(OWN, PEER, 81), format!("{egress} deny: no rule of a profile matches")),
+            (tcp(OWN, PEER, 179), format!("{egress} allow: failsafe port")),
+        ] {
+            assert_eq!(legs(&mut node, packet), [said], "{interface}");
+        }
+        let to_own_node = legs(&mut node, tcp(POD, OWN, 81));
+        assert_eq!(to_own_node.len(), 2, "{to_own_node:?}");
+        assert!(to_own_node[1].ends_with("deny: defaultEndpointToHostAction"));
+        assert_eq!(legs(&mut node, tcp(OWN, POD, 81)), [""; 0], "what it sends to its pods");
+    }
+}
+
+#[test]
+fn connections_of_the_node_end_as_its_host_endpoints_say_but_never_failsafe_ones() {
+    let mut node = with_a_pod();
+    for event in host_endpoint("ens5") {
+        node.on(event);
+    }
+    let (generation, ..) = updates(&node.on(Event::Idle));
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    let [Effect::ListConnections(addresses)] = effects.as_slice() else { panic!("{effects:?}") };
+    assert!(addresses.contains(&address(OWN)) && addresses.contains(&address(POD)));
+    let reversed = |packet: Packet| Packet {
+        source: packet.destination,
+        destination: packet.source,
+        ports: packet.ports.map(|(source, destination)| (destination, source)),
+        ..packet
+    };
+    let packets = [
+        (tcp(PEER, OWN, 8080), false),
+        (tcp(PEER, OWN, 81), true),
+        (tcp(PEER, OWN, 22), false),
+        (reversed(tcp(PEER, OWN, 22)), false),
+        (tcp(OWN, PEER, 2379), false),
+        (reversed(tcp(OWN, PEER, 2379)), false),
+        (tcp(OWN, PEER, 81), true),
+        (tcp(OWN, POD, 81), false),
+        (tcp(OTHER, POD, 81), false),
+        (tcp(OWN, OWN, 81), false),
+    ];
+    let list = packets.iter().enumerate();
+    let list =
+        list.map(|(number, (packet, _))| Connection { number, packet: *packet, is_dnat: false });
+    let effects = node.on(Event::Connections(list.collect()));
+    let [Effect::EndConnections(numbers)] = effects.as_slice() else { panic!("{effects:?}") };
+    let expected = packets.iter().enumerate().filter(|(_, (_, ends))| *ends);
+    assert_eq!(numbers, &expected.map(|(number, _)| number).collect::<Vec<_>>());
 }

@@ -2,8 +2,9 @@
 
 use super::settings::{Marks, Settings};
 use super::{chain_name, comment, log, names};
-use kernel::nft::{Chain, ConnectionState, Match, Rule, Statement, Verdict};
+use kernel::nft::{Chain, ConnectionState, Match, Rejection, Rule, Statement, Verdict};
 use model::DefaultAction;
+use model::config::DenyAction;
 use policy::evaluate::{Direction, Traffic};
 use policy::output::Tier;
 
@@ -22,6 +23,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) settings: &'a Settings,
     pub(super) kind: Kind,
     pub(super) direction: Direction,
+    /// Whether the kernel can reject packets at all hooks that lead to the chain.
+    pub(super) may_reject: bool,
     pub(super) tiers: &'a [Tier],
     pub(super) profiles: &'a [Box<str>],
     /// Whether a policy is staged; `None`: there is no such policy.
@@ -109,13 +112,14 @@ impl Endpoint<'_> {
             }
         }
         self.add_accepted(&format!("accepted in tier {}", tier.name), rules);
+        self.add_denied(&format!("denied in tier {}", tier.name), rules);
         let ends = !matches!(self.kind, Kind::Host(Traffic::Untracked | Traffic::PreDnat));
         if ends && tier.default_action == DefaultAction::Deny {
             let matches = vec![Match::Mark { mask: marks.pass, value: 0, not: false }];
             rules.push(Rule {
                 matches,
                 statements: vec![log::of_tier(self.direction, &tier.name)],
-                verdict: Verdict::Drop,
+                verdict: self.refusal(),
                 comment: comment(&format!("no rule of tier {} matches", tier.name)),
             });
         }
@@ -126,13 +130,32 @@ impl Endpoint<'_> {
             let chain = chain_name::profile(name, self.direction);
             rules.push(Rule::new(vec![], Verdict::Jump(chain)));
             self.add_accepted(&format!("accepted by profile {name}"), rules);
+            self.add_denied(&format!("denied by profile {name}"), rules);
         }
         rules.push(Rule {
             matches: vec![],
             statements: vec![log::of_profiles(self.direction)],
-            verdict: Verdict::Drop,
+            verdict: self.refusal(),
             comment: "no rule of a profile matches".to_owned(),
         });
+    }
+
+    /// What happens to packets that policy denies.
+    fn refusal(&self) -> Verdict {
+        match self.settings.deny {
+            DenyAction::Reject if self.may_reject => refuse(DenyAction::Reject),
+            _ => Verdict::Drop,
+        }
+    }
+
+    /// Rules that deny only say so where packets are rejected.
+    fn add_denied(&self, why: &str, rules: &mut Vec<Rule>) {
+        if self.settings.deny == DenyAction::Reject {
+            let drop = self.settings.marks.drop;
+            let denied = Match::Mark { mask: drop, value: drop, not: false };
+            let rule = Rule::new(vec![denied], self.refusal());
+            rules.push(Rule { comment: comment(why), ..rule });
+        }
     }
 
     /// What is accepted goes on to the chains of other endpoints.
@@ -155,6 +178,14 @@ pub(super) fn connections(settings: &Settings) -> Vec<Rule> {
         rules.push(Rule { comment, ..Rule::new(vec![invalid], Verdict::Drop) });
     }
     rules
+}
+
+/// The verdict for it: without a word, or with ICMP's port unreachable, whatever the protocol.
+pub(super) fn refuse(action: DenyAction) -> Verdict {
+    match action {
+        DenyAction::Drop => Verdict::Drop,
+        DenyAction::Reject => Verdict::Reject(Rejection::PortUnreachable),
+    }
 }
 
 /// Packets of connections that were allowed.

@@ -15,9 +15,11 @@ const ALL: &str = "*";
 
 /// The host endpoint of each interface that has one of its own, and that of all others.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Assigned {
-    pub(super) named: BTreeMap<Box<str>, Arc<HostEndpoint>>,
-    pub(super) others: Option<Arc<HostEndpoint>>,
+pub struct Assigned {
+    /// By the interface's name.
+    pub named: BTreeMap<Box<str>, Arc<HostEndpoint>>,
+    /// The host endpoint `*`.
+    pub others: Option<Arc<HostEndpoint>>,
 }
 
 /// Where a kind of packets meets host endpoints: the chain that finds the one, and the beginning of
@@ -27,51 +29,79 @@ struct Place {
     prefix: &'static str,
     traffic: Traffic,
     direction: Direction,
+    /// The kernel can reject packets there.
+    may_reject: bool,
+}
+
+/// The chain of a host endpoint's policies of a kind; `interface`: its own, `None` for `*`.
+pub(super) fn chain_name(
+    traffic: Traffic,
+    direction: Direction,
+    interface: Option<&str>,
+) -> Option<String> {
+    let place =
+        PLACES.iter().find(|place| (place.traffic, place.direction) == (traffic, direction))?;
+    Some(names::chain(place.prefix, interface.unwrap_or(names::ANY_INTERFACE)))
 }
 
 /// All of them.
-const PLACES: [Place; 7] = [
+const PLACES: [Place; 8] = [
     Place {
         dispatch: names::FROM_HOST,
         prefix: "filter-cali-fh-",
         traffic: Traffic::Local,
         direction: Direction::Ingress,
+        may_reject: true,
     },
     Place {
         dispatch: names::TO_HOST,
         prefix: "filter-cali-th-",
         traffic: Traffic::Local,
         direction: Direction::Egress,
+        may_reject: true,
     },
     Place {
         dispatch: names::FROM_HOST_FORWARD,
         prefix: "filter-cali-fhfw-",
         traffic: Traffic::Forwarded,
         direction: Direction::Ingress,
+        may_reject: true,
     },
     Place {
         dispatch: names::TO_HOST_FORWARD,
         prefix: "filter-cali-thfw-",
         traffic: Traffic::Forwarded,
         direction: Direction::Egress,
+        may_reject: true,
     },
     Place {
         dispatch: names::RAW_FROM_HOST,
         prefix: "raw-cali-fh-",
         traffic: Traffic::Untracked,
         direction: Direction::Ingress,
+        may_reject: false,
     },
     Place {
         dispatch: names::RAW_TO_HOST,
         prefix: "raw-cali-th-",
         traffic: Traffic::Untracked,
         direction: Direction::Egress,
+        may_reject: false,
     },
     Place {
         dispatch: names::MANGLE_FROM_HOST,
         prefix: "mangle-cali-fh-",
         traffic: Traffic::PreDnat,
         direction: Direction::Ingress,
+        may_reject: false,
+    },
+    // What the host sends after DNAT.
+    Place {
+        dispatch: names::MANGLE_TO_HOST,
+        prefix: "mangle-cali-th-",
+        traffic: Traffic::Local,
+        direction: Direction::Egress,
+        may_reject: false,
     },
 ];
 
@@ -127,6 +157,7 @@ impl Assigned {
                     settings,
                     kind: Kind::Host(place.traffic),
                     direction: place.direction,
+                    may_reject: place.may_reject,
                     tiers: place.tiers(endpoint),
                     profiles: &endpoint.profiles,
                     staged,

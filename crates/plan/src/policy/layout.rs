@@ -5,20 +5,21 @@
 //!  mangle-PREROUTING   preDNAT policies
 //!  filter-INPUT        tunnels; workloads: egress, defaultEndpointToHostAction; host endpoints
 //!  filter-FORWARD      established; from host endpoints, from workloads, to workloads, to host
-//!                      endpoints
+//!                      endpoints; addresses of services that nothing serves
 //!  raw-OUTPUT          doNotTrack policies
 //!  filter-OUTPUT       host endpoints, unless DNAT changes the way
 //!  mangle-POSTROUTING  host endpoints, where it did
 //! ```
 
-use super::endpoint::{accepted, clear, established};
+use super::endpoint::{accepted, clear, established, refuse};
 use super::names::{self, FAMILIES, TABLE};
 use super::settings::Settings;
+use ipnet::IpNet;
 use kernel::nft::{
     BaseChain, Chain, ChainKind, Family, Hook, MapField, Match, Rule, Statement, Table, Verdict,
     Version,
 };
-use model::config::EndpointToHostAction;
+use model::config::{AllowAction, EndpointToHostAction};
 use policy::evaluate::FailsafePort;
 
 const RAW: i32 = -300;
@@ -58,7 +59,7 @@ fn chains(family: Family, settings: &Settings) -> Vec<(&'static str, Chain)> {
     let mut forward = base(Hook::Forward, FILTER, FORWARD);
     forward.rules.extend(after_forward(settings));
     let failsafe = |inbound, untracked| plain(failsafe(family, settings, inbound, untracked));
-    vec![
+    let mut chains = vec![
         ("raw-PREROUTING", base(Hook::Prerouting, RAW, RAW_PREROUTING)),
         ("filter-INPUT", base(Hook::Input, FILTER, INPUT)),
         ("filter-FORWARD", forward),
@@ -68,7 +69,7 @@ fn chains(family: Family, settings: &Settings) -> Vec<(&'static str, Chain)> {
         (MANGLE_PREROUTING, plain(mangle_prerouting(settings))),
         (MANGLE_POSTROUTING, plain(mangle_postrouting(settings))),
         (INPUT, plain(input(settings))),
-        (FORWARD, plain(forwarded(settings))),
+        (FORWARD, plain(forwarded(family, settings))),
         (OUTPUT, plain(output(settings))),
         (WORKLOAD_TO_HOST, plain(workload_to_host(family, settings))),
         (names::FROM_WORKLOAD, plain(dispatch(MapField::InputInterface, names::FROM_WORKLOAD))),
@@ -77,7 +78,10 @@ fn chains(family: Family, settings: &Settings) -> Vec<(&'static str, Chain)> {
         (names::FAILSAFE_OUT, failsafe(false, false)),
         (names::RAW_FAILSAFE_IN, failsafe(true, true)),
         (names::RAW_FAILSAFE_OUT, failsafe(false, true)),
-    ]
+    ];
+    let blocked = service_loops(family, settings);
+    chains.extend((!blocked.is_empty()).then(|| (names::CIDR_BLOCK, plain(blocked))));
+    chains
 }
 
 /// The kernel's hooks that only host endpoints need; without those, packets are spared them.
@@ -104,9 +108,13 @@ fn with(comment: &str, rule: Rule) -> Rule {
     Rule { comment: comment.to_owned(), ..rule }
 }
 
-/// Accepts what policy has accepted.
-fn accept(settings: &Settings) -> Rule {
-    with("accepted by policy", Rule::new(vec![accepted(settings.marks)], Verdict::Accept))
+/// What policy has accepted leaves so. Chains of other tables see it after either.
+fn accept(settings: &Settings, action: AllowAction) -> Rule {
+    let verdict = match action {
+        AllowAction::Accept => Verdict::Accept,
+        AllowAction::Return => Verdict::Return,
+    };
+    with("accepted by policy", Rule::new(vec![accepted(settings.marks)], verdict))
 }
 
 fn from_workloads(settings: &Settings) -> impl Iterator<Item = Match> {
@@ -132,7 +140,7 @@ fn raw_prerouting(settings: &Settings) -> Vec<Rule> {
     let workload = |from| Rule::new(vec![from], Verdict::Goto(RAW_FROM_WORKLOAD.to_owned()));
     rules.extend(from_workloads(settings).map(workload));
     rules.push(jump(vec![], names::RAW_FROM_HOST));
-    rules.push(accept(settings));
+    rules.push(accept(settings, AllowAction::Accept));
     rules
 }
 
@@ -142,11 +150,12 @@ fn raw_from_workload() -> Vec<Rule> {
 }
 
 fn raw_output(settings: &Settings) -> Vec<Rule> {
-    vec![clear(settings.marks.all()), jump(vec![], names::RAW_TO_HOST), accept(settings)]
+    let accept = accept(settings, AllowAction::Accept);
+    vec![clear(settings.marks.all()), jump(vec![], names::RAW_TO_HOST), accept]
 }
 
 fn mangle_prerouting(settings: &Settings) -> Vec<Rule> {
-    let accept = || accept(settings);
+    let accept = || accept(settings, settings.mangle_allow);
     vec![established(), accept(), jump(vec![], names::MANGLE_FROM_HOST), accept()]
 }
 
@@ -156,17 +165,17 @@ fn mangle_postrouting(settings: &Settings) -> Vec<Rule> {
     vec![
         with("forwarded, or accepted by policy", forwarded),
         clear(settings.marks.all()),
-        jump(vec![Match::ConnectionIsDnat { not: false }], names::TO_HOST),
+        jump(vec![Match::ConnectionIsDnat { not: false }], names::MANGLE_TO_HOST),
     ]
 }
 
 fn input(settings: &Settings) -> Vec<Rule> {
     let to_host = |from| Rule::new(vec![from], Verdict::Goto(WORKLOAD_TO_HOST.to_owned()));
     let mut rules: Vec<Rule> = from_workloads(settings).map(to_host).collect();
-    rules.push(accept(settings));
+    rules.push(accept(settings, settings.filter_allow));
     rules.push(clear(settings.marks.all()));
     rules.push(jump(vec![], names::FROM_HOST));
-    rules.push(accept(settings));
+    rules.push(accept(settings, settings.filter_allow));
     rules
 }
 
@@ -189,7 +198,7 @@ fn workload_to_host(family: Family, settings: &Settings) -> Vec<Rule> {
     rules
 }
 
-fn forwarded(settings: &Settings) -> Vec<Rule> {
+fn forwarded(family: Family, settings: &Settings) -> Vec<Rule> {
     let marks = settings.marks;
     let not_accepted = Match::Mark { mask: marks.accept, value: 0, not: false };
     let mut rules = vec![
@@ -200,7 +209,23 @@ fn forwarded(settings: &Settings) -> Vec<Rule> {
     rules.extend(from_workloads(settings).map(|from| jump(vec![from], names::FROM_WORKLOAD)));
     rules.extend(to_workloads(settings).map(|to| jump(vec![to], names::TO_WORKLOAD)));
     rules.push(jump(vec![], names::TO_HOST_FORWARD));
+    if !service_loops(family, settings).is_empty() {
+        rules.push(jump(vec![], names::CIDR_BLOCK));
+    }
     rules
+}
+
+/// A service's address that is still a destination here has nothing behind it. Its packets would go
+/// to the router that has sent them here, and come back.
+fn service_loops(family: Family, settings: &Settings) -> Vec<Rule> {
+    let Some(action) = settings.service_loops else { return Vec::new() };
+    let ranges = settings.service_ranges.iter();
+    let of_family = ranges.filter(|net| net.addr().is_ipv6() == (family == Family::Ip6));
+    let rule = |net: &IpNet| {
+        let to = Match::DestinationPrefix { net: net.trunc(), not: false };
+        with("service that nothing serves", Rule::new(vec![to], refuse(action)))
+    };
+    of_family.map(rule).collect()
 }
 
 /// The mark tells mangle-POSTROUTING that a packet is none of the host's own.
@@ -208,16 +233,19 @@ fn after_forward(settings: &Settings) -> [Rule; 2] {
     let mask = settings.marks.accept;
     let statements = vec![Statement::Mark { mask, value: mask }];
     let forwarded = Rule { statements, ..Rule::new(vec![], Verdict::Continue) };
-    [accept(settings), with("forwarded", forwarded)]
+    [accept(settings, settings.filter_allow), with("forwarded", forwarded)]
 }
 
 fn output(settings: &Settings) -> Vec<Rule> {
-    let mut rules = vec![accept(settings)];
+    let mut rules = vec![accept(settings, settings.filter_allow)];
     let to_workload = |to| with("to a workload of its own", Rule::new(vec![to], Verdict::Return));
     rules.extend(to_workloads(settings).map(to_workload));
     rules.push(clear(settings.marks.all()));
-    rules.push(jump(vec![Match::ConnectionIsDnat { not: true }], names::TO_HOST));
-    rules.push(accept(settings));
+    // Not the other way round: of a packet without connection, nothing about one is true.
+    let after_dnat = Rule::new(vec![Match::ConnectionIsDnat { not: false }], Verdict::Return);
+    rules.push(with("after DNAT: see mangle-cali-POSTROUTING", after_dnat));
+    rules.push(jump(vec![], names::TO_HOST));
+    rules.push(accept(settings, settings.filter_allow));
     rules
 }
 

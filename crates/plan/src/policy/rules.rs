@@ -3,9 +3,10 @@
 use super::conditions::{Conditions, Variant};
 use super::contents::Contents;
 use super::sets::Shapes;
-use super::settings::Marks;
+use super::settings::{Marks, Settings};
 use super::{chain_name, comment, log};
 use kernel::nft::{Chain, Family, Match, Rule, Statement, Verdict};
+use model::config::DenyAction;
 use policy::evaluate::{Direction, Owner, RuleId};
 use policy::input::Action;
 
@@ -16,14 +17,14 @@ const COMBINATIONS_MAX: usize = 8;
 /// Renders one family's chains of policies and profiles.
 pub(super) struct Rendering<'a> {
     pub(super) family: Family,
-    pub(super) marks: Marks,
+    pub(super) settings: &'a Settings,
     pub(super) shapes: &'a Shapes,
     pub(super) contents: &'a mut Contents,
 }
 
 impl Rendering<'_> {
-    /// An owner's chain for a direction: a rule that allows or passes returns, with the mark that
-    /// says so.
+    /// An owner's chain for a direction: a rule that decides returns, with the mark that says how; but
+    /// one that denies without a word drops at once.
     pub(super) fn chain(
         &mut self,
         owner: &Owner,
@@ -49,10 +50,11 @@ impl Rendering<'_> {
     }
 
     fn add(&mut self, id: &RuleId, rule: &policy::output::Rule, rules: &mut Vec<Rule>) {
-        let Rendering { family, shapes, contents, marks } = self;
+        let Rendering { family, shapes, contents, settings } = self;
+        let marks = settings.marks;
         let mut conditions = Conditions { family: *family, shapes, contents };
         let variants = conditions.of(rule);
-        let action = Rendered::of(id, *marks);
+        let action = Rendered::of(id, settings);
         for variant in variants {
             let groups = variant.groups.iter();
             let combinations = groups.fold(1, |all: usize, group| all.saturating_mul(group.len()));
@@ -61,7 +63,7 @@ impl Rendering<'_> {
             if combinations <= COMBINATIONS_MAX && !apart {
                 action.add_combined(&variant, rules);
             } else {
-                action.add_marked(&variant, *marks, rules);
+                action.add_marked(&variant, marks, rules);
             }
         }
     }
@@ -75,15 +77,20 @@ struct Rendered {
 }
 
 impl Rendered {
-    fn of(id: &RuleId, marks: Marks) -> Rendered {
+    fn of(id: &RuleId, settings: &Settings) -> Rendered {
+        let marks = settings.marks;
         let mark = |bit| Statement::Mark { mask: bit, value: bit };
-        let (statement, verdict) = match id.action {
-            Action::Allow => (mark(marks.accept), Verdict::Return),
-            Action::Pass => (mark(marks.pass), Verdict::Return),
-            Action::Deny => (log::of_rule(id), Verdict::Drop),
-            Action::Log => (log::of_rule(id), Verdict::Continue),
+        let (statements, verdict) = match id.action {
+            Action::Allow => (vec![mark(marks.accept)], Verdict::Return),
+            Action::Pass => (vec![mark(marks.pass)], Verdict::Return),
+            Action::Log => (vec![log::of_rule(id)], Verdict::Continue),
+            Action::Deny => match settings.deny {
+                DenyAction::Drop => (vec![log::of_rule(id)], Verdict::Drop),
+                // Policies' chains are reached from hooks too where the kernel cannot reject.
+                DenyAction::Reject => (vec![log::of_rule(id), mark(marks.drop)], Verdict::Return),
+            },
         };
-        Rendered { statements: vec![statement], verdict, comment: comment(&id.to_string()) }
+        Rendered { statements, verdict, comment: comment(&id.to_string()) }
     }
 
     fn rule(&self, matches: Vec<Match>) -> Rule {

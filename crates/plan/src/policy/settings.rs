@@ -1,6 +1,7 @@
 //! Settings of enforcement, from FelixConfiguration.
 
-use model::config::EndpointToHostAction;
+use ipnet::IpNet;
+use model::config::{AllowAction, DenyAction, EndpointToHostAction};
 use policy::evaluate::{Failsafe, FailsafePort};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -33,6 +34,20 @@ pub struct Settings {
     pub source_spoofing: bool,
     /// `failsafeInboundHostPorts`, `failsafeOutboundHostPorts`.
     pub failsafe: Failsafe,
+    /// `nftablesFilterDenyAction`: how the filter chains refuse what policy denies.
+    pub deny: DenyAction,
+    /// `nftablesFilterAllowAction`: how what policy allows leaves the filter chains.
+    pub filter_allow: AllowAction,
+    /// `nftablesMangleAllowAction`: how what policy allows leaves the mangle chains.
+    pub mangle_allow: AllowAction,
+    /// `serviceLoopPrevention`: how forwarded packets to `service_ranges` are refused; `None`: they
+    /// are let go.
+    pub service_loops: Option<DenyAction>,
+    /// Ranges of services' addresses. Those that are served have another destination by the time
+    /// they are forwarded.
+    pub service_ranges: BTreeSet<IpNet>,
+    /// `logPrefix`: what lines of rules with action Log begin with.
+    pub log_prefix: String,
 }
 
 /// Which bits of a packet's mark say what, allotted from the mask as Felix does.
@@ -42,6 +57,8 @@ pub struct Marks {
     pub accept: u32,
     /// A policy has passed it to the next tier.
     pub pass: u32,
+    /// A policy or profile has denied it, and its endpoint's chain is to refuse it.
+    pub drop: u32,
     /// Alternatives of a rule match so far.
     pub scratch: u32,
     /// One of the alternatives under way matches.
@@ -54,16 +71,16 @@ impl Marks {
         let bits: Vec<u32> =
             (0..u32::BITS).map(|bit| 1 << bit).filter(|bit| mask & bit != 0).collect();
         match bits.get(..MARK_BITS)? {
-            &[accept, pass, _, scratch, alternative] => {
-                Some(Marks { accept, pass, scratch, alternative })
+            &[accept, pass, drop, scratch, alternative] => {
+                Some(Marks { accept, pass, drop, scratch, alternative })
             }
             _ => None,
         }
     }
 
-    /// Accept and pass: what policies say.
+    /// Accept, pass and drop: what policies say.
     pub(super) fn verdicts(self) -> u32 {
-        self.accept | self.pass
+        self.accept | self.pass | self.drop
     }
 
     /// All of them.
@@ -94,6 +111,12 @@ impl Default for Settings {
             vxlan_port: 4789,
             source_spoofing: false,
             failsafe: Failsafe { inbound: inbound.collect(), outbound: outbound.collect() },
+            deny: DenyAction::Drop,
+            filter_allow: AllowAction::Accept,
+            mangle_allow: AllowAction::Accept,
+            service_loops: Some(DenyAction::Drop),
+            service_ranges: BTreeSet::new(),
+            log_prefix: "calico-packet".to_owned(),
         }
     }
 }

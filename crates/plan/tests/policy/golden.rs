@@ -5,14 +5,14 @@ use crate::inputs::{apply, check, layout, outputs, text};
 use crate::table::parse;
 use expect_test::{ExpectFile, expect_file};
 use kernel::nft::{Family, Table, Tables};
+use model::config::{AllowAction, DenyAction};
 use plan::policy::{Renderer, Settings};
 use policy::Output;
 
-fn rendered(outputs: Vec<Output>) -> Tables {
-    let settings = Settings::default();
+fn rendered(settings: &Settings, outputs: Vec<Output>) -> Tables {
     let mut renderer = Renderer::new(settings.clone());
     let mut tables = Tables::new();
-    tables.set_static(&layout(&settings));
+    tables.set_static(&layout(settings));
     apply(&mut tables, renderer.start());
     apply(&mut tables, renderer.apply(outputs));
     check(&tables);
@@ -20,10 +20,14 @@ fn rendered(outputs: Vec<Output>) -> Tables {
 }
 
 fn shows(case: &str, host: &str, family: Family, expected: ExpectFile) {
-    let empty = rendered(vec![]);
+    shows_with(&Settings::default(), case, host, family, expected);
+}
+
+fn shows_with(settings: &Settings, case: &str, host: &str, family: Family, expected: ExpectFile) {
+    let empty = rendered(&Settings::default(), vec![]);
     let of_family = |table: &&Table| table.family == family;
     let layout = empty.desired().find(of_family).expect("a table");
-    let tables = rendered(outputs(&parse(case)[0], "cali1", host));
+    let tables = rendered(settings, outputs(&parse(case)[0], "cali1", host));
     let mut table = tables.desired().find(of_family).expect("a table").clone();
     table.sets.retain(|name, set| layout.sets.get(name) != Some(set));
     table.maps.retain(|name, map| layout.maps.get(name) != Some(map));
@@ -33,7 +37,7 @@ fn shows(case: &str, host: &str, family: Family, expected: ExpectFile) {
 
 #[test]
 fn the_layout_leads_from_hooks_to_maps() {
-    let empty = rendered(vec![]);
+    let empty = rendered(&Settings::default(), vec![]);
     expect_file!["golden/layout.nft"].assert_eq(&text(&empty));
 }
 
@@ -115,4 +119,29 @@ fn ipv6_has_its_own_table() {
           allow protocol=tcp source.sets=s:web source.nets=fd00::/16,10.0.0.0/8\n\
         tier default deny: web\n";
     shows(case, "*", Family::Ip6, expect_file!["golden/ipv6.nft"]);
+}
+
+#[test]
+fn denied_packets_are_rejected_allowed_ones_return_and_services_without_pods_are_blocked() {
+    let settings = Settings {
+        deny: DenyAction::Reject,
+        filter_allow: AllowAction::Return,
+        mangle_allow: AllowAction::Return,
+        service_loops: Some(DenyAction::Reject),
+        service_ranges: ["10.96.0.0/12".parse().expect("a range")].into(),
+        ..Settings::default()
+    };
+    let case = "case host\n\
+        through host\n\
+        policy web\n  \
+          deny source.nets=10.8.0.0/16\n  \
+          allow protocol=tcp\n\
+        policy untracked\n  \
+          deny protocol=udp destination.ports=53\n\
+        profile open\n  \
+          allow\n\
+        tier default deny: web\n\
+        untracked default deny: untracked\n\
+        profiles: open\n";
+    shows_with(&settings, case, "eth0", Family::Ip, expect_file!["golden/settings.nft"]);
 }

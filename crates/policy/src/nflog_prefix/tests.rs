@@ -59,12 +59,12 @@ fn prefixes_are_felixs() {
         (Pass, Ingress, Origin::EndOfTier("t".into()), "PPI|t"),
     ] {
         let prefix = Prefix { action, direction, origin };
-        let mut shortened = Shortened::default();
+        let mut shortened = Names::default();
         assert_eq!(prefix.text(), text);
         assert_eq!(shortened.insert(&prefix), text);
         assert_eq!(shortened.read(text), Ok(prefix.clone()));
         let is_whole = prefix.whole_text() == text;
-        assert_eq!(shortened == Shortened::default(), is_whole, "{text}");
+        assert_eq!(shortened == Names::default(), is_whole, "{text}");
         shortened.remove(&prefix);
         assert_eq!(shortened.read(text).is_ok(), is_whole, "{text}");
     }
@@ -94,7 +94,7 @@ fn other_texts_are_no_prefixes() {
         "calico-packet",
         "DPI88|gnp/_12IXaBPahNM7a7dZhI8zg6PStmHsgneYaax8LVSIq_RSTUVWXYZ0",
     ] {
-        assert!(Shortened::default().read(text).is_err(), "{text}");
+        assert!(Names::default().read(text).is_err(), "{text}");
     }
 }
 
@@ -140,7 +140,7 @@ fn any_prefix() -> impl Strategy<Value = Prefix> {
 proptest! {
     #[test]
     fn any_prefix_fits_and_reads_back(prefixes in prop::collection::vec(any_prefix(), 1..4)) {
-        let mut shortened = Shortened::default();
+        let mut shortened = Names::default();
         let texts: Vec<_> = prefixes.iter().map(|prefix| shortened.insert(prefix)).collect();
         for (prefix, text) in prefixes.iter().zip(&texts) {
             prop_assert!(text.len() <= LENGTH_MAX, "{}", text);
@@ -153,5 +153,29 @@ proptest! {
         if let Ok(prefix) = Prefix::parse(&text) {
             prop_assert_eq!(prefix.text(), text);
         }
+    }
+}
+
+#[test]
+fn labels_have_what_log_prefix_asks_for() {
+    let by = |kind, namespace: &str, name: &str| {
+        let policy = PolicyId { kind, namespace: namespace.into(), name: name.into() };
+        let origin = Origin::PolicyRule { policy, index: 0 };
+        Prefix { action: Action::Log, direction: Direction::Ingress, origin }
+    };
+    let web = by(PolicyKind::NetworkPolicy, "shop", "web");
+    let baseline = by(PolicyKind::GlobalNetworkPolicy, "", "baseline");
+    let origin = Origin::ProfileRule { profile: "kns.shop".into(), index: 0 };
+    let profile = Prefix { origin, ..web.clone() };
+    for (prefix, log_prefix, tier, label) in [
+        (&web, "calico-packet", "default", "calico-packet"),
+        (&web, "%t|%k|%n|%p", "security", "security|np|web|shop/web"),
+        (&baseline, "%k %n %p", "default", "gnp baseline baseline"),
+        (&profile, "[%t] %k %p", "", "[] profile kns.shop"),
+        (&web, "100%% %x %", "default", "100%% %x %"),
+        (&web, "a\nb\u{1b}[%%n]", "default", "ab[%web]"),
+        (&web, "", "default", ""),
+    ] {
+        assert_eq!(prefix.label(log_prefix, tier), label, "{log_prefix:?}");
     }
 }

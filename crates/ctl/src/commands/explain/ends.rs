@@ -12,7 +12,7 @@ use std::net::IpAddr;
 pub(super) struct End {
     /// `shop/web`, or an address.
     pub(super) name: String,
-    /// The node that a pod is on.
+    /// The node that a pod is on, or that it is.
     pub(super) node: Option<String>,
     /// A pod's endpoint.
     pub(super) workload: Option<WorkloadId>,
@@ -38,14 +38,15 @@ impl End {
         if let Some(endpoint) = found.next() {
             return Ok(End::pod(endpoint));
         }
+        let node = match address {
+            Some(address) => cluster.node_with(address),
+            None => Some(text.to_owned()),
+        };
         let address = address.or_else(|| cluster.node_address(text));
         match address {
-            Some(address) => Ok(End {
-                name: text.to_owned(),
-                node: None,
-                workload: None,
-                addresses: vec![address],
-            }),
+            Some(address) => {
+                Ok(End { name: text.to_owned(), node, workload: None, addresses: vec![address] })
+            }
             None => Err(Error::Invalid(format!(
                 "{text} is no pod of namespace {namespace}, no node and no address; `calicoctl get \
                  wep -A` lists pods, -n names another namespace"

@@ -3,7 +3,7 @@
 use super::{Question, verdict};
 use node::explain::{Explanation, HeldChain, HeldRoute, Leg, Nat};
 use policy::connectivity::{Passage, protocol_name};
-use policy::evaluate::{Decision, Direction, Packet, Verdict};
+use policy::evaluate::{At, Decision, Direction, Packet, Traffic, Verdict};
 use std::fmt::Write;
 use std::net::SocketAddr;
 
@@ -56,14 +56,32 @@ fn conclusion(hops: &[Explanation]) -> String {
 }
 
 fn leg_text(leg: &Leg, held: &[HeldChain]) -> String {
-    let direction = match leg.direction {
-        Direction::Ingress => "ingress",
-        Direction::Egress => "egress",
-    };
-    let mut text = format!("   policy: {direction} of {}: ", leg.interface);
+    let mut text = format!("   policy: {}: ", place(leg));
     text += &decision_text(&leg.decision);
     text += &kernel_text(leg, held);
     text
+}
+
+/// Whose policies are asked.
+fn place(leg: &Leg) -> String {
+    let word = |direction| match direction {
+        Direction::Ingress => "ingress",
+        Direction::Egress => "egress",
+    };
+    let interface = &leg.interface;
+    match leg.at {
+        At::Workload(direction) => format!("{} of {interface}", word(direction)),
+        At::HostEndpoint(traffic, direction) => {
+            let kind = match traffic {
+                Traffic::Local => "the node's own",
+                Traffic::Forwarded => "applyOnForward",
+                Traffic::Untracked => "doNotTrack",
+                Traffic::PreDnat => "preDNAT",
+            };
+            format!("{} of the host endpoint of {interface}, {kind}", word(direction))
+        }
+        At::Node => format!("from {interface} to this node"),
+    }
 }
 
 /// The verdict, then what was looked at before.
