@@ -52,21 +52,11 @@ fn queries() -> Vec<Query> {
         Kind::CalicoNodeStatus,
         Kind::ClusterInformation,
         Kind::FelixConfiguration,
-        Kind::GlobalNetworkPolicy,
-        Kind::GlobalNetworkSet,
-        Kind::HostEndpoint,
         Kind::IpPool,
-        Kind::NetworkPolicy,
-        Kind::NetworkSet,
         Kind::Node,
-        Kind::Profile,
-        Kind::StagedGlobalNetworkPolicy,
-        Kind::StagedKubernetesNetworkPolicy,
-        Kind::StagedNetworkPolicy,
-        Kind::Tier,
-        Kind::WorkloadEndpoint,
     ];
-    kinds.map(Query::kind).into_iter().chain([Query::Blocks]).collect()
+    let kinds = kinds.into_iter().chain(policy::convert::KINDS);
+    kinds.map(Query::kind).chain([Query::Blocks]).collect()
 }
 
 /// Runs the agent until the process is told to stop.
