@@ -65,17 +65,12 @@ impl Resources {
         own.unwrap_or(ProgramClusterRoutes::Enabled)
     }
 
-    /// Ranges of services' addresses, of all three kinds: only the cluster's own BGPConfiguration
-    /// says them.
+    /// Ranges of services' addresses: only the cluster's own BGPConfiguration says them. What is no
+    /// range is left out; `bgp::intent` says so.
     pub(crate) fn service_ranges(&self) -> BTreeSet<IpNet> {
         let Some(configuration) = self.configurations.get("default") else { return <_>::default() };
-        let spec = &configuration.spec;
-        let kinds = [
-            &spec.service_cluster_ips,
-            &spec.service_external_ips,
-            &spec.service_load_balancer_ips,
-        ];
-        let blocks = kinds.into_iter().flatten().flatten();
+        let blocks = configuration.spec.service_blocks();
+        let blocks = blocks.into_iter().flat_map(|(_, blocks)| blocks);
         blocks.filter_map(|block| block.cidr.parse().ok()).map(|net: IpNet| net.trunc()).collect()
     }
 }

@@ -20,6 +20,7 @@ use std::net::IpAddr;
 pub(crate) struct Ways<'a> {
     cluster: &'a Cluster,
     host_endpoints: Assigned,
+    failsafe: Failsafe,
     /// The devices of the plan's own routes.
     devices: HashMap<IpNet, &'a str>,
 }
@@ -29,7 +30,7 @@ pub(crate) struct Ways<'a> {
 pub(crate) enum End<'a> {
     /// A workload of this node.
     Workload(&'a WorkloadId, &'a Workload),
-    /// Another interface; `None`: no route says which.
+    /// Another interface; `None`: no route says which, or no host endpoint could be there.
     Interface(Option<String>),
     /// The node itself.
     Host,
@@ -44,7 +45,9 @@ impl<'a> Ways<'a> {
             RouteTarget::Blackhole | RouteTarget::Other(_) => None,
         });
         let host_endpoints = cluster.policy().host_endpoints();
-        Ways { cluster, host_endpoints, devices: devices.collect() }
+        let settings = cluster.topology().settings.policy.as_ref();
+        let failsafe = settings.map(|settings| settings.failsafe.clone()).unwrap_or_default();
+        Ways { cluster, host_endpoints, failsafe, devices: devices.collect() }
     }
 
     /// Who has an address, or how it is reached.
@@ -52,6 +55,8 @@ impl<'a> Ways<'a> {
         match self.cluster.policy().workload_at(address) {
             Some((id, workload)) => End::Workload(id, workload),
             None if self.cluster.is_own_address(address) || address.is_loopback() => End::Host,
+            // Who asks for many connections' ways must not search routes for nothing.
+            None if self.host_endpoints == Assigned::default() => End::Interface(None),
             None => End::Interface(self.device(address)),
         }
     }
@@ -66,7 +71,7 @@ impl<'a> Ways<'a> {
     ) -> Vec<(At, Decision)> {
         let settings = self.cluster.topology().settings.policy.as_ref();
         let node = Node {
-            failsafe: self.failsafe(),
+            failsafe: &self.failsafe,
             all_interfaces: self.host_endpoints.others.as_deref(),
             workload_to_host: settings
                 .is_some_and(|settings| settings.endpoint_to_host != EndpointToHostAction::Drop),
@@ -79,9 +84,8 @@ impl<'a> Ways<'a> {
     }
 
     /// Ports that stay open whatever host endpoints' policies say.
-    pub(crate) fn failsafe(&self) -> Failsafe {
-        let settings = self.cluster.topology().settings.policy.as_ref();
-        settings.map(|settings| settings.failsafe.clone()).unwrap_or_default()
+    pub(crate) fn failsafe(&self) -> &Failsafe {
+        &self.failsafe
     }
 
     /// The interface that a decision was made at, and the name of that interface's own host endpoint

@@ -325,12 +325,11 @@ impl Renderer {
                     let (tiers, profiles) = (&workload.tiers, &workload.profiles);
                     let (settings, kind) = (&self.settings, Kind::Workload);
                     let (staged, exists) = (&staged, &exists);
-                    let may_reject = true;
                     Endpoint {
                         settings,
                         kind,
                         direction,
-                        may_reject,
+                        may_reject: true,
                         tiers,
                         profiles,
                         staged,

@@ -76,12 +76,9 @@ pub(super) fn export(cluster: &Cluster<'_>, problems: &mut Vec<String>) -> Expor
 fn services(cluster: &Cluster<'_>, problems: &mut Vec<String>) -> BTreeSet<IpNet> {
     let Some(spec) = cluster.global() else { return BTreeSet::new() };
     let mut ranges = BTreeSet::new();
-    for (field, blocks, single) in [
-        ("serviceClusterIPs", &spec.service_cluster_ips, true),
-        ("serviceExternalIPs", &spec.service_external_ips, false),
-        ("serviceLoadBalancerIPs", &spec.service_load_balancer_ips, false),
-    ] {
-        for block in blocks.iter().flatten() {
+    for (field, blocks) in spec.service_blocks() {
+        let single = field == "serviceClusterIPs";
+        for block in blocks {
             match block.cidr.parse::<IpNet>() {
                 Ok(net) if single || net.prefix_len() < net.max_prefix_len() => {
                     ranges.insert(net.trunc());

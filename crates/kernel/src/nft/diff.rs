@@ -11,8 +11,8 @@ pub(super) use steps::Steps;
 /// touched, so its counters survive; of a chain whose rules differ, those at the start and at the
 /// end that don't differ stay. A table with something in it of no kind of ours is made anew.
 ///
-/// Within a table: rules go, so that nothing refers to what goes; elements of maps, maps, sets and chains go; sets and their elements come; chains come; maps and their
-/// elements come; rules come.
+/// Within a table: rules go, so that nothing refers to what goes; elements of maps, maps, sets and
+/// chains go; sets and their elements come; chains come; maps and their elements come; rules come.
 pub fn diff(desired: &[Table], actual: &[Table]) -> Vec<Change> {
     let mut changes = Vec::new();
     let same = |a: &Table, b: &Table| a.family == b.family && a.name == b.name;

@@ -39,9 +39,9 @@ fn place(told: &Told, spot: Spot) -> Place<'_> {
     }
 }
 
-fn node<'a>(told: &'a Told, settings: &Settings) -> Node<'a> {
+fn node<'a>(told: &'a Told, settings: &'a Settings) -> Node<'a> {
     Node {
-        failsafe: settings.failsafe.clone(),
+        failsafe: &settings.failsafe,
         all_interfaces: told.host_endpoints.get("node*").map(|endpoint| &**endpoint),
         workload_to_host: false,
         vxlan_port: Some(settings.vxlan_port),

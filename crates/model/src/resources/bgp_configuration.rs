@@ -70,6 +70,18 @@ pub struct BgpConfigurationSpec {
     pub ipv6_normal_route_priority: Option<u32>,
 }
 
+impl BgpConfigurationSpec {
+    /// Ranges of services' addresses, all three kinds, each with its field's name.
+    pub fn service_blocks(&self) -> [(&'static str, &[CidrBlock]); 3] {
+        [
+            ("serviceClusterIPs", &self.service_cluster_ips),
+            ("serviceExternalIPs", &self.service_external_ips),
+            ("serviceLoadBalancerIPs", &self.service_load_balancer_ips),
+        ]
+        .map(|(field, blocks)| (field, blocks.as_deref().unwrap_or_default()))
+    }
+}
+
 /// A range.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -84,13 +84,9 @@ fn mesh(spec: &BgpConfigurationSpec, problems: &mut Problems) {
 }
 
 fn advertised(spec: &BgpConfigurationSpec, problems: &mut Problems) {
-    for (field, blocks) in [
-        ("spec.serviceClusterIPs", &spec.service_cluster_ips),
-        ("spec.serviceExternalIPs", &spec.service_external_ips),
-        ("spec.serviceLoadBalancerIPs", &spec.service_load_balancer_ips),
-    ] {
-        for (i, block) in blocks.iter().flatten().enumerate() {
-            range(&format!("{field}[{i}].cidr"), &block.cidr, problems);
+    for (field, blocks) in spec.service_blocks() {
+        for (i, block) in blocks.iter().enumerate() {
+            range(&format!("spec.{field}[{i}].cidr"), &block.cidr, problems);
         }
     }
     fields::choice(

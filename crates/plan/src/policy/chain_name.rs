@@ -1,7 +1,9 @@
 //! Names of the chains of endpoints, policies and profiles.
 
+pub use super::host::chain_name as host;
+
 use super::names::chain;
-use policy::evaluate::{Direction, Traffic};
+use policy::evaluate::Direction;
 use policy::input::PolicyId;
 
 /// The chain of a workload's policies and profiles: `filter-cali-tw-cali1234`, or `fw` of what it
@@ -30,11 +32,4 @@ pub fn profile(name: &str, direction: Direction) -> String {
         Direction::Egress => "filter-cali-pro-",
     };
     chain(prefix, name)
-}
-
-/// The chain of a host endpoint's policies of a kind: `filter-cali-fh-eth0` for what comes to the
-/// host by `eth0`; without an interface, that of the host endpoint `*`. `None`: of what goes out,
-/// there are no `preDNAT` policies.
-pub fn host(traffic: Traffic, direction: Direction, interface: Option<&str>) -> Option<String> {
-    super::host::chain_name(traffic, direction, interface)
 }

@@ -33,8 +33,10 @@ struct Place {
     may_reject: bool,
 }
 
-/// The chain of a host endpoint's policies of a kind; `interface`: its own, `None` for `*`.
-pub(super) fn chain_name(
+/// The chain of a host endpoint's policies of a kind: `filter-cali-fh-eth0` for what comes to the
+/// host by `eth0`; without an interface, that of the host endpoint `*`. `None`: of what goes out,
+/// there are no `preDNAT` policies.
+pub fn chain_name(
     traffic: Traffic,
     direction: Direction,
     interface: Option<&str>,

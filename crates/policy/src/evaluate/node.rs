@@ -13,10 +13,10 @@ const ICMPV6: u8 = 58;
 const NEIGHBOUR_DISCOVERY: [u8; 6] = [130, 131, 132, 133, 135, 136];
 
 /// What of a node matters to packets, beside their endpoints.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Node<'a> {
     /// Ports of the host that stay open.
-    pub failsafe: Failsafe,
+    pub failsafe: &'a Failsafe,
     /// The host endpoint `*`.
     pub all_interfaces: Option<&'a HostEndpoint>,
     /// What a workload sends to its node passes, where its policies allow it
@@ -145,7 +145,7 @@ impl<R: Rules> Way<'_, R> {
             Place::Host => None,
         };
         let Some(endpoint) = endpoint else { return Ok(false) };
-        let (rules, failsafe) = (self.rules, &self.node.failsafe);
+        let (rules, failsafe) = (self.rules, self.node.failsafe);
         let decision = host_endpoint(rules, endpoint, failsafe, traffic, direction, self.packet);
         let by_rule = matches!(decision.by, Reason::Rule(_));
         self.push(At::HostEndpoint(traffic, direction), decision)?;

@@ -132,7 +132,13 @@ impl Case {
 
     /// What decides about a packet of it.
     pub(crate) fn decide(&self, rules: &impl Rules, packet: &Packet) -> Decision {
-        let node = Node { failsafe: self.failsafe.clone(), ..Node::default() };
+        let node = Node {
+            failsafe: &self.failsafe,
+            all_interfaces: None,
+            workload_to_host: false,
+            vxlan_port: None,
+            no_ipip: false,
+        };
         let (from, to) = self.way();
         let mut decisions = through_node(rules, &node, from, to, packet);
         decisions.pop().expect("at least one endpoint is asked").1

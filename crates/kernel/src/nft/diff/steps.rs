@@ -6,8 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What is to be done to a table. Within one transaction the order of [`Steps::in_order`] holds.
 #[derive(Default)]
 pub(in crate::nft) struct Steps {
-    /// Rules that go.
-    flushed: Vec<Edit>,
+    rules_gone: Vec<Edit>,
     elements_gone: Vec<Edit>,
     maps_gone: Vec<Edit>,
     sets_gone: Vec<Edit>,
@@ -144,7 +143,7 @@ impl Steps {
             }
         }
         if found.is_some_and(|found| !found.rules.is_empty()) {
-            self.flushed.push(Edit::FlushChain(chain.clone()));
+            self.rules_gone.push(Edit::FlushChain(chain.clone()));
         }
         if found.is_some() && kept.is_none() {
             self.chains_gone.push(Edit::DeleteChain(chain.clone()));
@@ -172,7 +171,7 @@ impl Steps {
         let (chain, of) = (chain.to_owned(), found.len());
         if count > 0 {
             let chain = chain.clone();
-            self.flushed.push(Edit::DeleteRules { chain, of, first: after, count });
+            self.rules_gone.push(Edit::DeleteRules { chain, of, first: after, count });
         }
         if !new.is_empty() {
             self.rules.push(Edit::InsertRules { chain, of, after, rules: new.to_vec() });
@@ -194,7 +193,7 @@ impl Steps {
     /// All edits, each after those that it needs.
     pub(in crate::nft) fn in_order(self) -> impl Iterator<Item = Edit> {
         [
-            self.flushed,
+            self.rules_gone,
             self.elements_gone,
             self.maps_gone,
             self.sets_gone,
