@@ -18,7 +18,7 @@ use node::explain::KernelQuestion;
 use node::{Event, RequestId};
 use plan::{Facts, Plan};
 use questions::Questions;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -35,14 +35,14 @@ const RETRY: Duration = Duration::from_secs(1);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// A plan with its generation.
-type Numbered = (u64, Box<Plan>);
+type Numbered = (u64, Arc<Plan>);
 
 /// What waits for the thread: the newest generation, the newest plan if there is one, and all
 /// updates of tables in their order.
 #[derive(Debug, PartialEq)]
 struct Waiting {
     generation: u64,
-    plan: Option<Box<Plan>>,
+    plan: Option<Arc<Plan>>,
     updates: Vec<nft::Update>,
 }
 
@@ -79,7 +79,7 @@ impl Handle {
     pub(crate) fn apply(
         &self,
         generation: u64,
-        plan: Option<Box<Plan>>,
+        plan: Option<Arc<Plan>>,
         updates: Vec<nft::Update>,
     ) {
         self.newest.put(Waiting { generation, plan, updates });
@@ -134,7 +134,6 @@ pub(crate) fn start(
         measures,
         current: None,
         actual: State::default(),
-        sysctls: BTreeMap::new(),
         stale: Stale { state: true, tables: true },
         heard: false,
         ipv6,
@@ -166,7 +165,6 @@ struct Thread {
     measures: Arc<Measures>,
     current: Option<Numbered>,
     actual: State,
-    sysctls: BTreeMap<String, String>,
     stale: Stale,
     /// What is kept has followed others' changes that need no reading.
     heard: bool,
@@ -241,7 +239,9 @@ impl Thread {
 
     fn read(&mut self) -> anyhow::Result<()> {
         if std::mem::take(&mut self.stale.state) {
-            self.actual = linux::apply::read_state(&mut self.netlink, [])?;
+            let sysctls = std::mem::take(&mut self.actual.sysctls);
+            let read = linux::apply::read_state(&mut self.netlink, [])?;
+            self.actual = State { sysctls, ..read };
             self.read_at = Instant::now();
         }
         if std::mem::take(&mut self.stale.tables) {
@@ -267,7 +267,6 @@ impl Thread {
     fn apply(&mut self, plan: &Plan) -> Vec<ApplyFailure> {
         let mut failures = Vec::new();
         self.read_sysctls(plan);
-        self.actual.sysctls = self.sysctls.clone();
         let changes = kernel::diff(&plan.state, &self.actual, &plan.owned);
         if changes.is_empty() {
             return failures;
@@ -276,20 +275,22 @@ impl Thread {
             tracing::debug!("{change}");
         }
         let refused = linux::apply::apply(&mut self.netlink, &changes);
-        let failed = !refused.is_empty();
-        for (change, error) in refused {
+        for (change, error) in &refused {
             failures.push(ApplyFailure {
                 object: change.to_string(),
-                interface: device_of(&change),
+                interface: device_of(change),
                 message: error.to_string(),
             });
         }
         for change in &changes {
+            self.stale.state |= !self.follow(change);
+        }
+        for (change, _) in &refused {
             if let Change::SetSysctl { path, .. } = change {
-                self.sysctls.remove(path);
+                self.actual.sysctls.remove(path);
             }
         }
-        self.stale.state |= failed || !changes.iter().all(|change| self.follow(change));
+        self.stale.state |= !refused.is_empty();
         failures
     }
 
@@ -310,10 +311,10 @@ impl Thread {
     /// Sysctls are read once for each device, as there are several for each workload.
     fn read_sysctls(&mut self, plan: &Plan) {
         for path in plan.state.sysctls.keys() {
-            if !self.sysctls.contains_key(path)
+            if !self.actual.sysctls.contains_key(path)
                 && let Ok(value) = linux::sysctl::read(path)
             {
-                self.sysctls.insert(path.clone(), value);
+                self.actual.sysctls.insert(path.clone(), value);
             }
         }
     }
@@ -387,7 +388,7 @@ impl Thread {
         }
         if refresh.is_some_and(|interval| self.read_at.elapsed() > interval) {
             self.stale = Stale { state: true, tables: true };
-            self.sysctls.clear();
+            self.actual.sysctls.clear();
         }
     }
 
@@ -417,7 +418,7 @@ impl Thread {
         match notice {
             Notice::Link { name, present } => {
                 // Perhaps another device of the same name, with the kernel's defaults.
-                self.sysctls.retain(|path, _| interface_of(path) != Some(name.as_str()));
+                self.actual.sysctls.retain(|path, _| interface_of(path) != Some(name.as_str()));
                 self.is_workload(name) && self.take_workload_link(name, *present)
             }
             // Neither desired nor told; the kernel gives each device some.
@@ -430,7 +431,7 @@ impl Thread {
             }
             Notice::Fdb { .. } => false,
             Notice::Overrun => {
-                self.sysctls.clear();
+                self.actual.sysctls.clear();
                 false
             }
         }

@@ -6,6 +6,7 @@
 
 use crate::{Change, Link, LinkKind, Ownership, Route, RouteKey, RouteTarget, State};
 use ipnet::IpNet;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +25,7 @@ pub fn diff(desired: &State, actual: &State, owned: &Ownership) -> Vec<Change> {
     let mut way = Way {
         desired,
         owned,
-        actual: actual.clone(),
+        actual: Cow::Borrowed(actual),
         flushed: BTreeSet::new(),
         changes: Vec::new(),
     };
@@ -49,7 +50,7 @@ struct Way<'a> {
     desired: &'a State,
     owned: &'a Ownership,
     /// What is there before the next change, as far as later steps care.
-    actual: State,
+    actual: Cow<'a, State>,
     /// Devices that may have lost their IPv4 routes and neighbours.
     flushed: BTreeSet<String>,
     changes: Vec<Change>,
@@ -108,12 +109,14 @@ impl Way<'_> {
         for name in removed {
             // It may have gone with its parent.
             if self.actual.has(&name) {
-                self.actual.forget_link(&name);
+                self.actual.to_mut().forget_link(&name);
                 self.changes.push(Change::DeleteLink { name });
             }
         }
         // A new device starts with the defaults.
-        self.actual.sysctls.retain(|path, _| !names_any(path, made));
+        if !made.is_empty() {
+            self.actual.to_mut().sysctls.retain(|path, _| !names_any(path, made));
+        }
     }
 
     /// Removes IPv4 addresses that cannot be removed later without taking more with them: the
@@ -127,8 +130,9 @@ impl Way<'_> {
             if !net.addr().is_ipv4() || !(shares || last) {
                 continue;
             }
-            self.actual.addresses.retain(|(on, other)| *on != device || !same_subnet(*other, net));
-            self.actual.addresses.remove(&(device.clone(), net));
+            let addresses = &mut self.actual.to_mut().addresses;
+            addresses.retain(|(on, other)| *on != device || !same_subnet(*other, net));
+            addresses.remove(&(device.clone(), net));
             self.flushed.insert(device.clone());
             self.changes.push(Change::DeleteAddress { device, address: net });
         }
@@ -170,10 +174,10 @@ impl Way<'_> {
         let up = (link.up != there.up).then_some(link.up);
         if mac.is_some() || up == Some(false) {
             // The kernel forgets neighbours, permanent ones too, with the device's own address.
-            self.actual.neighbors.retain(|(device, _), _| device != name);
+            self.actual.to_mut().neighbors.retain(|(device, _), _| device != name);
         }
         if up == Some(false) {
-            self.actual.forget_routes_by(name);
+            self.actual.to_mut().forget_routes_by(name);
         }
         if let LinkKind::IpipBpf { local, uplinks } = &link.kind
             && link.kind != there.kind
@@ -286,7 +290,7 @@ impl Way<'_> {
                     self.changes.push(Change::UpdateLink { name, mtu, mac, up });
                 }
             } else if there.is_some() {
-                self.actual.forget_link(&name);
+                self.actual.to_mut().forget_link(&name);
                 self.changes.push(Change::DeleteLink { name });
             }
         }
@@ -294,7 +298,10 @@ impl Way<'_> {
 }
 
 /// Routes as the kernel will report them: IPv6 has no scopes, and no metric 0.
-fn as_kept(routes: &BTreeMap<RouteKey, Route>) -> BTreeMap<RouteKey, Route> {
+fn as_kept(routes: &BTreeMap<RouteKey, Route>) -> Cow<'_, BTreeMap<RouteKey, Route>> {
+    if routes.keys().all(|key| matches!(key.destination, IpNet::V4(net) if net == net.trunc())) {
+        return Cow::Borrowed(routes);
+    }
     let keep = |(key, route): (&RouteKey, &Route)| {
         let (mut key, mut route) = (key.clone(), route.clone());
         key.destination = key.destination.trunc();
@@ -304,7 +311,7 @@ fn as_kept(routes: &BTreeMap<RouteKey, Route>) -> BTreeMap<RouteKey, Route> {
         }
         (key, route)
     };
-    routes.iter().map(keep).collect()
+    Cow::Owned(routes.iter().map(keep).collect())
 }
 
 fn longest_first(key: &RouteKey) -> Reverse<u8> {

@@ -17,6 +17,7 @@ use crate::endpoint_status::{self, EndpointStatus, EndpointStatuses};
 use crate::policy::Policy;
 use crate::settings;
 use crate::speaker;
+use crate::tracked::Tracked;
 use model::config::{self, Resolved};
 use model::names::Tunnel;
 
@@ -26,7 +27,7 @@ const BLOCK_BITS_MAX: u8 = 12;
 /// What is known of the cluster. The topology is kept up to date with every event.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    topology: Topology,
+    topology: Tracked<Topology>,
     policy: Policy,
     environment: Vec<(String, String)>,
     labels: BTreeMap<String, String>,
@@ -76,7 +77,7 @@ impl Cluster {
     pub(crate) fn new(node: &str, environment: Vec<(String, String)>) -> Cluster {
         let topology = Topology { node: node.to_owned(), ..Topology::default() };
         let mut cluster = Cluster {
-            topology,
+            topology: Tracked::new(topology),
             policy: Policy::new(node),
             environment,
             labels: BTreeMap::new(),
@@ -103,6 +104,11 @@ impl Cluster {
     /// The input of a plan.
     pub(crate) fn topology(&self) -> &Topology {
         &self.topology
+    }
+
+    /// Whether it may have changed since the last call.
+    pub(crate) fn take_topology_changed(&mut self) -> bool {
+        self.topology.take_changed()
     }
 
     /// What policy says.
@@ -197,12 +203,12 @@ impl Cluster {
 
     /// What BGP has learned.
     pub(crate) fn set_learned(&mut self, learned: Learned) {
-        self.topology.learned = learned;
+        self.topology.change().learned = learned;
     }
 
     /// What BGP has learned, to change it.
     pub(crate) fn learned_mut(&mut self) -> &mut Learned {
-        &mut self.topology.learned
+        &mut self.topology.change().learned
     }
 
     /// `bird`, `vxlan` or `none`.
@@ -230,11 +236,12 @@ impl Cluster {
         // Facts may have been gathered before an interface that the plugin announced was made.
         self.announced.retain(|interface| !facts.workload_links.contains(interface));
         facts.workload_links.extend(self.announced.iter().cloned());
-        if self.topology.facts.links != facts.links {
-            self.topology.facts = facts;
+        if self.topology.facts == facts {
+            return;
+        }
+        let old = std::mem::replace(&mut self.topology.change().facts, facts);
+        if self.topology.facts.links != old.links {
             self.configure();
-        } else {
-            self.topology.facts = facts;
         }
     }
 
@@ -309,7 +316,7 @@ impl Cluster {
                 if *name == self.topology.node {
                     self.labels.clear();
                 } else {
-                    self.topology.nodes.remove(name);
+                    self.topology.change().nodes.remove(name);
                 }
             }
             Key::Resource { kind: Kind::FelixConfiguration, name, .. } => {
@@ -336,9 +343,10 @@ impl Cluster {
     fn node_changed(&mut self, node: &model::Node) {
         let (name, spec) = (&node.metadata.name, &node.spec);
         if *name == self.topology.node {
-            self.topology.address = spec.ipv4();
-            self.topology.vxlan_address = spec.vxlan_ipv4();
-            self.topology.ipip_address = spec.ipip_ipv4();
+            let topology = self.topology.change();
+            topology.address = spec.ipv4();
+            topology.vxlan_address = spec.vxlan_ipv4();
+            topology.ipip_address = spec.ipip_ipv4();
             self.labels = node.metadata.labels.clone();
             return;
         }
@@ -347,7 +355,9 @@ impl Cluster {
             vxlan_address: spec.vxlan_ipv4(),
             vxlan_mac: spec.vxlan_tunnel_mac_addr.as_ref().map(|_| Mac(spec.vxlan_mac(name))),
         };
-        self.topology.nodes.insert(name.clone(), remote);
+        if self.topology.nodes.get(name) != Some(&remote) {
+            self.topology.change().nodes.insert(name.clone(), remote);
+        }
     }
 
     fn block_changed(&mut self, entry: Entry, block: &Block) {
@@ -355,7 +365,12 @@ impl Cluster {
         let owner = contents::owner(block);
         let owner = owner.as_deref().and_then(|owner| owner.strip_prefix("host:"));
         let known = if owner == Some(self.topology.node.as_str()) {
-            self.own_blocks.insert(cidr, entry).is_some()
+            let known = self.own_blocks.insert(cidr, entry).is_some();
+            if !known {
+                // Another node's workloads may have had its addresses.
+                self.policy.set_unjudged();
+            }
+            known
         } else {
             self.own_blocks.remove(&cidr).is_none()
         };
@@ -363,15 +378,19 @@ impl Cluster {
         self.borrowed.insert(cidr, borrowed(block, owner));
         self.borrowed.retain(|_, addresses| !addresses.is_empty());
         self.replan_borrowed();
+        if self.topology.blocks.get(&cidr).map(String::as_str) == owner {
+            return;
+        }
+        let blocks = &mut self.topology.change().blocks;
         match owner {
-            Some(owner) => self.topology.blocks.insert(cidr, owner.to_owned()),
-            None => self.topology.blocks.remove(&cidr),
+            Some(owner) => blocks.insert(cidr, owner.to_owned()),
+            None => blocks.remove(&cidr),
         };
     }
 
     fn block_deleted(&mut self, block: IpNet) {
         self.speaker_concerned |= self.own_blocks.remove(&block).is_some();
-        self.topology.blocks.remove(&block);
+        self.topology.change().blocks.remove(&block);
         self.borrowed.remove(&block);
         self.replan_borrowed();
     }
@@ -423,7 +442,8 @@ impl Cluster {
 
     /// The interface exists: the plugin has said so, whether or not the facts have come yet.
     pub(crate) fn interface_exists(&mut self, interface: &str) {
-        if self.topology.facts.workload_links.insert(interface.to_owned()) {
+        if !self.topology.facts.workload_links.contains(interface) {
+            self.topology.change().facts.workload_links.insert(interface.to_owned());
             self.announced.insert(interface.to_owned());
         }
     }
@@ -468,12 +488,15 @@ impl Cluster {
                 nat_outgoing: pool.spec.nat_outgoing,
             })
         });
-        self.topology.pools = pools.collect();
+        self.topology.change().pools = pools.collect();
         self.speaker_concerned = true;
     }
 
     fn replan_borrowed(&mut self) {
-        self.topology.borrowed = self.borrowed.values().flatten().cloned().collect();
+        let borrowed = self.borrowed.values().flatten().cloned().collect();
+        if self.topology.borrowed != borrowed {
+            self.topology.change().borrowed = borrowed;
+        }
     }
 
     fn replan_workloads(&mut self) {
@@ -482,7 +505,7 @@ impl Cluster {
             let workload = workloads.entry(endpoint.interface.clone()).or_default();
             workload.addresses.extend(endpoint.addresses.iter().copied());
         }
-        self.topology.workloads = workloads;
+        self.topology.change().workloads = workloads;
         self.speaker_concerned = true;
     }
 
@@ -492,7 +515,8 @@ impl Cluster {
         let resolved = Resolved::new(environment, &felix, &self.topology.node, &self.labels);
         let by_bgp = self.speaker.program_cluster_routes(&self.topology.node);
         let services = self.speaker.service_ranges();
-        self.topology.settings = settings::plan(&resolved, by_bgp, services, &self.topology.facts);
+        let settings = settings::plan(&resolved, by_bgp, services, &self.topology.facts);
+        self.topology.change().settings = settings;
         self.router_id = resolved.get(&config::ROUTER_ID);
         self.speaker_concerned = true;
         self.setting_warnings = settings::warnings(&resolved);

@@ -128,7 +128,7 @@ pub enum Effect {
         /// Counts plans and updates.
         generation: u64,
         /// The whole of it; `None`: as before.
-        plan: Option<Box<plan::Plan>>,
+        plan: Option<Arc<plan::Plan>>,
         /// What has changed in the tables, beside the plan's own, since the last time.
         tables: Vec<kernel::nft::Update>,
     },

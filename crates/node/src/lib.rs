@@ -26,6 +26,7 @@ pub mod report;
 mod settings;
 mod speaker;
 pub mod status;
+mod tracked;
 mod tunnel;
 mod way;
 mod workload;
@@ -37,6 +38,7 @@ use cluster::Cluster;
 use endpoint_status::EndpointStatuses;
 use status::NodeStatus;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// The core of one node. Everything it knows it was told by an [`Event`].
 #[derive(Debug)]
@@ -50,9 +52,7 @@ pub struct Node {
     connections: connections::Connections,
     in_sync: bool,
     unreachable: Option<String>,
-    /// What the last plan was made of.
-    planned: Option<plan::Topology>,
-    last_plan: Option<plan::Plan>,
+    last_plan: Option<Arc<plan::Plan>>,
     generation: u64,
     failures: BTreeMap<String, String>,
     shown: (String, EndpointStatuses),
@@ -71,7 +71,6 @@ impl Node {
             connections: connections::Connections::default(),
             in_sync: false,
             unreachable: None,
-            planned: None,
             last_plan: None,
             generation: 0,
             failures: BTreeMap::new(),
@@ -109,7 +108,7 @@ impl Node {
             }
             Event::KernelRead { id, holds } => self.explanations.finish(id, *holds),
             Event::Connections(list) => {
-                let end = self.connections.judge(&self.cluster, self.last_plan.as_ref(), &list);
+                let end = self.connections.judge(&self.cluster, self.last_plan.as_deref(), &list);
                 let again =
                     self.connections.settle(self.requests.applied_generation(), &mut self.cluster);
                 end.into_iter().chain(again).collect()
@@ -171,7 +170,7 @@ impl Node {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
             }
             api::Request::Explain(packet) => {
-                let plan = self.last_plan.as_ref();
+                let plan = self.last_plan.as_deref();
                 vec![self.explanations.start(id, packet, &self.cluster, plan, self.in_sync)]
             }
             api::Request::Status => {
@@ -274,18 +273,17 @@ impl Node {
         Some(Effect::Apply { generation: self.generation, plan, tables })
     }
 
-    fn new_plan(&mut self) -> Option<Box<plan::Plan>> {
-        let topology = self.cluster.topology();
-        if self.planned.as_ref() == Some(topology) {
+    fn new_plan(&mut self) -> Option<Arc<plan::Plan>> {
+        if !self.cluster.take_topology_changed() {
             return None;
         }
-        let plan = plan::plan(topology);
-        self.planned = Some(topology.clone());
-        if self.last_plan.as_ref() == Some(&plan) {
+        let plan = plan::plan(self.cluster.topology());
+        if self.last_plan.as_deref() == Some(&plan) {
             return None;
         }
+        let plan = Arc::new(plan);
         self.last_plan = Some(plan.clone());
-        Some(Box::new(plan))
+        Some(plan)
     }
 }
 

@@ -2,7 +2,11 @@
 //!
 //! ```text
 //!  resources ──convert──▶ Graph ──Outputs──▶ Renderer ──▶ Updates, for Effect::Apply
+//!                                   │
+//!                                   └─▶ forbidding: may connections have to end?
 //! ```
+
+mod forbidding;
 
 use kernel::nft::Update;
 use model::{Key, Value};
@@ -78,6 +82,8 @@ impl Policy {
         let mut updates = Vec::new();
         if !std::mem::replace(&mut self.started, true) {
             updates.extend(self.renderer.start());
+            // What changed while no agent ran is not known.
+            self.unjudged = true;
         }
         if let Some(settings) = &topology.settings.policy {
             updates.extend(self.renderer.configure(settings.clone()));
@@ -87,7 +93,9 @@ impl Policy {
         if std::mem::take(&mut self.changed) {
             let mut outputs = Vec::new();
             self.graph.flush(&mut |output| outputs.push(output));
-            self.unjudged |= !outputs.is_empty();
+            let is_own = |address: &IpAddr| topology.is_in_own_block(*address);
+            let may_forbid = |o| forbidding::may_forbid(&self.renderer, o, is_own);
+            self.unjudged |= outputs.iter().any(may_forbid);
             for output in &outputs {
                 self.name(output);
                 self.note_gone(output);
@@ -95,6 +103,11 @@ impl Policy {
             updates.extend(self.renderer.apply(outputs));
         }
         updates
+    }
+
+    /// Connections that were allowed may be forbidden now.
+    pub(crate) fn set_unjudged(&mut self) {
+        self.unjudged = true;
     }
 
     /// Whether connections that were allowed may be forbidden since the last call.
@@ -183,7 +196,7 @@ impl Policy {
 
     /// The workload of this node that has an address.
     pub(crate) fn workload_at(&self, address: IpAddr) -> Option<(&WorkloadId, &Workload)> {
-        self.workloads().find(|(_, workload)| workload.addresses.contains(&address))
+        self.renderer.workload_at(address)
     }
 
     /// Which host endpoint each interface has.

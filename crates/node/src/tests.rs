@@ -94,8 +94,16 @@ fn ready() -> Node {
         assert!(node.on(event).is_empty());
     }
     let generation = applied_generation(&node.on(Event::Idle));
-    node.on(Event::Applied { generation, failures: vec![] });
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    without_connections(&mut node, effects);
     node
+}
+
+/// The kernel tracks none, as often as it is asked.
+fn without_connections(node: &mut Node, mut effects: Vec<Effect>) {
+    while effects.iter().any(|effect| matches!(effect, Effect::ListConnections(_))) {
+        effects = node.on(Event::Connections(vec![]));
+    }
 }
 
 fn applied_generation(effects: &[Effect]) -> u64 {

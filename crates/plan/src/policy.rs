@@ -11,6 +11,7 @@
 //! What the tables must do with a packet is said by [`policy::evaluate`].
 
 pub mod chain_name;
+mod claims;
 mod conditions;
 mod contents;
 mod endpoint;
@@ -25,6 +26,7 @@ mod settings;
 pub use host::Assigned;
 pub use settings::{Marks, Settings};
 
+use claims::Claims;
 use contents::{ContentUsers, Contents};
 use endpoint::{Endpoint, Kind};
 use ipnet::IpNet;
@@ -57,8 +59,8 @@ pub struct Renderer {
     policies: BTreeMap<PolicyId, Arc<Policy>>,
     profiles: BTreeMap<Box<str>, Arc<Profile>>,
     workloads: BTreeMap<WorkloadId, Arc<Workload>>,
-    /// Which workloads say that an interface is theirs; the first is believed.
-    by_interface: BTreeMap<Box<str>, BTreeSet<WorkloadId>>,
+    by_interface: Claims<Box<str>>,
+    by_address: Claims<IpAddr>,
     host_endpoints: BTreeMap<String, Arc<HostEndpoint>>,
     interfaces: BTreeMap<Box<str>, BTreeSet<IpAddr>>,
     /// Chains of host endpoints, as they were told.
@@ -111,6 +113,29 @@ impl Renderer {
     /// A workload of this node.
     pub fn workload(&self, id: &WorkloadId) -> Option<&Workload> {
         self.workloads.get(id).map(|workload| &**workload)
+    }
+
+    /// The workload of this node that has an address; of several that say so, the first.
+    pub fn workload_at(&self, address: IpAddr) -> Option<(&WorkloadId, &Workload)> {
+        let id = self.by_address.first(&address)?;
+        Some((id, self.workload(id)?))
+    }
+
+    /// The rules in force that refer to a set.
+    pub fn rules_with<'a>(
+        &'a self,
+        set: &'a SetId,
+    ) -> impl Iterator<Item = &'a policy::output::Rule> {
+        let rules = self.shapes.users(set).flat_map(|user| match user {
+            User::Policy(id) => self.policy(id).map(|p| p.ingress.iter().chain(&p.egress)),
+            User::Profile(name) => self.profile(name).map(|p| p.ingress.iter().chain(&p.egress)),
+        });
+        rules.flatten().filter(move |rule| rule.sets().any(|(id, _)| id == set))
+    }
+
+    /// Whether a set is known.
+    pub fn has_set(&self, set: &SetId) -> bool {
+        self.shapes.has(set)
     }
 
     /// The workloads of this node.
@@ -224,16 +249,13 @@ impl Renderer {
 
     fn take_workload(&mut self, id: WorkloadId, new: Option<Arc<Workload>>, stale: &mut Stale) {
         if let Some(old) = self.workloads.remove(&id) {
-            if let Some(claims) = self.by_interface.get_mut(&old.interface) {
-                claims.remove(&id);
-                if claims.is_empty() {
-                    self.by_interface.remove(&old.interface);
-                }
-            }
+            self.by_interface.remove(&old.interface, &id);
+            old.addresses.iter().for_each(|address| self.by_address.remove(address, &id));
             stale.interfaces.insert(old.interface.clone());
         }
         if let Some(new) = new {
-            self.by_interface.entry(new.interface.clone()).or_default().insert(id.clone());
+            self.by_interface.add(new.interface.clone(), &id);
+            new.addresses.iter().for_each(|address| self.by_address.add(*address, &id));
             stale.interfaces.insert(new.interface.clone());
             self.workloads.insert(id, new);
         }
@@ -266,7 +288,7 @@ impl Renderer {
             self.render_rules(user, updates);
         }
         if stale.endpoints {
-            stale.interfaces.extend(self.by_interface.keys().cloned());
+            stale.interfaces.extend(self.by_interface.all().cloned());
             stale.hosts = true;
         }
         if !stale.interfaces.is_empty() {
@@ -356,14 +378,14 @@ impl Renderer {
     }
 
     fn workload_of(&self, interface: &str) -> Option<&Arc<Workload>> {
-        self.by_interface.get(interface)?.first().and_then(|id| self.workloads.get(id))
+        self.by_interface.first(interface).and_then(|id| self.workloads.get(id))
     }
 
     /// Sources beyond their own that workloads may send from.
     fn render_rpf_skip(&mut self, updates: &mut Vec<Update>) {
         for family in FAMILIES {
             let mut chain = Chain::default();
-            for interface in self.by_interface.keys().filter(|_| self.settings.source_spoofing) {
+            for interface in self.by_interface.all().filter(|_| self.settings.source_spoofing) {
                 let Some(workload) = self.workload_of(interface) else { continue };
                 let of_family =
                     |net: &&IpNet| net.addr().is_ipv6() == (family == kernel::nft::Family::Ip6);

@@ -42,6 +42,14 @@ pub struct Topology {
     pub settings: Settings,
 }
 
+impl Topology {
+    /// Whether an address is of a block that this node routes.
+    pub fn is_in_own_block(&self, address: IpAddr) -> bool {
+        let mut own = self.blocks.iter().filter(|(_, owner)| **owner == self.node);
+        own.any(|(block, _)| block.contains(&address))
+    }
+}
+
 /// What BGP has learned.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Learned {

@@ -6,7 +6,7 @@ use kernel::{Route, RouteKey, RouteTarget, SCOPE_LINK, State, TABLE_MAIN};
 
 /// Adds routes and sysctls for every workload whose interface exists, and forwarding itself.
 pub(crate) fn add(topology: &Topology, state: &mut State) {
-    sysctl(state, "net/ipv4/ip_forward", "1");
+    sysctl(state, "net/ipv4/ip_forward".to_owned(), "1");
     for (interface, workload) in &topology.workloads {
         if !topology.facts.workload_links.contains(interface) {
             continue;
@@ -26,22 +26,22 @@ pub(crate) fn add(topology: &Topology, state: &mut State) {
 /// Calico's settings for a workload's interface (`calico-features.md` §5.4, §6.2): answer ARP for
 /// 169.254.1.1 at once, forward, and let node-local addresses be reached through it.
 fn add_sysctls(interface: &str, ipv6: bool, state: &mut State) {
-    for (name, value) in [
-        ("ipv4/conf/{}/route_localnet", "1"),
-        ("ipv4/conf/{}/proxy_arp", "1"),
-        ("ipv4/conf/{}/forwarding", "1"),
-        ("ipv4/neigh/{}/proxy_delay", "0"),
-        ("ipv6/conf/{}/accept_ra", "0"),
-        ("ipv6/conf/{}/forwarding", "1"),
-        ("ipv6/conf/{}/proxy_ndp", "1"),
+    for (group, name, value) in [
+        ("ipv4/conf", "route_localnet", "1"),
+        ("ipv4/conf", "proxy_arp", "1"),
+        ("ipv4/conf", "forwarding", "1"),
+        ("ipv4/neigh", "proxy_delay", "0"),
+        ("ipv6/conf", "accept_ra", "0"),
+        ("ipv6/conf", "forwarding", "1"),
+        ("ipv6/conf", "proxy_ndp", "1"),
     ] {
         // A kernel without IPv6 has none of its parameters.
-        if ipv6 || !name.starts_with("ipv6/") {
-            sysctl(state, &format!("net/{}", name.replace("{}", interface)), value);
+        if ipv6 || !group.starts_with("ipv6/") {
+            sysctl(state, ["net/", group, "/", interface, "/", name].concat(), value);
         }
     }
 }
 
-fn sysctl(state: &mut State, path: &str, value: &str) {
-    state.sysctls.insert(path.to_owned(), value.to_owned());
+fn sysctl(state: &mut State, path: String, value: &str) {
+    state.sysctls.insert(path, value.to_owned());
 }

@@ -60,11 +60,12 @@ fn with_a_pod() -> Node {
     asked(&mut node, 1, add());
     let (endpoint, generation) = assigned(&mut node, 1);
     node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
-    let answers = replies(&node.on(Event::Applied { generation, failures: vec![] }));
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    let answers = replies(&effects);
     assert!(matches!(answers.as_slice(), [Reply::Added { .. }]), "{answers:?}");
+    without_connections(&mut node, effects);
     node.on(stored(&endpoint));
     node.on(Event::Idle);
-    node.on(Event::Connections(vec![]));
     node
 }
 
@@ -218,9 +219,11 @@ fn a_policy_that_cannot_be_read_denies_and_says_so() {
 #[test]
 fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
     // After a start: the block's other addresses, but for the tunnel's and the one that worker-2 has.
-    let mut node = ready();
-    asked(&mut node, 1, add());
-    let (_, generation) = assigned(&mut node, 1);
+    let mut node = Node::new("worker-1", environment());
+    for event in cluster().into_iter().chain([in_sync()]) {
+        node.on(event);
+    }
+    let generation = applied_generation(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
     let [.., Effect::ListConnections(addresses)] = effects.as_slice() else {
         panic!("{effects:?}")
@@ -232,7 +235,11 @@ fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
     let effects =
         node.on(Event::Connections(vec![Connection { number: 7, packet, is_dnat: false }]));
     assert!(matches!(effects.as_slice(), [Effect::EndConnections(numbers)] if numbers == &[7]));
-    // Later only those of workloads that it has seen go.
+    // A pod that comes forbids nothing; later only those of workloads that it has seen go.
+    asked(&mut node, 1, add());
+    let (_, generation) = assigned(&mut node, 1);
+    let effects = node.on(Event::Applied { generation, failures: vec![] });
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::ListConnections(_))));
     node.on(Event::Request { id: 2, request: delete() });
     let (generation, ..) = updates(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
@@ -277,8 +284,9 @@ fn addresses_of_services_that_nothing_serves_are_blocked_as_the_setting_says() {
             Effect::Apply { plan, .. } => plan.clone(),
             _ => None,
         });
-        let tables = plan.expect("a plan").tables;
-        let chains = tables.iter().filter_map(|table| table.chains.get("filter-cali-cidr-block"));
+        let plan = plan.expect("a plan");
+        let chains =
+            plan.tables.iter().filter_map(|table| table.chains.get("filter-cali-cidr-block"));
         let rules: Vec<_> = chains.flat_map(|chain| chain.rules.clone()).collect();
         rules.into_iter().map(|rule| (rule.matches, rule.verdict)).collect::<Vec<_>>()
     };

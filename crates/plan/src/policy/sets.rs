@@ -29,6 +29,16 @@ impl Shapes {
         self.sets.get(id).is_some_and(|(_, prefixes)| prefixes[index(family)] > 0)
     }
 
+    /// Whether a set is known.
+    pub(super) fn has(&self, id: &SetId) -> bool {
+        self.sets.contains_key(id)
+    }
+
+    /// Whose rules refer to a set.
+    pub(super) fn users(&self, id: &SetId) -> impl Iterator<Item = &User> {
+        self.users.get(id).into_iter().flatten()
+    }
+
     /// Someone's rules refer to these sets now, instead of to others.
     pub(super) fn refers(&mut self, user: &User, old: &BTreeSet<SetId>, new: &BTreeSet<SetId>) {
         for id in old.difference(new) {
