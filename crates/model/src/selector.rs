@@ -145,7 +145,7 @@ impl Selector {
 
     /// The canonical text, as [`Display`] gives it but faster.
     pub fn canonical(&self) -> String {
-        let mut text = String::with_capacity(64);
+        let mut text = String::with_capacity(128);
         // Writing to a String cannot fail.
         let _ = self.root.write(&mut text);
         text

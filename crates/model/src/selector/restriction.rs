@@ -41,21 +41,10 @@ fn grouped<'a>(
     to: &mut Vec<Restriction<'a>>,
     join: impl Fn(&mut [Restriction<'a>]) -> Option<Restriction<'a>>,
 ) {
-    let start = to.len();
-    terms.iter().for_each(|term| required(term, negated, to));
-    to[start..].sort_by_key(|one| one.label);
-    // What the groups come to takes their place from the front, where it overwrites none to come.
-    let (mut from, mut kept) = (start, start);
-    while from < to.len() {
-        let label = to[from].label;
-        let length = to[from..].iter().take_while(|next| next.label == label).count();
-        if let Some(joined) = join(&mut to[from..from + length]) {
-            to[kept] = joined;
-            kept += 1;
-        }
-        from += length;
-    }
-    to.truncate(kept);
+    let mut all = Vec::new();
+    terms.iter().for_each(|term| required(term, negated, &mut all));
+    all.sort_by_key(|one| one.label);
+    to.extend(all.chunk_by_mut(|one, next| one.label == next.label).filter_map(join));
 }
 
 /// The values that both allow.
