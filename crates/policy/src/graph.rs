@@ -146,39 +146,41 @@ impl Graph {
     }
 
     fn keep_workload(&mut self, workload: input::Workload) -> Labelled {
+        let nets = Nets::of_addresses(&workload.addresses);
+        let labelled = self.labelled(&workload.labels, &workload.profiles, &workload.ports, nets);
         let local = self.tells_of(&workload.node).then(|| Local {
             interface: workload.interface,
-            addresses: workload.addresses.clone(),
+            addresses: workload.addresses,
             allowed_sources: workload.allowed_sources,
-            profiles: workload.profiles.clone(),
+            profiles: workload.profiles,
         });
-        let nets = Nets::of_addresses(&workload.addresses);
-        self.labelled(&workload.labels, &workload.profiles, &workload.ports, nets, local)
+        Labelled { local: local.map(Box::new), ..labelled }
     }
 
     fn keep_host_endpoint(&mut self, endpoint: input::HostEndpoint) -> Labelled {
+        let nets = Nets::of_addresses(&endpoint.addresses);
+        let labelled = self.labelled(&endpoint.labels, &endpoint.profiles, &endpoint.ports, nets);
         let local = self.tells_of(&endpoint.node).then(|| Local {
             interface: endpoint.interface,
-            addresses: endpoint.addresses.clone(),
+            addresses: endpoint.addresses,
             allowed_sources: vec![],
-            profiles: endpoint.profiles.clone(),
+            profiles: endpoint.profiles,
         });
-        let nets = Nets::of_addresses(&endpoint.addresses);
-        self.labelled(&endpoint.labels, &endpoint.profiles, &endpoint.ports, nets, local)
+        Labelled { local: local.map(Box::new), ..labelled }
     }
 
     fn keep_network_set(&mut self, set: &input::NetworkSet) -> Labelled {
         let nets = Nets::new(set.nets.iter().copied());
-        self.labelled(&set.labels, &set.profiles, &[], nets, None)
+        self.labelled(&set.labels, &set.profiles, &[], nets)
     }
 
+    /// What is kept of an object that is not of this node.
     fn labelled(
         &mut self,
         labels: &BTreeMap<Box<str>, Box<str>>,
         profiles: &[Box<str>],
         ports: &[input::NamedPort],
         nets: Nets,
-        local: Option<Local>,
     ) -> Labelled {
         let names = &mut self.names;
         let ports = ports.iter().map(|port| Port {
@@ -189,7 +191,7 @@ impl Graph {
         let ports = ports.collect();
         let labels = Labels::new(names, labels);
         let profiles = self.cluster.refer_profiles(profiles);
-        Labelled { labels, profiles, nets, ports, local: local.map(Box::new) }
+        Labelled { labels, profiles, nets, ports, local: None }
     }
 
     /// Forgets names of labels that nothing has or asks for any more.

@@ -4,7 +4,7 @@ use super::index::ObjectIndex;
 use super::labels::{self, Labels, View};
 use super::names::Names;
 use super::nets::Nets;
-use super::numbers::Numbers;
+use super::numbers::{Numbers, Ordered};
 use super::objects::{self, Key, Objects};
 use super::test::{Condition, Test};
 use hashbrown::{HashMap, HashSet};
@@ -21,7 +21,7 @@ pub(super) const NETWORK_SET: u8 = 2;
 pub(super) struct Labelled {
     pub(super) labels: Labels,
     /// Numbers of its profiles, in order, each once.
-    pub(super) profiles: Box<[u32]>,
+    pub(super) profiles: Ordered,
     pub(super) nets: Nets,
     pub(super) ports: Box<[Port]>,
     /// What else is told of it, if it is of this node.
@@ -60,7 +60,7 @@ pub(super) struct Changes {
     pub(super) profiles: objects::Changes<Profile>,
     /// Objects that are as they were, but for the labels that their profiles give them.
     pub(super) inheritors: Vec<u32>,
-    /// Labels that profiles gave before, where they give others now.
+    /// Labels that profiles of known objects gave before, where they give others now.
     labels: HashMap<u32, Labels>,
 }
 
@@ -78,6 +78,11 @@ pub(super) struct Cluster {
 }
 
 impl Changes {
+    /// The objects that [`Changes::each`] gives.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> {
+        self.objects.numbers.iter().chain(&self.inheritors).copied()
+    }
+
     /// Each object that may have other labels, nets or ports now, and what it was before.
     pub(super) fn each<'a>(
         &'a self,
@@ -104,7 +109,7 @@ impl Cluster {
     }
 
     /// The numbers of profiles, referred to from now on.
-    pub(super) fn refer_profiles(&mut self, names: &[Box<str>]) -> Box<[u32]> {
+    pub(super) fn refer_profiles(&mut self, names: &[Box<str>]) -> Ordered {
         let mut numbers = Vec::with_capacity(names.len());
         for name in names {
             let number = self.profiles.refer(profile_key(name));
@@ -118,7 +123,7 @@ impl Cluster {
     }
 
     fn release_profiles(&mut self, object: &Labelled) {
-        for profile in &object.profiles {
+        for profile in object.profiles.iter() {
             self.profiles.release(*profile);
         }
     }
@@ -133,7 +138,10 @@ impl Cluster {
             let new = self.profiles.get(*number).map_or(&empty, |profile| &profile.labels);
             if new != old {
                 self.given.replace(names, *number, old, new);
-                labels.insert(*number, old.clone());
+                // Who has it only since now has changed, and is looked at anyway.
+                if self.having(*number).next().is_some() {
+                    labels.insert(*number, old.clone());
+                }
             }
         }
         let objects = self.objects.take_changes();
@@ -147,10 +155,10 @@ impl Cluster {
     fn move_object(&mut self, names: &Names, number: u32, before: Option<&Labelled>) {
         let Cluster { objects, having, own, .. } = self;
         let now = objects.get(number);
-        for profile in before.into_iter().flat_map(|object| &object.profiles) {
+        for profile in before.into_iter().flat_map(|object| &*object.profiles) {
             having[*profile as usize].remove(number);
         }
-        for profile in now.into_iter().flat_map(|object| &object.profiles) {
+        for profile in now.into_iter().flat_map(|object| &*object.profiles) {
             let profile = *profile as usize;
             if having.len() <= profile {
                 having.resize_with(profile + 1, Numbers::default);

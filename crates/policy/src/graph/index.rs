@@ -42,10 +42,6 @@ impl SelectorIndex {
         (crowd, is_any)
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.any.is_empty() && self.names.iter().all(Option::is_none)
-    }
-
     fn of_name(&self, name: u32) -> Option<&Selectors> {
         self.names.get(name as usize)?.as_deref()
     }

@@ -17,13 +17,17 @@ pub(super) enum Nets {
 impl Nets {
     pub(super) fn new(nets: impl Iterator<Item = IpNet>) -> Nets {
         let nets: Vec<IpNet> = nets.map(|net| net.trunc()).collect();
-        let hosts = nets.iter().map(|net| match net {
+        let host = |net: &IpNet| match net {
             IpNet::V4(net) if net.prefix_len() == 32 => Some(net.addr().to_bits()),
             _ => None,
-        });
-        match hosts.collect::<Option<Box<[u32]>>>() {
+        };
+        if let [only] = &nets[..]
+            && let Some(host) = host(only)
+        {
+            return Nets::Host(host);
+        }
+        match nets.iter().map(host).collect::<Option<Box<[u32]>>>() {
             None => Nets::Prefixes(nets.into()),
-            Some(hosts) if hosts.len() == 1 => Nets::Host(hosts[0]),
             Some(hosts) => Nets::Hosts(hosts),
         }
     }

@@ -1,6 +1,7 @@
 //! Small sets of numbers: most hold none or one.
 
 use hashbrown::HashSet;
+use std::ops::Deref;
 
 /// Up to how many are looked through one by one.
 const FEW_MAX: usize = 8;
@@ -34,7 +35,11 @@ impl Numbers {
         match self {
             Numbers::None => *self = Numbers::One(number),
             Numbers::One(only) if *only == number => return false,
-            Numbers::One(only) => *self = Numbers::Few(vec![*only, number]),
+            Numbers::One(only) => {
+                let mut few = Vec::with_capacity(4);
+                few.extend([*only, number]);
+                *self = Numbers::Few(few);
+            }
             Numbers::Few(numbers) if numbers.contains(&number) => return false,
             Numbers::Few(numbers) if numbers.len() < FEW_MAX => numbers.push(number),
             Numbers::Few(numbers) => {
@@ -85,5 +90,32 @@ impl Numbers {
             Numbers::Many(numbers) => (&[], Some(numbers.iter().copied())),
         };
         few.iter().copied().chain(many.into_iter().flatten())
+    }
+}
+
+/// Numbers of objects in an order: mostly one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Ordered {
+    One(u32),
+    Some(Box<[u32]>),
+}
+
+impl From<Vec<u32>> for Ordered {
+    fn from(numbers: Vec<u32>) -> Ordered {
+        match numbers[..] {
+            [only] => Ordered::One(only),
+            _ => Ordered::Some(numbers.into()),
+        }
+    }
+}
+
+impl Deref for Ordered {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        match self {
+            Ordered::One(only) => std::slice::from_ref(only),
+            Ordered::Some(numbers) => numbers,
+        }
     }
 }

@@ -26,6 +26,10 @@ impl Name {
         Name { text, namespace: key.namespace.len() as u32, kind: key.kind }
     }
 
+    pub(super) fn kind(&self) -> u8 {
+        self.kind
+    }
+
     pub(super) fn key(&self) -> Key<'_> {
         let (namespace, name) = self.text.split_at(self.namespace as usize);
         Key { kind: self.kind, namespace, name }

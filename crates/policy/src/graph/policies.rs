@@ -154,19 +154,20 @@ impl Policies {
         id: &PolicyId,
         text: &str,
     ) -> (u32, Option<Box<str>>) {
-        if self.selectors.find(plain_key(text)).is_some() {
-            return (self.selectors.refer(plain_key(text)), None);
+        let number = self.selectors.refer(plain_key(text));
+        if self.selectors.get(number).is_some() {
+            return (number, None);
         }
         match Selector::parse(text) {
             Ok(selector) => {
                 let test = Test::of(names, selector.expression());
-                let number = self.selectors.refer(plain_key(text));
                 let conditions = conditions(names, &selector);
                 self.selectors.put(number, Some(PolicySelector::new(conditions, test)));
                 self.fresh.push(number);
                 (number, None)
             }
             Err(error) => {
+                self.selectors.release(number);
                 let all = match &*id.namespace {
                     "" => "all()".into(),
                     // No namespace's name has a quote; if one has, this means the whole cluster.
@@ -196,17 +197,25 @@ impl Policies {
         self.selectors.get_mut(number).expect("a selector that is referred to has been read")
     }
 
-    /// Puts fresh selectors into the index, and all of them into one of their own.
-    pub(super) fn index_fresh(&mut self) -> SelectorIndex {
-        let mut fresh = SelectorIndex::default();
-        for number in std::mem::take(&mut self.fresh) {
-            let selector = self.selectors.get_mut(number).expect("it is kept until the next flush");
+    /// Puts fresh selectors into the index, and says which they are.
+    pub(super) fn index_fresh(&mut self) -> Vec<u32> {
+        let fresh = std::mem::take(&mut self.fresh);
+        for number in &fresh {
+            let selector =
+                self.selectors.get_mut(*number).expect("it is kept until the next flush");
             self.index.rarest_first(&mut selector.conditions);
-            let condition = selector.conditions.first();
-            self.index.insert(number, condition);
-            fresh.insert(number, condition);
+            self.index.insert(*number, selector.conditions.first());
         }
         fresh
+    }
+
+    /// An index of these selectors alone.
+    pub(super) fn index_of(&self, selectors: &[u32]) -> SelectorIndex {
+        let mut index = SelectorIndex::default();
+        for number in selectors {
+            index.insert(*number, self.selector(*number).conditions.first());
+        }
+        index
     }
 
     /// Selectors of no policy, which are gone; what they selected is for the caller to tell.

@@ -95,7 +95,7 @@ impl Graph {
         let mut missing = BTreeMap::new();
         for number in self.locals.keys() {
             let Some(object) = self.cluster.objects.get(*number) else { continue };
-            for profile in &object.profiles {
+            for profile in object.profiles.iter() {
                 if self.cluster.profiles.get(*profile).is_none() {
                     missing.entry(*profile).or_insert(*number);
                 }

@@ -126,8 +126,9 @@ impl Graph {
     /// Finds by which policies' selectors the endpoints of this node are selected now.
     fn select(&mut self, changes: &Changes, round: &mut Round) {
         let fresh = self.policies.index_fresh();
+        let known: Vec<u32> =
+            if fresh.is_empty() { vec![] } else { self.locals.keys().copied().collect() };
         let index = std::mem::take(&mut self.policies.index);
-        let mut seen = HashSet::new();
         let cluster = std::mem::take(&mut self.cluster);
         for (number, before, now) in changes.each(&cluster) {
             let [before, now] =
@@ -138,13 +139,28 @@ impl Graph {
             let selecting = now
                 .map(|object| self.policies.selecting(&self.names, &index, &cluster.view(object)));
             self.count_profiles(now, before, round);
-            let kind = cluster.objects.name(number).key().kind;
+            let kind = cluster.objects.name(number).kind();
             self.move_endpoint(number, kind, selecting, round);
-            seen.insert(number);
         }
         self.cluster = cluster;
-        let others: Vec<u32> = if fresh.is_empty() { vec![] } else { self.locals_but(&seen) };
-        for number in others {
+        self.policies.index = index;
+        if !known.is_empty() {
+            let changed: HashSet<u32> = changes.numbers().collect();
+            let unchanged = known.into_iter().filter(|number| !changed.contains(number));
+            self.select_also(&fresh, unchanged, round);
+        }
+        self.drop_unused_selectors(round);
+    }
+
+    /// Finds which of these endpoints fresh selectors select, too.
+    fn select_also(
+        &mut self,
+        fresh: &[u32],
+        endpoints: impl Iterator<Item = u32>,
+        round: &mut Round,
+    ) {
+        let fresh = self.policies.index_of(fresh);
+        for number in endpoints {
             let Some(object) = self.cluster.objects.get(number) else { continue };
             let labels = self.cluster.view(object);
             let more = self.policies.selecting(&self.names, &fresh, &labels);
@@ -152,16 +168,10 @@ impl Graph {
                 let mut selecting = self.locals[&number].to_vec();
                 selecting.extend(more);
                 selecting.sort_unstable();
-                let kind = self.cluster.objects.name(number).key().kind;
+                let kind = self.cluster.objects.name(number).kind();
                 self.move_endpoint(number, kind, Some(selecting), round);
             }
         }
-        self.policies.index = index;
-        self.drop_unused_selectors(round);
-    }
-
-    fn locals_but(&self, seen: &HashSet<u32>) -> Vec<u32> {
-        self.locals.keys().copied().filter(|number| !seen.contains(number)).collect()
     }
 
     fn drop_unused_selectors(&mut self, round: &mut Round) {
@@ -218,14 +228,14 @@ impl Graph {
         old: Option<&Labelled>,
         round: &mut Round,
     ) {
-        for number in new.into_iter().flat_map(|object| &object.profiles) {
+        for number in new.into_iter().flat_map(|object| &*object.profiles) {
             let users = self.profile_users.entry(*number).or_default();
             *users += 1;
             if *users == 1 {
                 round.profiles.insert(*number);
             }
         }
-        for number in old.into_iter().flat_map(|object| &object.profiles) {
+        for number in old.into_iter().flat_map(|object| &*object.profiles) {
             let Some(users) = self.profile_users.get_mut(number) else { continue };
             *users -= 1;
             if *users == 0 {

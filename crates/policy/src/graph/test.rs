@@ -53,7 +53,7 @@ impl Values {
 
 /// What a selector asks of single labels; none if there is nothing simple to say.
 pub(super) fn conditions(names: &mut Names, selector: &Selector) -> Box<[Condition]> {
-    let condition = |restriction: Restriction| {
+    let condition = |restriction: &Restriction| {
         let name = names.number(restriction.label);
         let digest = |value: &&str| names.digest(value.as_bytes());
         let values = match restriction.values.as_deref() {
@@ -69,7 +69,7 @@ pub(super) fn conditions(names: &mut Names, selector: &Selector) -> Box<[Conditi
         };
         Condition { name, values }
     };
-    selector.restrictions().into_iter().map(condition).collect()
+    selector.restrictions().iter().map(condition).collect()
 }
 
 impl Test {

@@ -53,7 +53,9 @@ fn add_tier(policies: &Policies, of_tier: &[(u32, &Policy)], tiers: &mut Tiers) 
             let placed = of_tier.iter().filter(|(_, policy)| {
                 policy.flags.has(direction) && has_place(policy.flags, direction)
             });
-            placed.map(|(number, _)| policies.id(*number)).collect::<Arc<[PolicyId]>>()
+            let ids: Vec<PolicyId> = placed.map(|(number, _)| policies.id(*number)).collect();
+            // Most are empty, and these are all one.
+            if ids.is_empty() { Arc::default() } else { Arc::<[PolicyId]>::from(ids) }
         });
         if !ingress.is_empty() || !egress.is_empty() {
             let name = policies.tiers.name(first.tier).key().name.into();
