@@ -55,6 +55,7 @@ CNI plugin.
 To see it work on this machine alone: calico lab up";
 
 fn main() -> ExitCode {
+    linux::allocation::join_freed_at_once();
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
     let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or("calico");

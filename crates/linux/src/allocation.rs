@@ -1,7 +1,8 @@
-//! What the process allocates, counted while a benchmark asks for it.
+//! The C library's allocator: how it is set, and what the process allocates, counted while a
+//! benchmark asks for it.
 //!
-//! The program's allocator is the C library's; [`Counting`] passes every call on to it, and where
-//! nobody counts that costs a load and a branch that is never taken.
+//! [`Counting`] passes every call on to it, and where nobody counts that costs a load and a branch
+//! that is never taken.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -13,6 +14,18 @@ static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// The C library's allocator, counted on demand; for `#[global_allocator]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Counting;
+
+/// Has what is freed joined at once to what is free beside it; for the start of the program.
+///
+/// By default, small pieces wait in "fast bins" (`mallopt(3)`, `M_MXFAST`) until something large is
+/// wanted, and are joined then, all of them, long after they left the processor's caches. A
+/// datastore's snapshot is mostly small pieces that come and go: without fast bins the policy
+/// graph takes it in a tenth to a quarter less time.
+pub fn join_freed_at_once() {
+    // SAFETY: two numbers; the library takes its own locks. Where it declined, as it doesn't for
+    // this value, programs would only be slower.
+    unsafe { libc::mallopt(libc::M_MXFAST, 0) };
+}
 
 /// Begins to count, from zero. What was allocated before must stay allocated as long as anybody
 /// counts, or its end is counted too: so this comes first in a process that measures itself.

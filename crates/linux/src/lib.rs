@@ -15,7 +15,7 @@
 //!  own_process  what this process uses
 //!  process      starting processes in namespaces
 //!  file         files replaced as a whole
-//!  allocation   what benchmarks count
+//!  allocation   how the allocator is set, and what benchmarks count
 //! ```
 //!
 //! Every call returns [`Error`], which names the operation, the object, the kernel's own words
