@@ -4,7 +4,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Where the log file stands.
 pub(crate) const FILE: &str = "/var/log/calico/calico-node/current";
@@ -17,34 +20,43 @@ const FILES_MAX: u32 = 5;
 /// A file that cannot be opened is said on the screen and otherwise does without.
 pub(crate) fn start(level: &str, file: Option<&Path>) {
     let level = match level.to_ascii_lowercase().as_str() {
-        "trace" => "trace",
-        "debug" => "debug",
-        "warning" | "warn" => "warn",
-        "error" | "fatal" | "panic" => "error",
-        "none" => "off",
-        _ => "info",
+        "trace" => LevelFilter::TRACE,
+        "debug" => LevelFilter::DEBUG,
+        "warning" | "warn" => LevelFilter::WARN,
+        "error" | "fatal" | "panic" => LevelFilter::ERROR,
+        "none" => LevelFilter::OFF,
+        _ => LevelFilter::INFO,
     };
     let opened = file.map(RotatingFile::open);
     let problem = opened.as_ref().and_then(|r| r.as_ref().err().map(ToString::to_string));
     let writer = Log { file: opened.and_then(Result::ok).map(|f| Arc::new(Mutex::new(f))) };
     // Libraries log their own business at warn and above only.
-    let filter = format!(
-        "{},{level}",
-        ["tonic", "h2", "hyper", "tower", "hickory_resolver", "hickory_proto"]
-            .map(|library| format!("{library}=warn"))
-            .join(",")
-    );
+    let libraries = ["tonic", "h2", "hyper", "tower", "hickory_resolver", "hickory_proto"];
+    let filter = Targets::new()
+        .with_default(level)
+        .with_targets(libraries.map(|library| (library, LevelFilter::WARN)));
     let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .with_max_level(LevelFilter::TRACE)
         .with_ansi(false)
         .with_target(false)
         .with_writer(writer)
-        .finish();
+        .finish()
+        .with(filter);
     // Tests in one process may have started logging already; theirs is as good.
     let _already_started = tracing::subscriber::set_global_default(subscriber);
     if let (Some(file), Some(problem)) = (file, problem) {
         tracing::warn!("no log file at {}: {problem}", file.display());
     }
+    log_panics();
+}
+
+/// Logs a panic, which ends the process, before standard error gets it, too.
+fn log_panics() {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!("calico-node ends by a fault of its own, please report it: {panic}");
+        usual(panic);
+    }));
 }
 
 #[derive(Clone)]
@@ -130,5 +142,18 @@ mod tests {
         let kept = std::fs::read_dir(directory.path().join("log")).expect("a listing").count();
         assert_eq!(kept, FILES_MAX as usize + 1);
         assert!(path.metadata().expect("current").len() <= FILE_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_panic_is_logged() {
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            log_panics();
+            std::panic::catch_unwind(|| panic!("the cause")).expect_err("it panics");
+        });
+        let log = log.lock().expect("not poisoned");
+        let log = String::from_utf8_lossy(&log);
+        assert!(log.contains("ERROR") && log.contains("the cause"), "{log}");
     }
 }

@@ -3,6 +3,7 @@
 use crate::terminal::Terminal;
 use crate::{Error, resources};
 use model::{Key, Kind, Resource, Scope, Spec};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -150,22 +151,28 @@ pub(crate) fn typed<S: Spec>(value: &Value) -> Result<Resource<S>, Error> {
         let version = model::resource::API_VERSION;
         return Err(invalid(format!("apiVersion is missing; write apiVersion: {version}")));
     }
-    let mut unknown = Vec::new();
-    let read = serde_ignored::deserialize(value, |path| unknown.push(path.to_string()));
-    let resource: Resource<S> = read.map_err(|error: serde_json::Error| {
-        // Once more, to learn where.
-        let placed = serde_path_to_error::deserialize::<_, Resource<S>>(value).err();
-        let place = placed.map(|error| error.path().to_string()).unwrap_or_default();
-        invalid(format!("error with field {place}: {}", in_words(&error.to_string())))
-    })?;
-    if !unknown.is_empty() {
-        let unknown = unknown.join(", ");
-        return Err(invalid(format!(
-            "unknown field {unknown}; remove it, or correct its spelling"
-        )));
-    }
+    let resource: Resource<S> = exactly(value).map_err(invalid)?;
     resource.validate().map_err(|problems| Error::problems(&key, &problems))?;
     Ok(resource)
+}
+
+/// A value as a type: no unknown field, no wrong type; else what is wrong, and where.
+fn exactly<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
+    let mut unknown = Vec::new();
+    let mut track = serde_path_to_error::Track::new();
+    let placed = serde_path_to_error::Deserializer::new(value, &mut track);
+    let mut note = |path: serde_ignored::Path<'_>| unknown.push(path.to_string());
+    // Erased: serde's code for a type is made anew for each type of callback.
+    let mut note: &mut dyn FnMut(serde_ignored::Path<'_>) = &mut note;
+    let read = T::deserialize(serde_ignored::Deserializer::new(placed, &mut note));
+    let read = read.map_err(|error| {
+        format!("error with field {}: {}", track.path(), in_words(&error.to_string()))
+    })?;
+    if unknown.is_empty() {
+        return Ok(read);
+    }
+    let unknown = unknown.join(", ");
+    Err(format!("unknown field {unknown}; remove it, or correct its spelling"))
 }
 
 /// A field that is null counts as left out, as in Go: `spec:` with nothing after it.
