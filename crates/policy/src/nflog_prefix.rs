@@ -81,8 +81,8 @@ impl Prefix {
     }
 
     /// `logPrefix` with what it asks for of the rule put in: `%t` the tier, `%k` the policy's kind in
-    /// short, `%n` its name, `%p` its namespace and name (`calico-features.md` §6.3). A profile has
-    /// no tier, and its kind is `profile`. Control characters are left out.
+    /// short, `%n` its name, `%p` its namespace and name (`felix/rules/policy.go`). A profile has no
+    /// tier, and its kind is `pro`. Control characters are left out.
     pub fn label(&self, log_prefix: &str, tier: &str) -> String {
         let (kind, name, whole) = match &self.origin {
             Origin::PolicyRule { policy, .. } => {
@@ -92,7 +92,7 @@ impl Prefix {
                 };
                 (policy.kind.short_name(), &*policy.name, whole)
             }
-            Origin::ProfileRule { profile, .. } => ("profile", &**profile, profile.to_string()),
+            Origin::ProfileRule { profile, .. } => ("pro", &**profile, profile.to_string()),
             Origin::EndOfTier(_) | Origin::NoProfile => ("", "", String::new()),
         };
         let mut label = String::new();

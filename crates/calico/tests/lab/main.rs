@@ -1,5 +1,6 @@
 //! The product on real nodes: labs of its own binary, looked at with the kernel's tools.
 
+mod adoption;
 mod bird;
 mod connections;
 mod enforcement;

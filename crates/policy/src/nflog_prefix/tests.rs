@@ -171,7 +171,7 @@ fn labels_have_what_log_prefix_asks_for() {
         (&web, "calico-packet", "default", "calico-packet"),
         (&web, "%t|%k|%n|%p", "security", "security|np|web|shop/web"),
         (&baseline, "%k %n %p", "default", "gnp baseline baseline"),
-        (&profile, "[%t] %k %p", "", "[] profile kns.shop"),
+        (&profile, "[%t] %k %p", "", "[] pro kns.shop"),
         (&web, "100%% %x %", "default", "100%% %x %"),
         (&web, "a\nb\u{1b}[%%n]", "default", "ab[%web]"),
         (&web, "", "default", ""),
