@@ -131,6 +131,35 @@ fn kernel_without_ipv6_is_given_none() {
     });
 }
 
+#[test]
+fn a_rule_that_others_have_replaced_is_put_right_with_the_next_change_of_its_chain() {
+    inside(|| {
+        let port = |port| {
+            let matches = vec![Match::Protocol(6), Match::destination_port(port)];
+            Rule::new(matches, Verdict::Drop)
+        };
+        let chain = |ports: &[u16]| {
+            let rules = ports.iter().copied().map(port).collect();
+            update(Family::Ip, Part::Chain("ports".into(), Some(Chain { base: None, rules })))
+        };
+        for replaced in 0..4 {
+            let mut tables = opened();
+            tables.update(vec![chain(&[1, 2, 3, 4])]);
+            assert_eq!(tables.apply(&[]), []);
+            let handles = nft(&["-a", "list", "chain", "ip", TABLE, "ports"], "");
+            let mut handles = handles.lines().filter(|line| line.contains("tcp dport"));
+            let handle = handles.nth(replaced).and_then(|line| line.split("# handle ").last());
+            let handle = handle.expect("a handle");
+            nft(&["replace", "rule", "ip", TABLE, "ports", "handle", handle, "accept"], "");
+            // Not heard of yet: the chain has as many rules as is known.
+            tables.update(vec![chain(&[1, 9, 3, 4])]);
+            assert_eq!(tables.apply(&[]), []);
+            let [table] = &held()[..] else { panic!("one table") };
+            assert_eq!(table.chains["ports"].rules, [1, 9, 3, 4].map(port), "{replaced}");
+        }
+    });
+}
+
 /// What Felix's nftables mode leaves behind.
 const FELIX: &str = include_str!("../../../../../tests/felix/ruleset.nft");
 
