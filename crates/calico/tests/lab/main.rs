@@ -6,6 +6,7 @@ mod connections;
 mod enforcement;
 mod host_endpoints;
 mod interop;
+mod ipv6;
 mod modes;
 mod pods;
 mod policy;
