@@ -9,10 +9,8 @@
 use linux::Transport;
 use linux::conntrack::{Conntrack, Flow};
 use node::Event;
-use node::connections::Connection;
+use node::connections::{Connection, Listed};
 use policy::evaluate::Packet;
-use std::collections::HashSet;
-use std::net::IpAddr;
 use std::sync::mpsc;
 use std::time::Instant;
 
@@ -26,7 +24,7 @@ const TCP_LOOSE: &str = "net/netfilter/nf_conntrack_tcp_loose";
 /// What the thread does.
 #[derive(Debug)]
 enum Order {
-    List(HashSet<IpAddr>),
+    List(Listed),
     End(Vec<usize>),
 }
 
@@ -34,9 +32,9 @@ enum Order {
 pub(crate) struct Handle(mpsc::Sender<Order>);
 
 impl Handle {
-    /// Lists the connections of these addresses.
-    pub(crate) fn list(&self, addresses: HashSet<IpAddr>) {
-        self.order(Order::List(addresses));
+    /// Lists connections.
+    pub(crate) fn list(&self, listed: Listed) {
+        self.order(Order::List(listed));
     }
 
     /// Ends some of the last list.
@@ -67,10 +65,10 @@ fn run(orders: &mpsc::Receiver<Order>, inbox: &tokio::sync::mpsc::Sender<Event>)
     let mut rested = Instant::now();
     while let Ok(order) = orders.recv() {
         match order {
-            Order::List(addresses) => {
+            Order::List(listed) => {
                 std::thread::sleep(rested.saturating_duration_since(Instant::now()));
                 let began = Instant::now();
-                flows = list(&addresses).unwrap_or_else(|error| {
+                flows = list(&listed).unwrap_or_else(|error| {
                     tracing::warn!("connections that policy forbids now are not ended: {error}");
                     Vec::new()
                 });
@@ -89,9 +87,13 @@ fn run(orders: &mpsc::Receiver<Order>, inbox: &tokio::sync::mpsc::Sender<Event>)
     }
 }
 
-fn list(addresses: &HashSet<IpAddr>) -> Result<Vec<Flow>, linux::Error> {
+fn list(listed: &Listed) -> Result<Vec<Flow>, linux::Error> {
     let mut flows = Vec::new();
-    Conntrack::open()?.list_of(addresses, |flow| flows.push(flow))?;
+    let mut conntrack = Conntrack::open()?;
+    match listed {
+        Listed::Of(addresses) => conntrack.list_of(addresses, |flow| flows.push(flow))?,
+        Listed::All => conntrack.list(|flow| flows.push(flow))?,
+    }
     Ok(flows)
 }
 

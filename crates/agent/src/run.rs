@@ -22,7 +22,7 @@ use crate::worker::{self, Job};
 use ::bgp::status::{SessionState, SpeakerStatus};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
-use model::{DatastoreEvent, Kind, Query};
+use model::DatastoreEvent;
 use node::api::Reply;
 use node::report::Figures;
 use node::status::NodeStatus;
@@ -42,22 +42,6 @@ const BURST_MAX: usize = 1024;
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// Where the CNI plugin finds the MTU of pods.
 const MTU_FILE: &str = "/var/lib/calico/mtu";
-
-/// What the agent watches.
-fn queries() -> Vec<Query> {
-    let kinds = [
-        Kind::BgpConfiguration,
-        Kind::BgpFilter,
-        Kind::BgpPeer,
-        Kind::CalicoNodeStatus,
-        Kind::ClusterInformation,
-        Kind::FelixConfiguration,
-        Kind::IpPool,
-        Kind::Node,
-    ];
-    let kinds = kinds.into_iter().chain(policy::convert::KINDS);
-    kinds.map(Query::kind).chain([Query::Blocks]).collect()
-}
 
 /// Runs the agent until the process is told to stop.
 pub(crate) async fn run(
@@ -94,7 +78,7 @@ pub(crate) async fn run(
     }
     let jobs = worker::start(datastore.clone(), settings.node.clone(), inbox.clone());
     let questions = Questions::new(datastore.clone(), &settings.node);
-    let watcher = store::watcher::watch(datastore, queries());
+    let watcher = store::watcher::watch(datastore, node::queries());
     let agent = Agent {
         node: Node::new(&settings.node, environment),
         waiting: Waiting::default(),
@@ -228,7 +212,7 @@ impl Agent {
                 self.bgp.configure(configuration);
             }
             Effect::ReadKernel { id, question } => self.kernel.ask(id, question),
-            Effect::ListConnections(addresses) => self.connections.list(addresses),
+            Effect::ListConnections(listed) => self.connections.list(listed),
             Effect::EndConnections(numbers) => self.connections.end(numbers),
             Effect::NamePrefixes(names) => {
                 self.prefixes.send_replace(names);

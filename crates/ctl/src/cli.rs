@@ -241,11 +241,13 @@ Examples:
   calicoctl explain --from pod-1 --to 198.51.100.10 --port udp/53
   calicoctl explain --from 198.51.100.10 --to worker-1 --port tcp/22
   calicoctl explain --from pod-1 --to shop/db --port tcp/5432 --what-if -f policy.yaml
+  calicoctl explain --from partners --to worker-1 --port tcp/22 --what-if -f set-and-policy.yaml
 
 Every node on the way is asked what it does; run it as root on a node. With --what-if only the
-datastore is read.")]
+datastore is read: a node is taken to have one interface, which a host endpoint may name.")]
 pub(crate) struct Explain {
-    /// Who sends: a pod as NAME or NAMESPACE/NAME, a node, or an address
+    /// Who sends: a pod as NAME or NAMESPACE/NAME, a node, a host endpoint, a network set, or an
+    /// address
     #[arg(long)]
     pub(crate) from: String,
     /// Who is to receive: likewise
@@ -270,7 +272,8 @@ pub(crate) struct Explain {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Policy {
-    /// Pods and ports that would be reached, or no longer, after `calicoctl apply -f`
+    /// What pods, nodes with host endpoints and others would reach, or no longer, after `calicoctl
+    /// apply -f`
     Diff(PolicyDiff),
 }
 

@@ -179,7 +179,7 @@ impl Nft {
     ///
     /// # Errors
     /// [`Error::Refused`] with the first step that the kernel does not take, [`Error::OtherRules`]
-    /// if a chain is not as the changes were made for.
+    /// if a chain that changes in part has not the rules that the changes were made for.
     pub fn apply(&mut self, changes: &[Change]) -> Result<(), Error> {
         if let Some(change) = changes.iter().find(|change| is_foreign(&change.edit)) {
             return Err(Error::Foreign { operation: change.to_string() });
@@ -187,12 +187,15 @@ impl Nft {
         if changes.is_empty() {
             return Ok(());
         }
-        let handles = Handles::read(&mut self.socket, changes)?;
         let count = u32::try_from(batch::messages(changes)).unwrap_or(u32::MAX);
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let batch = Batch::new(changes, &handles, self.socket.sequences(count));
+            let partial = Handles::are_needed(changes);
+            let generation = partial.then(|| self.generation()).transpose()?;
+            let handles = Handles::read(&mut self.socket, changes)?;
+            let first = self.socket.sequences(count);
+            let batch = Batch::new(changes, (&handles, generation), first);
             let rejections = self.socket.transact(batch.bytes())?;
             match rejections.into_iter().next() {
                 None => return Ok(()),

@@ -29,6 +29,15 @@ pub struct Connection {
     pub is_dnat: bool,
 }
 
+/// Which of the kernel's connections are listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Listed {
+    /// Those that one of these addresses began or answers.
+    Of(HashSet<IpAddr>),
+    /// Every one: host endpoints judge what the node forwards, whoever's it is.
+    All,
+}
+
 /// When connections are looked at.
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
@@ -58,15 +67,21 @@ impl Connections {
         if !std::mem::replace(&mut self.looked_back, true) {
             self.gone.extend(cluster.addresses_of_nobody());
         }
+        let host_endpoints = cluster.policy().host_endpoints();
+        let mut assigned = host_endpoints.named.values().chain(&host_endpoints.others);
+        if assigned.any(|one| !(one.forward.is_empty() && one.pre_dnat.is_empty())) {
+            self.asked = true;
+            return Some(Effect::ListConnections(Listed::All));
+        }
         let workloads = cluster.policy().workloads();
         let held = workloads.flat_map(|(_, workload)| workload.addresses.iter().copied());
         let mut addresses: HashSet<IpAddr> = held.chain(self.gone.iter().copied()).collect();
-        if cluster.policy().host_endpoints() != <_>::default() {
+        if host_endpoints != <_>::default() {
             let own = cluster.topology().facts.addresses.iter().map(|(_, net)| net.addr());
             addresses.extend(own.filter(|address| !address.is_loopback()));
         }
         self.asked = !addresses.is_empty();
-        self.asked.then_some(Effect::ListConnections(addresses))
+        self.asked.then_some(Effect::ListConnections(Listed::Of(addresses)))
     }
 
     /// A list has come: those that policy denies are to end.

@@ -1,7 +1,7 @@
 //! All that can happen to a node, and all it can ask for.
 
 use crate::api::{DeleteWorkload, Reply, Request};
-use crate::connections::Connection;
+use crate::connections::{Connection, Listed};
 use crate::endpoint_status::EndpointStatuses;
 use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
@@ -9,7 +9,7 @@ use model::names::Tunnel;
 use model::{Entry, WorkloadEndpoint};
 use policy::nflog_prefix::Names;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
@@ -189,9 +189,8 @@ pub enum Effect {
         /// Of what.
         question: KernelQuestion,
     },
-    /// List the connections from or to these addresses, which workloads have; answer with
-    /// [`Event::Connections`].
-    ListConnections(HashSet<IpAddr>),
+    /// List connections; answer with [`Event::Connections`].
+    ListConnections(Listed),
     /// Forget these of the last list, so that their next packet is judged anew.
     EndConnections(Vec<usize>),
     /// Tell what the prefixes of logged packets don't say themselves.

@@ -29,6 +29,7 @@ pub mod status;
 mod tracked;
 mod tunnel;
 mod way;
+pub mod what_if;
 mod workload;
 
 pub use event::{Addresses, Assign, Effect, Event, Refusal, RequestId, Written};
@@ -36,9 +37,26 @@ pub use workload::network_profile;
 
 use cluster::Cluster;
 use endpoint_status::EndpointStatuses;
+use model::{Kind, Query};
 use status::NodeStatus;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// What of the datastore a node must be told.
+pub fn queries() -> Vec<Query> {
+    let kinds = [
+        Kind::BgpConfiguration,
+        Kind::BgpFilter,
+        Kind::BgpPeer,
+        Kind::CalicoNodeStatus,
+        Kind::ClusterInformation,
+        Kind::FelixConfiguration,
+        Kind::IpPool,
+        Kind::Node,
+    ];
+    let kinds = kinds.into_iter().chain(::policy::convert::KINDS);
+    kinds.map(Query::kind).chain([Query::Blocks]).collect()
+}
 
 /// The core of one node. Everything it knows it was told by an [`Event`].
 #[derive(Debug)]

@@ -9,12 +9,15 @@ use kernel::RouteTarget;
 use model::config::EndpointToHostAction;
 use plan::policy::Assigned;
 use policy::evaluate::{
-    At, Decision, Direction, Failsafe, Node, Packet, Place, Traffic, through_node,
+    At, Decision, Direction, Failsafe, Node, Packet, Place, Traffic, Verdict, through_node,
 };
 use policy::input::WorkloadId;
 use policy::output::Workload;
 use std::collections::HashMap;
 use std::net::IpAddr;
+
+/// The interface by which a node sends to itself.
+const LOOPBACK: &str = "lo";
 
 /// What is needed to find packets' ways.
 pub(crate) struct Ways<'a> {
@@ -61,8 +64,8 @@ impl<'a> Ways<'a> {
         }
     }
 
-    /// The decisions on a packet's way, in order; it is denied if the last one says so. What the
-    /// node sends to itself is not looked at.
+    /// The decisions on a packet's way, in order; it is denied if the last one says so. What the node
+    /// sends to itself leaves it and comes back by the loopback interface.
     pub(crate) fn decisions(
         &self,
         from: &End<'_>,
@@ -80,7 +83,15 @@ impl<'a> Ways<'a> {
                 .map(|settings| settings.vxlan_port),
             no_ipip: settings.is_some_and(|settings| !settings.ipip_from_workloads),
         };
-        through_node(self.cluster.policy(), &node, self.place(from), self.place(to), packet)
+        let ask = |from, to| through_node(self.cluster.policy(), &node, from, to, packet);
+        if !matches!((from, to), (End::Host, End::Host)) {
+            return ask(self.place(from), self.place(to));
+        }
+        let loopback = self.interface(Some(LOOPBACK));
+        let mut decisions = ask(Place::Host, loopback);
+        let goes = decisions.last().is_none_or(|(_, sent)| sent.verdict == Verdict::Allow);
+        decisions.extend(if goes { ask(loopback, Place::Host) } else { Vec::new() });
+        decisions
     }
 
     /// Ports that stay open whatever host endpoints' policies say.
@@ -98,7 +109,10 @@ impl<'a> Ways<'a> {
                 (name, own.then_some(name.as_str()))
             }
             End::Interface(None) => ("an unknown interface", None),
-            End::Host => ("lo", None),
+            End::Host => {
+                let own = self.host_endpoints.named.contains_key(LOOPBACK);
+                (LOOPBACK, own.then_some(LOOPBACK))
+            }
         }
     }
 
@@ -106,7 +120,11 @@ impl<'a> Ways<'a> {
     /// packets pass, and has no chain for them.
     pub(crate) fn has_policies(&self, at: At, end: &End<'_>) -> bool {
         let At::HostEndpoint(traffic, _) = at else { return true };
-        let endpoint = match self.place(end) {
+        let place = match end {
+            End::Host => self.interface(Some(LOOPBACK)),
+            end => self.place(end),
+        };
+        let endpoint = match place {
             Place::Interface(Some(own)) => Some(own),
             _ => self.host_endpoints.others.as_deref(),
         };
@@ -121,13 +139,14 @@ impl<'a> Ways<'a> {
     fn place<'s>(&'s self, end: &End<'s>) -> Place<'s> {
         match end {
             End::Workload(_, workload) => Place::Workload(workload),
-            End::Interface(name) => {
-                let named = &self.host_endpoints.named;
-                let own = name.as_ref().and_then(|name| named.get(name.as_str()));
-                Place::Interface(own.map(|endpoint| &**endpoint))
-            }
+            End::Interface(name) => self.interface(name.as_deref()),
             End::Host => Place::Host,
         }
+    }
+
+    fn interface(&self, name: Option<&str>) -> Place<'_> {
+        let own = name.and_then(|name| self.host_endpoints.named.get(name));
+        Place::Interface(own.map(|endpoint| &**endpoint))
     }
 
     /// The longest prefix of all routes; the plan's own first.

@@ -17,6 +17,8 @@ const VXLAN_NODES: &str = "cali40all-vxlan-net";
 const IPIP_NODES: &str = "cali40all-hosts-net";
 const IP_IN_IP: u8 = 4;
 const UDP: u8 = 17;
+/// Felix's `srcnat + 10`: after other programs' source NAT, of services for instance.
+const NAT_POSTROUTING: i32 = 110;
 
 /// The tables of the plan. With policy they are complete only together with what
 /// [`crate::policy::Renderer::start`] adds.
@@ -37,7 +39,8 @@ fn add_masquerade(topology: &Topology, table: &mut Table) {
     let masqueraded = pools().filter(|pool| pool.nat_outgoing);
     set(table, ALL_POOLS, true, pools().map(|pool| pool.cidr));
     set(table, MASQUERADED_POOLS, true, masqueraded.map(|pool| pool.cidr));
-    base(table, "nat-POSTROUTING", ChainKind::Nat, Hook::Postrouting, 100, "nat-cali-POSTROUTING");
+    let (kind, hook) = (ChainKind::Nat, Hook::Postrouting);
+    base(table, "nat-POSTROUTING", kind, hook, NAT_POSTROUTING, "nat-cali-POSTROUTING");
     chain(
         table,
         "nat-cali-POSTROUTING",

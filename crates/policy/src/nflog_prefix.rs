@@ -15,6 +15,10 @@
 //! What is longer than [`LENGTH_MAX`] loses its middle to a hash, so it can be read only by who
 //! knows all of it: [`Names`] keeps those of the rules in force.
 
+mod ends;
+
+pub use ends::{Asked, Ends};
+
 use crate::evaluate::Direction;
 use crate::input::{Action, PolicyId};
 use model::names::length_limited_id;
@@ -81,8 +85,8 @@ impl Prefix {
     }
 
     /// `logPrefix` with what it asks for of the rule put in: `%t` the tier, `%k` the policy's kind in
-    /// short, `%n` its name, `%p` its namespace and name (`calico-features.md` §6.3). A profile has
-    /// no tier, and its kind is `profile`. Control characters are left out.
+    /// short, `%n` its name, `%p` its namespace and name (`felix/rules/policy.go`). A profile has no
+    /// tier, and its kind is `pro`. Control characters are left out.
     pub fn label(&self, log_prefix: &str, tier: &str) -> String {
         let (kind, name, whole) = match &self.origin {
             Origin::PolicyRule { policy, .. } => {
@@ -92,7 +96,7 @@ impl Prefix {
                 };
                 (policy.kind.short_name(), &*policy.name, whole)
             }
-            Origin::ProfileRule { profile, .. } => ("profile", &**profile, profile.to_string()),
+            Origin::ProfileRule { profile, .. } => ("pro", &**profile, profile.to_string()),
             Origin::EndOfTier(_) | Origin::NoProfile => ("", "", String::new()),
         };
         let mut label = String::new();
@@ -183,14 +187,22 @@ fn parse_index(text: &str) -> Option<u32> {
 }
 
 /// What the prefixes of the rules in force don't say themselves: what the shortened ones stand for,
-/// and how lines of rules that only log begin. Other prefixes take no place here.
+/// how lines of rules that only log begin, and which policies a tier has for an endpoint. Other
+/// prefixes take no place here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     shortened: HashMap<Box<str>, Prefix>,
     labels: HashMap<Box<str>, Box<str>>,
+    /// The last policies of tiers.
+    pub ends: Ends,
 }
 
 impl Names {
+    /// None but these last policies of tiers.
+    pub fn of_ends(ends: Ends) -> Names {
+        Names { ends, ..Names::default() }
+    }
+
     /// Takes up `prefix` if it must be shortened. Returns its text, which the rule logs with.
     pub fn insert(&mut self, prefix: &Prefix) -> String {
         let whole = prefix.whole_text();
@@ -248,7 +260,9 @@ impl fmt::Display for Prefix {
             Origin::ProfileRule { profile, index } => {
                 write!(out, "{done} by Profile({profile}) rule {index}")
             }
-            Origin::EndOfTier(tier) => write!(out, "{done} at the end of Tier({tier})"),
+            Origin::EndOfTier(tier) => {
+                write!(out, "{done} at the end of Tier({tier}), as no rule of its policies matches")
+            }
             Origin::NoProfile => write!(out, "{done}, as no Profile allows it"),
         }
     }

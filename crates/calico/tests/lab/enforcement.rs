@@ -6,12 +6,12 @@ use crate::support::{Lab, text};
 use std::process::{Child, Output, Stdio};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(8);
+pub(crate) const SOON: Duration = Duration::from_secs(8);
 /// What an agent may take to start again.
-const BOOT: Duration = Duration::from_secs(20);
+pub(crate) const BOOT: Duration = Duration::from_secs(20);
 
 /// Nothing comes to pods of an `app`, but from `app: web`.
-const ONLY_WEB: &str = "
+pub(crate) const ONLY_WEB: &str = "
 apiVersion: projectcalico.org/v3
 kind: GlobalNetworkPolicy
 metadata: {name: only-web}
@@ -22,17 +22,17 @@ spec:
 ";
 
 /// A command at a place that goes on while the test does.
-fn start(lab: &Lab, place: &str, line: &str) -> Child {
+pub(crate) fn start(lab: &Lab, place: &str, line: &str) -> Child {
     let mut command = lab.at(place, line);
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("calico lab exec")
 }
 
-fn ended(child: Child) -> Output {
+pub(crate) fn ended(child: Child) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
 /// Echo requests that have arrived at a place since it was made.
-fn echoes(lab: &Lab, place: &str) -> u64 {
+pub(crate) fn echoes(lab: &Lab, place: &str) -> u64 {
     let line = "nstat -asz IcmpInEchos | awk '/^IcmpInEchos/ {print $2}'";
     lab.run(place, line).trim().parse().expect("a number")
 }

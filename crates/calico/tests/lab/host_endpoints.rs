@@ -276,8 +276,20 @@ fn policies_of_host_endpoints_say_what_of_the_node_is_open() {
 #[test]
 fn a_host_endpoint_of_all_interfaces_sees_what_tunnels_bring() {
     let lab = lab_of_servers("host-all");
+    lab.resources("apply", &endpoint("interfaceName: ens5"));
+    let to_itself = |who: &str| format!("worker-1 127.0.0.1 8080 {who}");
+    answers(&lab, "the loopback interface is another", &to_itself("worker-1"));
     lab.resources("apply", &endpoint("interfaceName: '*'"));
     the_node_is_closed(&lab, "no policy");
+    // As in Calico, the loopback interface is one of all.
+    answers(&lab, "no policy", &to_itself("nobody"));
+    let line = "calicoctl explain --from 127.0.0.1 --to worker-1 --port tcp/8080";
+    let text = lab.run("worker-1", line);
+    assert!(text.contains("egress of the host endpoint of lo, the node's own: deny"), "{text}");
+    lab.resources("apply", LOCALHOST);
+    answers(&lab, "localhost is allowed", &to_itself("worker-1"));
+    lab.resources("delete", LOCALHOST);
+    answers(&lab, "no policy again", &to_itself("nobody"));
     let rules = "applyOnForward: true, types: [Ingress], ingress: [{action: Deny, \
                  protocol: TCP, destination: {ports: [80]}}, {action: Allow}]";
     lab.resources("apply", &policy("forward", rules));
@@ -362,4 +374,54 @@ fn connections_of_a_node_end_when_a_host_endpoint_forbids_them_but_failsafe_ones
         ticks(lab, 9000) == before
     });
     go_on(&lab, 6666);
+}
+
+#[test]
+fn connections_that_a_node_forwards_for_others_end_when_a_host_endpoint_forbids_them() {
+    let lab = lab_of_servers("host-forward");
+    // A network behind worker-1, which neither Calico nor the nodes' cloud knows.
+    let lines = [
+        "ip netns add lan",
+        "ip link add lan0 type veth peer name eth0 netns lan",
+        "ip addr add 10.77.0.1/24 dev lan0 && ip link set lan0 up",
+        "ip -n lan addr add 10.77.0.2/24 dev eth0 && ip -n lan link set eth0 up",
+        "ip -n lan route add default via 10.77.0.1",
+    ];
+    lab.run("worker-1", &lines.join(" && "));
+    lab.run("router", &format!("ip route add 10.77.0.0/24 via {WORKER_1}"));
+    for port in [9000, 9001] {
+        let line = format!(
+            "setsid ip netns exec lan socat TCP-LISTEN:{port},reuseaddr \
+             SYSTEM:'while echo tick; do sleep 0.1; done' >/dev/null 2>&1 </dev/null & \
+             timeout 5 sh -c 'until ip netns exec lan ss -ltn | grep -q \":{port} \"; \
+             do sleep 0.1; done'"
+        );
+        lab.run("worker-1", &line);
+        let line = format!(
+            "setsid socat -u TCP:10.77.0.2:{port} CREATE:/var/log/calico/ticks-{port} \
+             >/dev/null 2>&1 </dev/null &"
+        );
+        lab.run("worker-2", &line);
+    }
+    let ticks = |lab: &Lab, port: u16| {
+        let line = format!("wc -c < /var/log/calico/ticks-{port}");
+        lab.try_run("worker-2", &line).1.trim().parse::<u64>().unwrap_or_default()
+    };
+    let go_on = |lab: &Lab, port| {
+        let before = ticks(lab, port);
+        lab.within(SETTLE, "ticks come", |lab| ticks(lab, port) > before);
+    };
+    lab.resources("apply", &endpoint("interfaceName: ens5"));
+    the_node_is_closed(&lab, "no policy");
+    go_on(&lab, 9000);
+    go_on(&lab, 9001);
+    let rules = "applyOnForward: true, types: [Ingress], ingress: [{action: Deny, \
+                 protocol: TCP, destination: {ports: [9000]}}, {action: Allow}]";
+    lab.resources("apply", &policy("forward", rules));
+    lab.within(SETTLE, "the connection to port 9000 ends", |lab| {
+        let before = ticks(lab, 9000);
+        std::thread::sleep(Duration::from_secs(1));
+        ticks(lab, 9000) == before
+    });
+    go_on(&lab, 9001);
 }

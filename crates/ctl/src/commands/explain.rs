@@ -9,12 +9,10 @@ use crate::output::Format;
 use crate::terminal::Terminal;
 use crate::{Error, agent, documents, yaml};
 use ends::{End, Port};
-use model::Metadata;
 use node::api::{Reply, Request};
-use node::explain::{Explanation, Nat};
-use policy::connectivity::{self, Passage, SOURCE_PORT};
+use node::explain::{Explanation, Leg, Nat};
+use policy::connectivity::SOURCE_PORT;
 use policy::evaluate::{Packet, Verdict};
-use policy::input::WorkloadId;
 use serde_json::json;
 use std::net::IpAddr;
 use std::path::Path;
@@ -33,21 +31,24 @@ pub(super) async fn run(
     explain: &Explain,
 ) -> Result<(), Error> {
     let cluster = Cluster::read(datastore).await?;
-    let question = question(&cluster, explain)?;
     if let Some(file) = explain.filename.as_ref().filter(|_| explain.what_if) {
-        if question.from.workload.is_none() && question.to.workload.is_none() {
-            return Err(Error::Invalid(format!(
-                "--what-if answers for pods, and neither {} nor {} is one",
-                explain.from, explain.to
-            )));
-        }
-        let namespace = explain.namespace.as_deref();
-        let documents = documents::read(terminal, file, false, namespace)?;
+        let documents = documents::read(terminal, file, false, explain.namespace.as_deref())?;
         let then = cluster.with(&documents).await?;
+        // What an end is may be in the file only.
+        let question = question(&then, explain)?;
         let text = what_if(&question, &cluster, &then, file, &explain.output)?;
         return terminal.print(&text);
     }
-    let hops = hops(&cluster, &question)?;
+    let question = question(&cluster, explain)?;
+    let socket = Path::new(node::api::SOCKET);
+    let hops = hops(&cluster, &question, |name, packet| {
+        let request = Box::new(Request::Explain(packet));
+        let request = Request::OnNode { node: name.to_owned(), request };
+        match agent::answer(socket, &request)? {
+            Reply::Explained(explanation) => Ok(*explanation),
+            _ => Err(agent::other_answer(socket, "an explanation")),
+        }
+    })?;
     let text = match &explain.output {
         Format::Table { .. } => text::way(&question, &hops),
         Format::Json => format!("{:#}\n", value(&question, &hops)),
@@ -70,8 +71,8 @@ fn question(cluster: &Cluster, explain: &Explain) -> Result<Question, Error> {
     let packet = port.packet(source, destination);
     if from.node.is_none() && to.node.is_none() {
         return Err(Error::Invalid(format!(
-            "neither {} nor {} is a pod or a node: give one, a pod as NAME or NAMESPACE/NAME \
-             (`calicoctl get wep -A` lists them)",
+            "neither {} nor {} is a pod, a node or a host endpoint: give one, a pod as NAME or \
+             NAMESPACE/NAME (`calicoctl get wep -A` lists them)",
             explain.from, explain.to
         )));
     }
@@ -92,22 +93,22 @@ fn addresses(from: &End, to: &End) -> Result<(IpAddr, IpAddr), Error> {
     })
 }
 
-/// What each node on the way says, in order. After masquerade the packet is of the node before.
-fn hops(cluster: &Cluster, question: &Question) -> Result<Vec<Explanation>, Error> {
+/// What each node on the way says when it is asked, in order. After masquerade the packet is of the
+/// node before.
+fn hops(
+    cluster: &Cluster,
+    question: &Question,
+    mut ask: impl FnMut(&str, Packet) -> Result<Explanation, Error>,
+) -> Result<Vec<Explanation>, Error> {
     let mut nodes: Vec<&str> =
         [&question.from, &question.to].into_iter().filter_map(|end| end.node.as_deref()).collect();
     nodes.dedup();
-    let socket = Path::new(node::api::SOCKET);
     let (mut packet, mut hops) = (question.packet, Vec::new());
     for name in nodes {
-        let request = Box::new(Request::Explain(packet));
-        let request = Request::OnNode { node: name.to_owned(), request };
-        let explanation = match agent::answer(socket, &request)? {
-            Reply::Explained(explanation) => *explanation,
-            _ => return Err(agent::other_answer(socket, "an explanation")),
-        };
+        let explanation = ask(name, packet)?;
         if explanation.nat == Nat::Masquerade {
-            packet.source = cluster.node_address(name).unwrap_or(packet.source);
+            let mut addresses = cluster.node_addresses(name).into_iter();
+            packet.source = addresses.find(IpAddr::is_ipv4).unwrap_or(packet.source);
         }
         hops.push(explanation);
     }
@@ -130,6 +131,12 @@ fn value(question: &Question, hops: &[Explanation]) -> serde_json::Value {
     })
 }
 
+/// What decides: the leg that denies, else the last.
+fn decided_by(hops: &[Explanation]) -> Option<(&Explanation, &Leg)> {
+    let legs = || hops.iter().flat_map(|hop| hop.legs.iter().map(move |leg| (hop, leg)));
+    legs().find(|(_, leg)| leg.decision.verdict == Verdict::Deny).or_else(|| legs().last())
+}
+
 /// What policies say now, and what they would say.
 fn what_if(
     question: &Question,
@@ -138,14 +145,19 @@ fn what_if(
     file: &str,
     format: &Format,
 ) -> Result<String, Error> {
-    let (before, after) = (passage(question, now)?, passage(question, then)?);
+    let told = |cluster: &Cluster| {
+        hops(then, question, |name, packet| {
+            node::what_if::explain(name, cluster.entries(), packet)
+                .ok_or_else(|| Error::Other(format!("node {name} explains nothing")))
+        })
+    };
+    let (before, after) = (told(now)?, told(then)?);
     let value = || {
-        let side = |passage: &Passage| {
+        let side = |hops: &[Explanation]| {
             json!({
-                "verdict": passage.verdict(),
-                "by": passage.decided_by().map(|decision| decision.by.to_string()),
-                "egress": passage.egress,
-                "ingress": passage.ingress,
+                "verdict": verdict(hops),
+                "by": decided_by(hops).map(|(_, leg)| leg.decision.by.to_string()),
+                "hops": hops,
             })
         };
         json!({
@@ -162,25 +174,6 @@ fn what_if(
         Format::Yaml => yaml::print(&value()),
         Format::Name | Format::CustomColumns(_) => return Err(formats()),
     })
-}
-
-/// What the policies of a cluster say. An end that is no pod has none.
-fn passage(question: &Question, cluster: &Cluster) -> Result<Passage, Error> {
-    let told = cluster.told()?;
-    let end = |end: &End| match &end.workload {
-        Some(id) => told.workloads.get(id).cloned().map(Some).ok_or_else(|| {
-            Error::Invalid(format!("{} is no pod any more, with this file", end.name))
-        }),
-        None => Ok(None),
-    };
-    let (from, to) = (end(&question.from)?, end(&question.to)?);
-    Ok(connectivity::passage(&told, from.as_deref(), to.as_deref(), &question.packet))
-}
-
-/// The id of an endpoint in policy.
-fn workload_id(metadata: &Metadata) -> WorkloadId {
-    let namespace = metadata.namespace.as_deref().unwrap_or_default().into();
-    WorkloadId { namespace, name: metadata.name.as_str().into() }
 }
 
 impl Port {

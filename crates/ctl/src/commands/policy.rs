@@ -5,7 +5,7 @@ use crate::cluster::Cluster;
 use crate::output::Format;
 use crate::terminal::Terminal;
 use crate::{Error, documents, grid, yaml};
-use policy::connectivity::{self, Change, Passage};
+use policy::connectivity::{self, Change, End, Passage};
 use policy::evaluate::Verdict;
 use policy::input::WorkloadId;
 use serde_json::json;
@@ -23,12 +23,14 @@ pub(super) async fn diff(
     }
     let now = Cluster::read(datastore).await?;
     let then = now.with(&documents).await?;
-    let (changes, more) = connectivity::difference(&now.told()?, &then.told()?, diff.limit);
-    let pods = Pods(&now);
+    let places = then.places();
+    let sides = (now.told()?, then.told()?);
+    let (changes, more) = connectivity::difference(&sides.0, &sides.1, &places, diff.limit);
+    let names = Names(&now);
     let text = match &diff.output {
-        Format::Table { .. } => table(&pods, &changes, more, diff.limit),
-        Format::Json => format!("{:#}\n", value(&pods, &changes, more)),
-        Format::Yaml => yaml::print(&value(&pods, &changes, more)),
+        Format::Table { .. } => table(&names, &changes, more, diff.limit),
+        Format::Json => format!("{:#}\n", value(&names, &changes, more)),
+        Format::Yaml => yaml::print(&value(&names, &changes, more)),
         Format::Name | Format::CustomColumns(_) => {
             let why = "changes of connectivity are printed as ps, json or yaml";
             return Err(Error::Invalid(why.to_owned()));
@@ -37,11 +39,21 @@ pub(super) async fn diff(
     terminal.print(&text)
 }
 
-/// Names of endpoints as people know them.
-struct Pods<'a>(&'a Cluster);
+/// Names of ends as people know them.
+struct Names<'a>(&'a Cluster);
 
-impl Pods<'_> {
-    fn name(&self, id: &WorkloadId) -> String {
+impl Names<'_> {
+    fn of(&self, end: &End) -> String {
+        match end {
+            End::Workload(id) => self.of_pod(id),
+            End::Host(name) => format!("HostEndpoint({name})"),
+            End::Net(net) => net.to_string(),
+            End::Elsewhere { ipv4: true } => "elsewhere".to_owned(),
+            End::Elsewhere { ipv4: false } => "elsewhere (IPv6)".to_owned(),
+        }
+    }
+
+    fn of_pod(&self, id: &WorkloadId) -> String {
         let is_meant = |endpoint: &&model::WorkloadEndpoint| {
             *endpoint.metadata.name == *id.name
                 && endpoint.metadata.namespace.as_deref() == Some(&id.namespace)
@@ -53,12 +65,13 @@ impl Pods<'_> {
 }
 
 fn by(passage: &Passage) -> String {
-    passage.decided_by().map(|decision| decision.by.to_string()).unwrap_or_default()
+    let by = passage.decided_by().map(|decision| decision.by.to_string());
+    by.unwrap_or_else(|| "no policy".to_owned())
 }
 
-fn table(pods: &Pods<'_>, changes: &[Change], more: bool, limit: usize) -> String {
+fn table(names: &Names<'_>, changes: &[Change], more: bool, limit: usize) -> String {
     if changes.is_empty() {
-        return "No pod reaches more or less than before.\n".to_owned();
+        return "Nobody reaches more or less than before.\n".to_owned();
     }
     let headings = ["FROM", "TO", "PACKETS", "BECOME", "BY"].map(str::to_owned).to_vec();
     let row = |change: &Change| {
@@ -66,7 +79,7 @@ fn table(pods: &Pods<'_>, changes: &[Change], more: bool, limit: usize) -> Strin
             Verdict::Allow => "allowed",
             Verdict::Deny => "denied",
         };
-        let (from, to) = (pods.name(&change.from), pods.name(&change.to));
+        let (from, to) = (names.of(&change.from), names.of(&change.to));
         vec![from, to, change.packets.to_string(), become_.to_owned(), by(&change.after)]
     };
     let rows: Vec<Vec<String>> = [headings].into_iter().chain(changes.iter().map(row)).collect();
@@ -77,11 +90,11 @@ fn table(pods: &Pods<'_>, changes: &[Change], more: bool, limit: usize) -> Strin
     text
 }
 
-fn value(pods: &Pods<'_>, changes: &[Change], more: bool) -> serde_json::Value {
+fn value(names: &Names<'_>, changes: &[Change], more: bool) -> serde_json::Value {
     let change = |change: &Change| {
         json!({
-            "from": pods.name(&change.from),
-            "to": pods.name(&change.to),
+            "from": names.of(&change.from),
+            "to": names.of(&change.to),
             "packets": change.packets.to_string(),
             "now": {"verdict": change.before.verdict(), "by": by(&change.before)},
             "then": {"verdict": change.after.verdict(), "by": by(&change.after)},

@@ -6,6 +6,7 @@ mod ipam;
 mod policies;
 mod resources;
 mod walkthrough;
+mod what_if;
 
 use crate::Cli;
 use crate::terminal::Terminal;

@@ -5,6 +5,7 @@ use super::{BaseChain, Chain, Element, Family, Rule, Set, SetKey, Table, Verdict
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use thiserror::Error;
 
 /// One step of a transaction on one table.
@@ -31,8 +32,8 @@ pub enum Edit {
     DeleteRules {
         /// The chain's name.
         chain: String,
-        /// How many rules the chain has before the transaction.
-        of: usize,
+        /// The rules that the chain has before the transaction.
+        of: Arc<[Rule]>,
         /// The first of those that go, from 0.
         first: usize,
         /// How many go.
@@ -110,8 +111,8 @@ pub enum Edit {
     InsertRules {
         /// The chain's name.
         chain: String,
-        /// How many rules the chain has before the transaction.
-        of: usize,
+        /// The rules that the chain has before the transaction.
+        of: Arc<[Rule]>,
         /// How many of them are before these; the transaction leaves those as they are.
         after: usize,
         /// The rules in order.
@@ -164,8 +165,8 @@ impl Table {
             Edit::FlushChain(chain) => self.chain(chain)?.rules.clear(),
             Edit::DeleteRules { chain, of, first, count } => {
                 let rules = &mut self.chain(chain)?.rules;
-                if rules.len() != *of || first + count > *of {
-                    return Err("the chain has another number of rules");
+                if **rules != **of || first + count > of.len() {
+                    return Err("the chain has other rules");
                 }
                 rules.drain(*first..first + count);
             }
@@ -219,7 +220,7 @@ impl Table {
                 self.know_what_they_name(rules)?;
                 let all = &mut self.chain(chain)?.rules;
                 if *after > all.len() {
-                    return Err("the chain has another number of rules");
+                    return Err("the chain has other rules");
                 }
                 all.splice(after..after, rules.iter().cloned());
             }

@@ -1,6 +1,6 @@
 //! Netlink messages of nf_tables: families, kinds, marks of transactions.
 
-use super::numbers::SUBSYSTEM;
+use super::numbers::{BATCH_GENERATION, SUBSYSTEM};
 use kernel::nft::Family;
 
 pub(super) use crate::nfnetlink::{Attributes, Message, Messages, Writer};
@@ -38,10 +38,13 @@ impl Writer {
         self.raw_message(SUBSYSTEM << 8 | kind, flags, sequence, prefix, body);
     }
 
-    /// Writes `NFNL_MSG_BATCH_BEGIN` or `_END`, whose `nfgenmsg` names the subsystem.
-    pub(super) fn batch_mark(&mut self, kind: u16, sequence: u32) {
+    /// Writes `NFNL_MSG_BATCH_BEGIN` or `_END`, whose `nfgenmsg` names the subsystem. With a
+    /// generation, the kernel takes the batch only if that is still the ruleset's.
+    pub(super) fn batch_mark(&mut self, kind: u16, sequence: u32, generation: Option<u32>) {
         let [high, low] = SUBSYSTEM.to_be_bytes();
-        self.raw_message(kind, 0, sequence, [0, 0, high, low], |_| {});
+        self.raw_message(kind, 0, sequence, [0, 0, high, low], |writer| {
+            generation.into_iter().for_each(|id| writer.number(BATCH_GENERATION, id));
+        });
     }
 }
 

@@ -39,15 +39,19 @@ pub(super) fn messages(changes: &[Change]) -> usize {
 
 impl<'a> Batch<'a> {
     /// Encodes `changes`, with sequence numbers from `first`; `handles` are those of the same
-    /// changes.
-    pub(super) fn new(changes: &'a [Change], handles: &'a Handles<'a>, first: u32) -> Batch<'a> {
+    /// changes, of the ruleset's `generation`: of another one the kernel takes nothing.
+    pub(super) fn new(
+        changes: &'a [Change],
+        (handles, generation): (&'a Handles<'a>, Option<u32>),
+        first: u32,
+    ) -> Batch<'a> {
         let mut batch = Batch { writer: Writer::default(), handles, first, origins: Vec::new() };
-        batch.writer.batch_mark(n::BATCH_BEGIN, first);
+        batch.writer.batch_mark(n::BATCH_BEGIN, first, generation);
         for (id, change) in (1..).zip(changes) {
             batch.change(change, id);
         }
         let last = batch.next_sequence();
-        batch.writer.batch_mark(n::BATCH_END, last);
+        batch.writer.batch_mark(n::BATCH_END, last, None);
         batch
     }
 

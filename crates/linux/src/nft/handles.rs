@@ -1,9 +1,9 @@
 //! By what the kernel knows a rule: needed where some rules of a chain change and others stay.
 
-use super::Error;
 use super::numbers::{attribute as a, message};
 use super::socket::NetlinkSocket;
-use kernel::nft::{Change, Edit, Family};
+use super::{Error, decode};
+use kernel::nft::{Change, Edit, Family, Rule};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
 
@@ -14,20 +14,25 @@ type Id<'a> = (Family, &'a str, &'a str);
 #[derive(Default)]
 pub(super) struct Handles<'a>(BTreeMap<Id<'a>, Vec<u64>>);
 
-/// A chain that changes in part, and how many rules it has before.
-fn part(change: &Change) -> Option<(Id<'_>, usize)> {
+/// A chain that changes in part, and the rules it has before.
+fn part(change: &Change) -> Option<(Id<'_>, &[Rule])> {
     let (Edit::DeleteRules { chain, of, .. } | Edit::InsertRules { chain, of, .. }) = &change.edit
     else {
         return None;
     };
-    Some(((change.family, &*change.table, &**chain), *of))
+    Some(((change.family, &*change.table, &**chain), of))
 }
 
 impl<'a> Handles<'a> {
+    /// Whether changes need any.
+    pub(super) fn are_needed(changes: &[Change]) -> bool {
+        changes.iter().any(|change| part(change).is_some())
+    }
+
     /// Reads those that the changes need.
     ///
     /// # Errors
-    /// [`Error::OtherRules`] if a chain has not as many rules as the changes were made for.
+    /// [`Error::OtherRules`] if a chain has not the rules that the changes were made for.
     pub(super) fn read(
         socket: &mut NetlinkSocket,
         changes: &'a [Change],
@@ -41,19 +46,21 @@ impl<'a> Handles<'a> {
                 writer.text(a::TABLE, table);
                 writer.text(a::RULE_CHAIN, chain);
             });
-            let handles: Vec<u64> = match rules {
+            let held: Vec<(u64, Rule)> = match rules {
                 Err(Error::Read { errno: Errno::ENOENT, .. }) => vec![],
                 rules => {
                     let rules = rules?;
-                    let handles = rules.of_table(table).filter_map(|rule| rule.get(a::RULE_HANDLE));
-                    handles
-                        .filter_map(|bytes| bytes.try_into().ok().map(u64::from_be_bytes))
-                        .collect()
+                    let with_handle = rules.of_table(table).filter_map(|rule| {
+                        let handle = rule.get(a::RULE_HANDLE)?.try_into().ok()?;
+                        Some((u64::from_be_bytes(handle), decode::rule::rule(rule, family)))
+                    });
+                    with_handle.collect()
                 }
             };
-            if handles.len() != of {
+            if !held.iter().map(|(_, rule)| rule).eq(of) {
                 return Err(Error::OtherRules { chain: format!("{family} {table} {chain}") });
             }
+            let handles = held.into_iter().map(|(handle, _)| handle).collect();
             chains.insert((family, table, chain), handles);
         }
         Ok(Handles(chains))

@@ -9,6 +9,8 @@ pub(super) const SUBSYSTEM: u16 = 10;
 pub(super) const GROUP: u32 = 7;
 pub(super) const BATCH_BEGIN: u16 = 0x10;
 pub(super) const BATCH_END: u16 = 0x11;
+/// `NFNL_BATCH_GENID`.
+pub(super) const BATCH_GENERATION: u16 = 1;
 
 /// `NFT_MSG_*`.
 pub(super) mod message {

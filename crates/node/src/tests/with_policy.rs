@@ -1,7 +1,7 @@
 //! Policy in the core: what the kernel is told, which connections end, what is explained.
 
 use super::*;
-use crate::connections::Connection;
+use crate::connections::{Connection, Listed};
 use crate::explain::{KernelHolds, Nat};
 use ::policy::evaluate::{At, Direction, Packet, Reason, Traffic, Verdict};
 use kernel::nft::{Family, Match, Part, Update};
@@ -126,7 +126,9 @@ fn connections_that_a_policy_forbids_end_once_the_kernel_has_it() {
     node.on(stored(&only_web()));
     let (generation, ..) = updates(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
-    let [Effect::ListConnections(addresses)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::ListConnections(Listed::Of(addresses))] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert!(addresses.contains(&address(POD)) && addresses.len() == 1, "{addresses:?}");
     let packets = [
         tcp(OTHER, POD, 80),
@@ -225,7 +227,7 @@ fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
     }
     let generation = applied_generation(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
-    let [.., Effect::ListConnections(addresses)] = effects.as_slice() else {
+    let [.., Effect::ListConnections(Listed::Of(addresses))] = effects.as_slice() else {
         panic!("{effects:?}")
     };
     let has = |text: &str| addresses.contains(&address(text));
@@ -243,7 +245,7 @@ fn connections_of_workloads_that_went_end_also_if_no_agent_saw_it() {
     node.on(Event::Request { id: 2, request: delete() });
     let (generation, ..) = updates(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
-    let [.., Effect::ListConnections(addresses)] = effects.as_slice() else {
+    let [.., Effect::ListConnections(Listed::Of(addresses))] = effects.as_slice() else {
         panic!("{effects:?}")
     };
     assert_eq!(addresses.iter().collect::<Vec<_>>(), [&address(POD)]);
@@ -327,19 +329,54 @@ fn host_endpoint(interface: &str) -> Vec<Event> {
 const OWN: &str = "10.30.0.206";
 const PEER: &str = "10.30.0.56";
 
+/// What is said of a packet: the interface, whose policies, what they decide.
+fn legs(node: &mut Node, packet: Packet) -> Vec<String> {
+    node.on(Event::Request { id: 5, request: Request::Explain(packet) });
+    let effects = node.on(Event::KernelRead { id: 5, holds: Box::default() });
+    let [Effect::Reply { reply: Reply::Explained(explanation), .. }] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
+    let legs = explanation.legs.iter();
+    legs.map(|leg| format!("{} {:?} {}", leg.interface, leg.at, leg.decision)).collect()
+}
+
+#[test]
+fn a_host_endpoint_of_all_interfaces_judges_what_the_node_sends_to_itself() {
+    let packet = tcp("127.0.0.1", "127.0.0.1", 8080);
+    for (interface, expected) in [
+        ("ens5", &[][..]),
+        ("*", &["lo HostEndpoint(Local, Egress) deny: no rule of a profile matches"]),
+        ("lo", &["lo HostEndpoint(Local, Egress) deny: no rule of a profile matches"]),
+    ] {
+        let mut node = with_a_pod();
+        for event in host_endpoint(interface) {
+            node.on(event);
+        }
+        node.on(Event::Idle);
+        assert_eq!(legs(&mut node, packet), expected, "{interface}");
+    }
+    // Sent and received: both ways must be allowed.
+    let mut node = with_a_pod();
+    for event in host_endpoint("*") {
+        node.on(event);
+    }
+    let spec = serde_json::json!({"selector": "has(host)", "types": ["Egress"],
+        "egress": [{"action": "Allow"}]});
+    let spec = serde_json::from_value(spec).expect("a spec");
+    node.on(stored(&model::GlobalNetworkPolicy::new("out", spec)));
+    node.on(Event::Idle);
+    assert_eq!(
+        legs(&mut node, tcp("127.0.0.1", "127.0.0.1", 81)),
+        [
+            "lo HostEndpoint(Local, Egress) allow: egress rule 0 of GlobalNetworkPolicy(out), \
+             tier default",
+            "lo HostEndpoint(Local, Ingress) deny: no rule of tier default matches",
+        ]
+    );
+}
+
 #[test]
 fn explanations_tell_of_host_endpoints_too() {
-    let legs = |node: &mut Node, packet| {
-        node.on(Event::Request { id: 5, request: Request::Explain(packet) });
-        let effects = node.on(Event::KernelRead { id: 5, holds: Box::default() });
-        let [Effect::Reply { reply: Reply::Explained(explanation), .. }] = effects.as_slice()
-        else {
-            panic!("{effects:?}")
-        };
-        let legs = explanation.legs.iter();
-        legs.map(|leg| format!("{} {:?} {}", leg.interface, leg.at, leg.decision))
-            .collect::<Vec<_>>()
-    };
     for interface in ["ens5", "*"] {
         let mut node = with_a_pod();
         assert_eq!(legs(&mut node, tcp(PEER, OWN, 8080)), [""; 0], "nobody's");
@@ -366,6 +403,35 @@ fn explanations_tell_of_host_endpoints_too() {
     }
 }
 
+/// Not of this node, nor of a workload.
+const BEHIND: [&str; 2] = ["10.30.0.77", "10.30.0.78"];
+
+#[test]
+fn connections_that_the_node_forwards_for_others_end_as_its_host_endpoints_say() {
+    for interface in ["ens5", "*"] {
+        let mut node = with_a_pod();
+        for event in host_endpoint(interface) {
+            node.on(event);
+        }
+        let rules = serde_json::json!({"selector": "has(host)", "applyOnForward": true,
+            "types": ["Ingress"], "ingress": [
+                {"action": "Deny", "protocol": "TCP", "destination": {"ports": [81]}},
+                {"action": "Allow"}]});
+        let rules = serde_json::from_value(rules).expect("a spec");
+        node.on(stored(&model::GlobalNetworkPolicy::new("forward", rules)));
+        let (generation, ..) = updates(&node.on(Event::Idle));
+        let effects = node.on(Event::Applied { generation, failures: vec![] });
+        assert!(matches!(effects.as_slice(), [Effect::ListConnections(Listed::All)]));
+        let [one, other] = BEHIND;
+        let packets = [tcp(one, other, 80), tcp(one, other, 81), tcp(OWN, PEER, 179)];
+        let list = packets.into_iter().enumerate();
+        let list = list.map(|(number, packet)| Connection { number, packet, is_dnat: false });
+        let effects = node.on(Event::Connections(list.collect()));
+        let [Effect::EndConnections(numbers)] = effects.as_slice() else { panic!("{effects:?}") };
+        assert_eq!(numbers, &[1], "{interface}");
+    }
+}
+
 #[test]
 fn connections_of_the_node_end_as_its_host_endpoints_say_but_never_failsafe_ones() {
     let mut node = with_a_pod();
@@ -374,7 +440,9 @@ fn connections_of_the_node_end_as_its_host_endpoints_say_but_never_failsafe_ones
     }
     let (generation, ..) = updates(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
-    let [Effect::ListConnections(addresses)] = effects.as_slice() else { panic!("{effects:?}") };
+    let [Effect::ListConnections(Listed::Of(addresses))] = effects.as_slice() else {
+        panic!("{effects:?}")
+    };
     assert!(addresses.contains(&address(OWN)) && addresses.contains(&address(POD)));
     let reversed = |packet: Packet| Packet {
         source: packet.destination,

@@ -39,7 +39,7 @@ impl Endpoint<'_> {
         let marks = self.settings.marks;
         let mut rules = Vec::new();
         if self.kind != Kind::Host(Traffic::Untracked) {
-            rules.extend(connections(self.settings));
+            rules.extend(self.connections());
         }
         if let Some(failsafe) = self.failsafe() {
             rules.push(Rule::new(vec![], Verdict::Jump(failsafe.to_owned())));
@@ -58,6 +58,17 @@ impl Endpoint<'_> {
         Chain { base: None, rules }
     }
 
+    /// Connections that were allowed go on, what belongs to none is refused.
+    fn connections(&self) -> Vec<Rule> {
+        let mut rules = vec![established()];
+        if self.settings.drop_invalid {
+            let invalid = Match::ConnectionState([ConnectionState::Invalid].into());
+            let comment = "of no connection".to_owned();
+            rules.push(Rule { comment, ..Rule::new(vec![invalid], self.refusal()) });
+        }
+        rules
+    }
+
     /// The chain that accepts packets of ports that policies cannot close.
     fn failsafe(&self) -> Option<&'static str> {
         let Kind::Host(traffic) = self.kind else { return None };
@@ -72,17 +83,17 @@ impl Endpoint<'_> {
 
     /// Tunnels that a workload opens itself would carry packets past its policies.
     fn encapsulated(&self) -> Vec<Rule> {
-        let drop = |matches, what: &str| {
+        let refuse = |matches, what: &str| {
             let comment = format!("{what} packets of workloads");
-            Rule { comment, ..Rule::new(matches, Verdict::Drop) }
+            Rule { comment, ..Rule::new(matches, self.refusal()) }
         };
         let mut rules = Vec::new();
         if !self.settings.vxlan_from_workloads {
             let port = Match::destination_port(self.settings.vxlan_port);
-            rules.push(drop(vec![Match::Protocol(UDP), port], "VXLAN"));
+            rules.push(refuse(vec![Match::Protocol(UDP), port], "VXLAN"));
         }
         if !self.settings.ipip_from_workloads {
-            rules.push(drop(vec![Match::Protocol(IP_IN_IP)], "IP-in-IP"));
+            rules.push(refuse(vec![Match::Protocol(IP_IN_IP)], "IP-in-IP"));
         }
         rules
     }
@@ -140,7 +151,7 @@ impl Endpoint<'_> {
         });
     }
 
-    /// What happens to packets that policy denies.
+    /// What happens to packets that policy denies, and to those that no policy is asked about.
     fn refusal(&self) -> Verdict {
         match self.settings.deny {
             DenyAction::Reject if self.may_reject => refuse(DenyAction::Reject),
@@ -167,17 +178,6 @@ impl Endpoint<'_> {
         rule.comment = comment(why);
         rules.push(rule);
     }
-}
-
-/// Connections that were allowed go on, what belongs to none is dropped.
-pub(super) fn connections(settings: &Settings) -> Vec<Rule> {
-    let mut rules = vec![established()];
-    if settings.drop_invalid {
-        let invalid = Match::ConnectionState([ConnectionState::Invalid].into());
-        let comment = "of no connection".to_owned();
-        rules.push(Rule { comment, ..Rule::new(vec![invalid], Verdict::Drop) });
-    }
-    rules
 }
 
 /// The verdict for it: without a word, or with ICMP's port unreachable, whatever the protocol.

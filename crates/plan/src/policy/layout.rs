@@ -72,8 +72,14 @@ fn chains(family: Family, settings: &Settings) -> Vec<(&'static str, Chain)> {
         (FORWARD, plain(forwarded(family, settings))),
         (OUTPUT, plain(output(settings))),
         (WORKLOAD_TO_HOST, plain(workload_to_host(family, settings))),
-        (names::FROM_WORKLOAD, plain(dispatch(MapField::InputInterface, names::FROM_WORKLOAD))),
-        (names::TO_WORKLOAD, plain(dispatch(MapField::OutputInterface, names::TO_WORKLOAD))),
+        (
+            names::FROM_WORKLOAD,
+            plain(dispatch(settings, MapField::InputInterface, names::FROM_WORKLOAD)),
+        ),
+        (
+            names::TO_WORKLOAD,
+            plain(dispatch(settings, MapField::OutputInterface, names::TO_WORKLOAD)),
+        ),
         (names::FAILSAFE_IN, failsafe(true, false)),
         (names::FAILSAFE_OUT, failsafe(false, false)),
         (names::RAW_FAILSAFE_IN, failsafe(true, true)),
@@ -128,10 +134,10 @@ fn to_workloads(settings: &Settings) -> impl Iterator<Item = Match> {
 }
 
 /// To the chain of the workload whose interface it is. One that has none yet gets nothing through.
-fn dispatch(field: MapField, map: &str) -> Vec<Rule> {
+fn dispatch(settings: &Settings, field: MapField, map: &str) -> Vec<Rule> {
     vec![
         Rule::new(vec![], Verdict::Map { field, map: map.to_owned() }),
-        with("unknown interface", Rule::new(vec![], Verdict::Drop)),
+        with("unknown interface", Rule::new(vec![], refuse(settings.deny))),
     ]
 }
 

@@ -5,6 +5,14 @@ use kernel::nft::{
 };
 use linux::netns::NetNs;
 use linux::nft::Nft;
+use plan::Topology;
+use plan::policy::{Renderer, Settings};
+use policy::Output;
+use policy::input::WorkloadId;
+use policy::output::Workload;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 /// Runs a test in a network namespace of its own.
 fn inside(test: impl FnOnce() + Send) {
@@ -120,5 +128,108 @@ fn kernel_without_ipv6_is_given_none() {
         assert_eq!(tables.apply(&[fixed(Family::Ip), fixed(Family::Ip6)]), []);
         let families: Vec<Family> = held().iter().map(|table| table.family).collect();
         assert_eq!(families, [Family::Ip]);
+    });
+}
+
+#[test]
+fn a_rule_that_others_have_replaced_is_put_right_with_the_next_change_of_its_chain() {
+    inside(|| {
+        let port = |port| {
+            let matches = vec![Match::Protocol(6), Match::destination_port(port)];
+            Rule::new(matches, Verdict::Drop)
+        };
+        let chain = |ports: &[u16]| {
+            let rules = ports.iter().copied().map(port).collect();
+            update(Family::Ip, Part::Chain("ports".into(), Some(Chain { base: None, rules })))
+        };
+        for replaced in 0..4 {
+            let mut tables = opened();
+            tables.update(vec![chain(&[1, 2, 3, 4])]);
+            assert_eq!(tables.apply(&[]), []);
+            let handles = nft(&["-a", "list", "chain", "ip", TABLE, "ports"], "");
+            let mut handles = handles.lines().filter(|line| line.contains("tcp dport"));
+            let handle = handles.nth(replaced).and_then(|line| line.split("# handle ").last());
+            let handle = handle.expect("a handle");
+            nft(&["replace", "rule", "ip", TABLE, "ports", "handle", handle, "accept"], "");
+            // Not heard of yet: the chain has as many rules as is known.
+            tables.update(vec![chain(&[1, 9, 3, 4])]);
+            assert_eq!(tables.apply(&[]), []);
+            let [table] = &held()[..] else { panic!("one table") };
+            assert_eq!(table.chains["ports"].rules, [1, 9, 3, 4].map(port), "{replaced}");
+        }
+    });
+}
+
+/// What Felix's nftables mode leaves behind.
+const FELIX: &str = include_str!("../../../../../tests/felix/ruleset.nft");
+
+/// Tables that are not the node agent's, and one of Felix's that it has no counterpart to.
+const OTHERS: &str = "
+table inet firewall {
+    chain forward {
+        type filter hook forward priority filter + 10; policy drop;
+        accept
+    }
+}
+table ip calico-others {
+    set cali40this-host {
+        type ipv4_addr
+        elements = { 192.0.2.1 }
+    }
+}
+table arp calico-arp {
+    chain filter-cali-arp-cali1 {
+        arp operation reply arp saddr ip 10.65.0.7 drop
+    }
+    chain filter-OUTPUT {
+        type filter hook output priority filter;
+        jump filter-cali-arp-cali1
+    }
+}
+";
+
+/// `nft`, with text on its standard input; what it prints.
+fn nft(arguments: &[&str], input: &str) -> String {
+    let mut command = Command::new("nft");
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("nft");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(input.as_bytes()).expect("it reads");
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+#[test]
+fn felixs_tables_become_ours_in_one_transaction_and_others_stay() {
+    inside(|| {
+        nft(&["-f", "-"], &FELIX.replace("INTERFACE", "cali1").replace("WEB", "10.65.0.2"));
+        nft(&["-f", "-"], OTHERS);
+        let others = || {
+            let tables = ["inet firewall", "ip calico-others", "arp calico-arp"];
+            tables.map(|table| nft(&["-a", "list", "table", table], ""))
+        };
+        let before = others();
+        let mut tables = opened();
+        assert_eq!(tables.dropping(), ["inet firewall forward"]);
+
+        let mut topology = Topology::default();
+        topology.settings.policy = Some(Settings::default());
+        let mut renderer = Renderer::new(Settings::default());
+        tables.update(renderer.start());
+        let id = WorkloadId { namespace: "shop".into(), name: "db".into() };
+        let workload = Workload { interface: "cali1".into(), ..Workload::default() };
+        tables.update(renderer.apply([Output::Workload(id, Arc::new(workload))]));
+        let generation = || Nft::open().expect("a socket").generation().expect("readable");
+        let begun = generation();
+        assert_eq!(tables.apply(&plan::plan(&topology).tables), []);
+        assert_eq!(generation(), begun + 1, "either all rules are Felix's or all are ours");
+
+        tables.read().expect("readable");
+        assert_eq!(tables.tables.changes(), [], "nothing of Felix's is left, nothing lacks");
+        let chain = tables.chain(Family::Ip, "filter-cali-tw-cali1").expect("readable");
+        assert!(chain.as_wanted && !chain.rules.is_empty(), "{chain:?}");
+        assert_eq!(others(), before);
     });
 }

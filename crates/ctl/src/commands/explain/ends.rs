@@ -1,10 +1,9 @@
 //! What a user may write for an end and for a port.
 
-use super::workload_id;
 use crate::Error;
-use crate::cluster::Cluster;
-use model::{IpProtocol, WorkloadEndpoint};
-use policy::input::WorkloadId;
+use crate::cluster::{Cluster, workload_addresses};
+use ipnet::IpNet;
+use model::{HostEndpoint, IpProtocol, WorkloadEndpoint};
 use std::net::IpAddr;
 
 /// One end of a packet's way.
@@ -12,21 +11,20 @@ use std::net::IpAddr;
 pub(super) struct End {
     /// `shop/web`, or an address.
     pub(super) name: String,
-    /// The node that a pod is on, or that it is.
+    /// The node that it is on, or is.
     pub(super) node: Option<String>,
-    /// A pod's endpoint.
-    pub(super) workload: Option<WorkloadId>,
     /// Its addresses.
     pub(super) addresses: Vec<IpAddr>,
 }
 
 impl End {
-    /// A pod as NAME or NAMESPACE/NAME, an endpoint's name, a node, or an address.
+    /// A pod as NAME or NAMESPACE/NAME, an endpoint's name, a node, a host endpoint, a network set or
+    /// an address.
     pub(super) fn find(cluster: &Cluster, text: &str, namespace: &str) -> Result<End, Error> {
         let address: Option<IpAddr> = text.parse().ok();
         let (namespace, name) = text.split_once('/').unwrap_or((namespace, text));
         let is_meant = |endpoint: &&WorkloadEndpoint| match address {
-            Some(address) => addresses(endpoint).contains(&address),
+            Some(address) => workload_addresses(endpoint).any(|own| own == address),
             None => {
                 endpoint.metadata.namespace.as_deref() == Some(namespace)
                     && [&endpoint.spec.pod, &endpoint.spec.workload, &endpoint.metadata.name]
@@ -38,19 +36,33 @@ impl End {
         if let Some(endpoint) = found.next() {
             return Ok(End::pod(endpoint));
         }
-        let node = match address {
-            Some(address) => cluster.node_with(address),
-            None => Some(text.to_owned()),
-        };
-        let address = address.or_else(|| cluster.node_address(text));
-        match address {
-            Some(address) => {
-                Ok(End { name: text.to_owned(), node, workload: None, addresses: vec![address] })
-            }
-            None => Err(Error::Invalid(format!(
-                "{text} is no pod of namespace {namespace}, no node and no address; `calicoctl get \
-                 wep -A` lists pods, -n names another namespace"
-            ))),
+        if let Some(address) = address {
+            let node = cluster.node_with(address);
+            return Ok(End { name: text.to_owned(), node, addresses: vec![address] });
+        }
+        let addresses = cluster.node_addresses(text);
+        if !addresses.is_empty() {
+            return Ok(End { name: text.to_owned(), node: Some(text.to_owned()), addresses });
+        }
+        let mut hosts = cluster.host_endpoints().filter(|host| host.metadata.name == text);
+        if let Some(host) = hosts.next() {
+            return Ok(End::host(cluster, host));
+        }
+        if let Some((key, nets)) = cluster.network_set(namespace, name) {
+            let addresses = nets.iter().filter_map(|text| first_address(text)).collect();
+            return Ok(End { name: key.to_string(), node: None, addresses });
+        }
+        Err(Error::Invalid(format!(
+            "{text} is no pod or network set of namespace {namespace}, no node, host endpoint or \
+             address; `calicoctl get wep -A` lists pods, -n names another namespace"
+        )))
+    }
+
+    fn host(cluster: &Cluster, endpoint: &HostEndpoint) -> End {
+        End {
+            name: endpoint.key().to_string(),
+            node: Some(endpoint.spec.node.clone()),
+            addresses: cluster.host_addresses(endpoint),
         }
     }
 
@@ -60,15 +72,14 @@ impl End {
         End {
             name: format!("{}/{name}", metadata.namespace.as_deref().unwrap_or_default()),
             node: Some(spec.node.clone()),
-            workload: Some(workload_id(metadata)),
-            addresses: addresses(endpoint),
+            addresses: workload_addresses(endpoint).collect(),
         }
     }
 }
 
-fn addresses(endpoint: &WorkloadEndpoint) -> Vec<IpAddr> {
-    let nets = endpoint.spec.ip_networks.iter();
-    nets.filter_map(|text| text.split('/').next()?.parse().ok()).collect()
+/// The first address of a prefix that a host may have, or an address itself.
+fn first_address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().or_else(|| text.parse::<IpNet>().ok()?.hosts().next())
 }
 
 /// What of a packet rules look at besides its ends.

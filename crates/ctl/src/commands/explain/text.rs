@@ -1,8 +1,8 @@
 //! Explanations for people: the verdict first, then each node's part of it.
 
-use super::{Question, verdict};
+use super::{Question, decided_by, verdict};
 use node::explain::{Explanation, HeldChain, HeldRoute, Leg, Nat};
-use policy::connectivity::{Passage, protocol_name};
+use policy::connectivity::protocol_name;
 use policy::evaluate::{At, Decision, Direction, Packet, Traffic, Verdict};
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -45,9 +45,7 @@ fn packet_text(packet: &Packet) -> String {
 }
 
 fn conclusion(hops: &[Explanation]) -> String {
-    let legs = || hops.iter().flat_map(|hop| hop.legs.iter().map(move |leg| (hop, leg)));
-    let denied = legs().find(|(_, leg)| leg.decision.verdict == Verdict::Deny);
-    match (verdict(hops), denied) {
+    match (verdict(hops), decided_by(hops)) {
         (Verdict::Deny, Some((hop, leg))) => {
             format!("DENIED on {} by {}", hop.node, leg.decision.by)
         }
@@ -144,24 +142,26 @@ fn route_text(route: &HeldRoute) -> String {
 pub(super) fn what_if(
     question: &Question,
     file: &str,
-    before: &Passage,
-    after: &Passage,
+    before: &[Explanation],
+    after: &[Explanation],
 ) -> String {
-    let word = |passage: &Passage| match passage.verdict() {
-        Verdict::Allow => "ALLOWED",
-        Verdict::Deny => "DENIED",
+    let same = if verdict(before) == verdict(after) { " (no change)" } else { "" };
+    let side = |hops: &[Explanation]| {
+        let word = match verdict(hops) {
+            Verdict::Allow => "ALLOWED",
+            Verdict::Deny => "DENIED",
+        };
+        match decided_by(hops) {
+            Some((hop, leg)) => format!("{word} on {} by {}", hop.node, leg.decision.by),
+            None => format!("{word} by no policy"),
+        }
     };
-    let same = if before.verdict() == after.verdict() { " (no change)" } else { "" };
     let mut text = heading(question);
-    let by = |passage: &Passage| match passage.decided_by() {
-        Some(decision) => decision.by.to_string(),
-        None => "no policy".to_owned(),
-    };
-    text += &format!("now: {} by {}\n", word(before), by(before));
-    text += &format!("with {file}: {} by {}{same}\n\n", word(after), by(after));
-    for (direction, decision) in [("egress", &after.egress), ("ingress", &after.ingress)] {
-        if let Some(decision) = decision {
-            text += &format!("{direction}: {}", decision_text(decision));
+    text += &format!("now: {}\nwith {file}: {}{same}\n", side(before), side(after));
+    for hop in after.iter().filter(|hop| !hop.legs.is_empty()) {
+        text += &format!("\n{}\n", hop.node);
+        for leg in &hop.legs {
+            text += &format!("   {}: {}", place(leg), decision_text(&leg.decision));
         }
     }
     text

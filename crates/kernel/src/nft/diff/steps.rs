@@ -2,6 +2,7 @@
 
 use crate::nft::{Chain, ChainKind, Edit, Element, Rule, Set, Table, Verdict, VerdictMap};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What is to be done to a table. Within one transaction the order of [`Steps::in_order`] holds.
 #[derive(Default)]
@@ -168,9 +169,9 @@ impl Steps {
         if after + end == 0 {
             return false;
         }
-        let (chain, of) = (chain.to_owned(), found.len());
+        let (chain, of) = (chain.to_owned(), Arc::<[Rule]>::from(found));
         if count > 0 {
-            let chain = chain.clone();
+            let (chain, of) = (chain.clone(), of.clone());
             self.rules_gone.push(Edit::DeleteRules { chain, of, first: after, count });
         }
         if !new.is_empty() {

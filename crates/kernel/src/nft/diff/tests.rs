@@ -86,10 +86,10 @@ fn rules_at_both_ends_stay() {
             rules.iter().map(letter).collect::<String>()
         };
         let step = |change: &Change| match &change.edit {
-            Edit::DeleteRules { of, first, count, .. } if *of == found.len() => {
+            Edit::DeleteRules { of, first, count, .. } if letters(of) == found => {
                 format!("-{first}+{count}")
             }
-            Edit::InsertRules { of, after, rules, .. } if *of == found.len() => {
+            Edit::InsertRules { of, after, rules, .. } if letters(of) == found => {
                 format!("at {after}: {}", letters(rules))
             }
             Edit::FlushChain(_) => "flush".to_owned(),
