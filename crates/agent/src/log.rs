@@ -146,14 +146,15 @@ mod tests {
 
     #[test]
     fn a_panic_is_logged() {
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).finish();
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("log");
+        let file = Mutex::new(File::create(&path).expect("a file"));
+        let subscriber = tracing_subscriber::fmt().with_writer(file).finish();
         tracing::subscriber::with_default(subscriber, || {
             log_panics();
             std::panic::catch_unwind(|| panic!("the cause")).expect_err("it panics");
         });
-        let log = log.lock().expect("not poisoned");
-        let log = String::from_utf8_lossy(&log);
+        let log = std::fs::read_to_string(&path).expect("text");
         assert!(log.contains("ERROR") && log.contains("the cause"), "{log}");
     }
 }

@@ -148,7 +148,7 @@ impl Graph {
     fn keep_workload(&mut self, workload: input::Workload) -> Labelled {
         let nets = Nets::of_addresses(&workload.addresses);
         let labelled = self.labelled(&workload.labels, &workload.profiles, &workload.ports, nets);
-        let local = self.tells_of(&workload.node).then(|| Local {
+        let local = self.tells_of(&workload.node).then_some(Local {
             interface: workload.interface,
             addresses: workload.addresses,
             allowed_sources: workload.allowed_sources,
@@ -160,7 +160,7 @@ impl Graph {
     fn keep_host_endpoint(&mut self, endpoint: input::HostEndpoint) -> Labelled {
         let nets = Nets::of_addresses(&endpoint.addresses);
         let labelled = self.labelled(&endpoint.labels, &endpoint.profiles, &endpoint.ports, nets);
-        let local = self.tells_of(&endpoint.node).then(|| Local {
+        let local = self.tells_of(&endpoint.node).then_some(Local {
             interface: endpoint.interface,
             addresses: endpoint.addresses,
             allowed_sources: vec![],
