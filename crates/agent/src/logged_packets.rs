@@ -91,10 +91,12 @@ fn read(
     let mut lines = Lines::default();
     let mut before = reader.lost();
     loop {
-        // Not borrowed while waiting, so that whoever renders never waits for this thread.
-        let names = all_names.borrow().clone();
+        // Borrowed for no longer than it takes to copy the pointer, so that whoever renders never waits
+        // for this thread; and only when there is a packet, whose rule may be of a moment ago.
+        let newest = || all_names.borrow().clone();
         let outcome = reader.read(WAIT, |packet| {
             counts.receive(packet.group);
+            let names = newest();
             if let Some(line) = lines.take(started.elapsed(), &packet, &names, &interface) {
                 tracing::info!("{line}");
             }
@@ -106,7 +108,7 @@ fn read(
         counts.lost.fetch_add(lost.packets - before.packets, Ordering::Relaxed);
         counts.overruns.fetch_add(lost.overruns - before.overruns, Ordering::Relaxed);
         before = lost;
-        for line in lines.summaries(started.elapsed(), &names) {
+        for line in lines.summaries(started.elapsed(), &newest()) {
             tracing::info!("{line}");
         }
     }

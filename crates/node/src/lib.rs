@@ -270,8 +270,10 @@ impl Node {
         let mut effects = self.requests.start_waiting(&mut self.cluster);
         effects.extend(self.tunnels.settle(&self.cluster));
         effects.extend(self.speaker.settle(&mut self.cluster));
-        effects.extend(self.plan());
+        let plan = self.plan();
+        // Before the rules that log with them.
         effects.extend(self.cluster.policy_mut().take_names().map(Effect::NamePrefixes));
+        effects.extend(plan);
         effects.extend(self.requests.settled(self.generation));
         effects
     }

@@ -14,7 +14,7 @@ use plan::Topology;
 use plan::policy::Renderer;
 use policy::evaluate::{Direction, Rules};
 use policy::input::{Action, PolicyId, WorkloadId};
-use policy::nflog_prefix::{self, Names, Origin, Prefix};
+use policy::nflog_prefix::{self, Asked, Ends, Names, Origin, Prefix};
 use policy::output::{Policy as InForce, Profile, Rule, SetId, Workload};
 use policy::{Graph, Output, convert};
 use std::collections::HashSet;
@@ -89,7 +89,9 @@ impl Policy {
             updates.extend(self.renderer.configure(settings.clone()));
             self.relabel(&settings.log_prefix);
         }
-        updates.extend(self.renderer.interfaces(topology.facts.addresses_by_device()));
+        let hosts_move = self.renderer.interfaces(topology.facts.addresses_by_device());
+        let mut ends_change = !hosts_move.is_empty();
+        updates.extend(hosts_move);
         if std::mem::take(&mut self.changed) {
             let mut outputs = Vec::new();
             self.graph.flush(&mut |output| outputs.push(output));
@@ -99,10 +101,48 @@ impl Policy {
             for output in &outputs {
                 self.name(output);
                 self.note_gone(output);
+                ends_change |= self.changes_ends(output);
             }
             updates.extend(self.renderer.apply(outputs));
         }
+        if ends_change {
+            self.name_ends();
+        }
         updates
+    }
+
+    /// Whether tiers of endpoints may have another last policy.
+    fn changes_ends(&self, output: &Output) -> bool {
+        match output {
+            Output::Workload(..)
+            | Output::WorkloadGone(_)
+            | Output::HostEndpoint(..)
+            | Output::HostEndpointGone(_) => true,
+            Output::Policy(id, new) => {
+                self.renderer.policy(id).is_some_and(|old| old.staged != new.staged)
+            }
+            _ => false,
+        }
+    }
+
+    /// Keeps the last policies of endpoints' tiers.
+    fn name_ends(&mut self) {
+        let mut ends = Ends::default();
+        let is_staged = |id: &PolicyId| self.renderer.policy(id).is_some_and(|p| p.staged);
+        for (_, workload) in self.renderer.workloads() {
+            ends.add(Asked::Workload, &workload.interface, &workload.tiers, is_staged);
+        }
+        let hosts = self.renderer.host_endpoints();
+        for (interface, endpoint) in &hosts.named {
+            ends.add_host(Some(interface), endpoint, is_staged);
+        }
+        if let Some(endpoint) = &hosts.others {
+            ends.add_host(None, endpoint, is_staged);
+        }
+        if ends != self.names.ends {
+            Arc::make_mut(&mut self.names).ends = ends;
+            self.names_changed = true;
+        }
     }
 
     /// Connections that were allowed may be forbidden now.
@@ -172,7 +212,7 @@ impl Policy {
             return;
         }
         log_prefix.clone_into(&mut self.log_prefix);
-        let mut names = Names::default();
+        let mut names = Names::of_ends(self.names.ends.clone());
         for (id, policy) in self.renderer.policies() {
             for prefix in of_policy(id, policy) {
                 add_name(&mut names, &prefix, log_prefix, &policy.tier);

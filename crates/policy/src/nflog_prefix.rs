@@ -15,6 +15,10 @@
 //! What is longer than [`LENGTH_MAX`] loses its middle to a hash, so it can be read only by who
 //! knows all of it: [`Names`] keeps those of the rules in force.
 
+mod ends;
+
+pub use ends::{Asked, Ends};
+
 use crate::evaluate::Direction;
 use crate::input::{Action, PolicyId};
 use model::names::length_limited_id;
@@ -183,14 +187,22 @@ fn parse_index(text: &str) -> Option<u32> {
 }
 
 /// What the prefixes of the rules in force don't say themselves: what the shortened ones stand for,
-/// and how lines of rules that only log begin. Other prefixes take no place here.
+/// how lines of rules that only log begin, and which policies a tier has for an endpoint. Other
+/// prefixes take no place here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Names {
     shortened: HashMap<Box<str>, Prefix>,
     labels: HashMap<Box<str>, Box<str>>,
+    /// The last policies of tiers.
+    pub ends: Ends,
 }
 
 impl Names {
+    /// None but these last policies of tiers.
+    pub fn of_ends(ends: Ends) -> Names {
+        Names { ends, ..Names::default() }
+    }
+
     /// Takes up `prefix` if it must be shortened. Returns its text, which the rule logs with.
     pub fn insert(&mut self, prefix: &Prefix) -> String {
         let whole = prefix.whole_text();
@@ -248,7 +260,9 @@ impl fmt::Display for Prefix {
             Origin::ProfileRule { profile, index } => {
                 write!(out, "{done} by Profile({profile}) rule {index}")
             }
-            Origin::EndOfTier(tier) => write!(out, "{done} at the end of Tier({tier})"),
+            Origin::EndOfTier(tier) => {
+                write!(out, "{done} at the end of Tier({tier}), as no rule of its policies matches")
+            }
             Origin::NoProfile => write!(out, "{done}, as no Profile allows it"),
         }
     }

@@ -2,6 +2,7 @@
 
 use super::LoggedPacket;
 use policy::evaluate::Direction;
+use policy::input::PolicyId;
 use policy::nflog_prefix::{Names, Prefix};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -84,13 +85,22 @@ fn line(packet: &LoggedPacket, names: &Names, interface: &dyn Fn(u32) -> String)
         Ok(Prefix { direction: Direction::Egress, .. }) => "egress, ",
         Err(_) => "",
     };
-    let way = match (packet.input.map(interface), packet.output.map(interface)) {
+    let (input, output) = (packet.input.map(interface), packet.output.map(interface));
+    let mut reason = reason(&packet.prefix, names);
+    if let Ok(prefix) = names.read(&packet.prefix) {
+        let last = names.ends.of(&prefix, input.as_deref(), output.as_deref());
+        let last: Vec<String> = last.into_iter().map(PolicyId::resource).collect();
+        if !last.is_empty() {
+            reason += &format!(" (the last is {})", last.join(" or "));
+        }
+    }
+    let way = match (input, output) {
         (Some(input), Some(output)) => format!("{input} -> {output}"),
         (Some(input), None) => format!("from {input}"),
         (None, Some(output)) => format!("to {output}"),
         (None, None) => "no interface".to_owned(),
     };
-    format!("{}: {tuple} ({direction}{way})", reason(&packet.prefix, names))
+    format!("{reason}: {tuple} ({direction}{way})")
 }
 
 #[cfg(test)]
@@ -98,8 +108,10 @@ mod tests {
     use super::*;
     use expect_test::expect;
     use linux::{Transport, Tuple};
-    use policy::input::{Action, PolicyId, PolicyKind};
-    use policy::nflog_prefix::Origin;
+    use model::DefaultAction;
+    use policy::input::{Action, PolicyKind};
+    use policy::nflog_prefix::{Asked, Origin};
+    use policy::output::Tier;
 
     fn packet(prefix: &str, input: Option<u32>, output: Option<u32>) -> LoggedPacket {
         let tuple = Tuple {
@@ -128,12 +140,25 @@ mod tests {
         let mut names = Names::default();
         names.set_label(&long, "calico-packet");
         let long = names.insert(&long);
+        let last = PolicyId {
+            kind: PolicyKind::GlobalNetworkPolicy,
+            namespace: "".into(),
+            name: "default-deny".into(),
+        };
+        let tier = Tier {
+            name: "default".into(),
+            default_action: DefaultAction::Deny,
+            ingress: [].into(),
+            egress: [last].into(),
+        };
+        names.ends.add(Asked::Workload, "cali1", &[tier], |_| false);
         let mut no_packet = packet("DRI", Some(0), None);
         no_packet.tuple = None;
         let lines: Vec<_> = [
             packet("DPI0|np/shop/web", Some(0), Some(1)),
             packet(&long, Some(1), None),
             packet("DPE|default", None, Some(0)),
+            packet("DPE|default", Some(1), Some(0)),
             packet("somebody else's", None, None),
             no_packet,
         ]
@@ -143,7 +168,8 @@ mod tests {
         expect![[r#"
             denied by NetworkPolicy(shop/web) rule 0: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (ingress, eth0 -> cali1)
             calico-packet: logged by NetworkPolicy(shop/a-name-that-is-so-long-that-it-must-be-shortened-in-the-kernel) rule 3: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, from cali1)
-            denied at the end of Tier(default): 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, to eth0)
+            denied at the end of Tier(default), as no rule of its policies matches: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, to eth0)
+            denied at the end of Tier(default), as no rule of its policies matches (the last is GlobalNetworkPolicy(default-deny)): 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (egress, cali1 -> eth0)
             the packet was logged with the prefix `somebody else's`, which is of no rule in force here; either the rule is gone by now, or another program logs to the same NFLOG group: 10.65.0.2:40312 -> 10.65.1.3 tcp/80 (no interface)
             denied, as no Profile allows it: a packet that is not IP (ingress, from eth0)"#]]
         .assert_eq(&lines.join("\n"));

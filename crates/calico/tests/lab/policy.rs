@@ -323,7 +323,11 @@ fn what_is_denied_is_logged_with_its_policy() {
     let addresses = ["client", "db"].map(|pod| lab.address(pod));
     lab.within(Duration::from_secs(5), "a line says who was denied what by which policy", |lab| {
         let lines = lab.try_run("worker-3", log).1;
-        lines.lines().any(|line| addresses.iter().all(|address| line.contains(address.as_str())))
+        lines.lines().any(|line| {
+            let said = "as no rule of its policies matches (the last is \
+                        GlobalNetworkPolicy(default-deny))";
+            line.contains(said) && addresses.iter().all(|address| line.contains(address.as_str()))
+        })
     });
     let allowed = lab.address("teller");
     assert!(!lab.run("worker-3", log).contains(&allowed), "only what was denied");

@@ -104,7 +104,10 @@ fn people_read_sentences() {
         ("DPI0|np/shop/web", "denied by NetworkPolicy(shop/web) rule 0"),
         ("LPE12|gnp/baseline", "logged by GlobalNetworkPolicy(baseline) rule 12"),
         ("ARI1|kns.shop", "allowed by Profile(kns.shop) rule 1"),
-        ("PPI|security", "passed on at the end of Tier(security)"),
+        (
+            "PPI|security",
+            "passed on at the end of Tier(security), as no rule of its policies matches",
+        ),
         ("DRE", "denied, as no Profile allows it"),
     ] {
         assert_eq!(Prefix::parse(text).expect("a prefix").to_string(), sentence);
