@@ -185,6 +185,19 @@ fn what_a_plan_makes_is_no_fact() {
 }
 
 #[test]
+fn the_node_forwards_ipv6_where_a_workload_has_such_an_address() {
+    let path = "net/ipv6/conf/all/forwarding";
+    let forwards = |topology: &Topology| plan(topology).state.sysctls.get(path).cloned();
+    let mut topology = worker_1(Never, Always);
+    assert_eq!(forwards(&topology), None);
+    let workload = topology.workloads.values_mut().next().expect("a workload");
+    workload.addresses.insert("fd00:10:244::1/128".parse().expect("an address"));
+    assert_eq!(forwards(&topology).as_deref(), Some("1"));
+    topology.facts.ipv6 = false;
+    assert_eq!(forwards(&topology), None);
+}
+
+#[test]
 fn a_kernel_without_ipv6_gets_no_parameters_of_it() {
     let mut topology = worker_1(Never, Always);
     let of_ipv6 = |plan: Plan| plan.state.sysctls.keys().filter(|p| p.contains("ipv6")).count();

@@ -7,6 +7,11 @@ use kernel::{Route, RouteKey, RouteTarget, SCOPE_LINK, State, TABLE_MAIN};
 /// Adds routes and sysctls for every workload whose interface exists, and forwarding itself.
 pub(crate) fn add(topology: &Topology, state: &mut State) {
     sysctl(state, "net/ipv4/ip_forward".to_owned(), "1");
+    // Of IPv6 only where it is needed: a router takes no routes from routers' advertisements.
+    let mut addresses = topology.workloads.values().flat_map(|workload| &workload.addresses);
+    if topology.facts.ipv6 && addresses.any(|address| address.addr().is_ipv6()) {
+        sysctl(state, "net/ipv6/conf/all/forwarding".to_owned(), "1");
+    }
     for (interface, workload) in &topology.workloads {
         if !topology.facts.workload_links.contains(interface) {
             continue;

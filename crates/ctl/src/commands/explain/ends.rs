@@ -34,7 +34,10 @@ impl End {
         };
         let mut found = cluster.workloads().filter(is_meant);
         if let Some(endpoint) = found.next() {
-            return Ok(End::pod(endpoint));
+            let pod = End::pod(endpoint);
+            // Of several addresses, the one that was given.
+            let addresses = address.map_or(pod.addresses, |address| vec![address]);
+            return Ok(End { addresses, ..pod });
         }
         if let Some(address) = address {
             let node = cluster.node_with(address);
