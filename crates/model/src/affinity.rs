@@ -1,10 +1,11 @@
 //! Block affinities: which host routes a block.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How far a claim or a release of a block has got (Calico IPAM: pending → confirmed →
 /// pendingDeletion).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum AffinityState {
     /// Claimed, and the block says so too. An empty stored state means this.
     #[default]
@@ -19,7 +20,7 @@ pub enum AffinityState {
 }
 
 /// The stored value of [`crate::Key::Affinity`]: `{"state":"confirmed","deleted":"false"}`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Affinity {
     /// Progress of claim or release.
     #[serde(default)]

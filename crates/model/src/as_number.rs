@@ -35,6 +35,16 @@ impl std::fmt::Display for AsNumber {
     }
 }
 
+impl schemars::JsonSchema for AsNumber {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AsNumber".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        crate::definitions::number_or_text("An AS number, decimal or dotted.")
+    }
+}
+
 impl<'de> Deserialize<'de> for AsNumber {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<AsNumber, D::Error> {
         use serde::de::Error;

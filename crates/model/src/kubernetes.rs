@@ -5,6 +5,8 @@
 //!  ClusterNetworkPolicy ──▶ GlobalNetworkPolicy of tier kube-admin or kube-baseline
 //!  Namespace ─────────────▶ Profile kns.NAMESPACE
 //!  ServiceAccount ────────▶ Profile ksa.NAMESPACE.NAME
+//!  Pod ───────────────────▶ WorkloadEndpoint NODE-k8s-POD-eth0
+//!  Node ◀────────────────▶ Calico's Node, in annotations
 //! ```
 //!
 //! The types have only the fields that are read; others are skipped. Source: the Kubernetes API
@@ -12,9 +14,12 @@
 
 pub mod cluster_network_policy;
 mod conversion;
+pub mod ipam;
 pub mod label_selector;
 pub mod namespace;
 pub mod network_policy;
+pub mod node;
+pub mod pod;
 pub mod service;
 
 pub use cluster_network_policy::ClusterNetworkPolicy;
@@ -22,4 +27,6 @@ pub use conversion::Converted;
 pub use label_selector::LabelSelector;
 pub use namespace::{Namespace, ServiceAccount};
 pub use network_policy::NetworkPolicy;
+pub use node::Node;
+pub use pod::Pod;
 pub use service::{EndpointSlice, Service};

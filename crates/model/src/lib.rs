@@ -17,6 +17,7 @@ mod as_number;
 mod block;
 pub mod config;
 mod defaults;
+pub mod definitions;
 pub mod duration;
 mod handle;
 mod ipam_config;

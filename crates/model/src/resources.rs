@@ -10,6 +10,8 @@ pub mod global_network_policy;
 pub mod global_network_set;
 pub mod host_endpoint;
 pub mod ip_pool;
+pub mod ip_reservation;
+pub mod kube_controllers_configuration;
 pub mod network_policy;
 pub mod network_set;
 pub mod node;

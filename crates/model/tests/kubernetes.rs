@@ -5,7 +5,7 @@
 
 use expect_test::expect_file;
 use model::kubernetes::{
-    ClusterNetworkPolicy, Converted, Namespace, NetworkPolicy, ServiceAccount,
+    ClusterNetworkPolicy, Converted, Namespace, NetworkPolicy, Node, Pod, ServiceAccount,
 };
 use model::{Resource, Selector, Spec};
 use serde_json::{Value, json};
@@ -43,8 +43,28 @@ fn converted(input: Value) -> Value {
         "ClusterNetworkPolicy" => policy(from::<ClusterNetworkPolicy>(input).to_calico()),
         "Namespace" => valid(from::<Namespace>(input).to_profile()),
         "ServiceAccount" => valid(from::<ServiceAccount>(input).to_profile()),
+        "Pod" => match from::<Pod>(input).to_calico("cali") {
+            Some(endpoint) => policy(endpoint),
+            None => Value::Null,
+        },
+        "Node" => node(&from::<Node>(input)),
         other => panic!("no conversion of {other}"),
     }
+}
+
+/// Calico's Node; what is written of it says the same as what was read.
+fn node(node: &Node) -> Value {
+    let became = node.to_calico();
+    let written = became.to_kubernetes_annotations();
+    let mut again = node.clone();
+    for (name, text) in written {
+        match text {
+            Some(text) => again.metadata.annotations.insert(name.to_owned(), text),
+            None => again.metadata.annotations.remove(name),
+        };
+    }
+    assert_eq!(again.to_calico(), became);
+    valid(became)
 }
 
 fn from<T: serde::de::DeserializeOwned>(input: Value) -> T {

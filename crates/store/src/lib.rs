@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  agent, ctl, cni ──▶ dyn Datastore ──▶ etcd driver ──▶ etcd, or our own `calico datastore`
-//!                        │           └─▶ kubernetes driver (its place: `kubernetes.rs`)
+//!                        │           └─▶ kubernetes driver ──▶ a cluster's API server
 //!                        └─▶ watcher: snapshot, then deltas, through every reconnect
 //! ```
 //!
@@ -12,7 +12,9 @@
 //! Must not know: what the resources mean to Felix, BGP or the kernel.
 
 mod etcd;
+mod kubernetes;
 pub mod settings;
+mod text;
 pub mod typed;
 pub mod watcher;
 
@@ -94,7 +96,10 @@ pub enum Error {
 /// # Errors
 /// [`Error::Settings`] when the settings cannot be used, e.g. a certificate that cannot be read.
 pub async fn connect(settings: &Settings) -> Result<Arc<dyn Datastore>, Error> {
-    Ok(Arc::new(etcd::Etcd::new(settings)?))
+    Ok(match &settings.kubernetes {
+        Some(settings) => Arc::new(kubernetes::Kubernetes::new(settings).await?),
+        None => Arc::new(etcd::Etcd::new(settings)?),
+    })
 }
 
 /// A datastore: atomic writes on single keys, consistent lists, resumable watches.

@@ -7,8 +7,10 @@
 
 mod endpoint;
 mod file;
+mod kubernetes;
 
 pub use endpoint::Endpoint;
+pub use kubernetes::Kubernetes;
 
 use crate::Error;
 use std::collections::BTreeMap;
@@ -62,10 +64,13 @@ impl std::fmt::Debug for User {
     }
 }
 
-/// How to reach an etcd v3 cluster: an etcd of any size or `calico datastore`.
+/// How to reach a datastore: an etcd v3 cluster, which is an etcd of any size or `calico datastore`,
+/// or the Kubernetes API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Its members, tried in this order. Never empty.
+    /// Set where the datastore is the Kubernetes API; what is said of etcd then counts for nothing.
+    pub kubernetes: Option<Kubernetes>,
+    /// etcd's members, tried in this order; one at least.
     pub endpoints: Vec<Endpoint>,
     /// Whom to log in as, if the cluster has authentication.
     pub user: Option<User>,
@@ -99,7 +104,24 @@ pub(crate) const FIELDS: &[Field] = &[
     // One address without scheme: Felix's and the oldest CNI plugins' form.
     field(AUTHORITY, &["ETCD_AUTHORITY", "FELIX_ETCDADDR"]),
     field(SCHEME, &["ETCD_SCHEME", "FELIX_ETCDSCHEME"]),
+    field("kubeconfig", &["CALICO_KUBECONFIG", "KUBECONFIG"]),
+    field("kubeconfigInline", &[]),
+    field("k8sAPIEndpoint", &["CALICO_K8S_API_ENDPOINT", "K8S_API_ENDPOINT"]),
+    field("k8sKeyFile", &["CALICO_K8S_KEY_FILE", "K8S_KEY_FILE"]),
+    field("k8sCertFile", &["CALICO_K8S_CERT_FILE", "K8S_CERT_FILE"]),
+    field("k8sCAFile", &["CALICO_K8S_CA_FILE", "K8S_CA_FILE"]),
+    field("k8sAPIToken", &["CALICO_K8S_API_TOKEN", "K8S_API_TOKEN"]),
+    field(
+        "k8sInsecureSkipTLSVerify",
+        &["CALICO_K8S_INSECURE_SKIP_TLS_VERIFY", "K8S_INSECURE_SKIP_TLS_VERIFY"],
+    ),
+    field("k8sCurrentContext", &["CALICO_K8S_CURRENT_CONTEXT", "K8S_CURRENT_CONTEXT"]),
+    field("calicoAPIGroup", &["CALICO_API_GROUP"]),
+    // Felix's: pods' interfaces are named after it.
+    field(INTERFACE_PREFIX, &["FELIX_INTERFACEPREFIX"]),
 ];
+
+const INTERFACE_PREFIX: &str = "interfacePrefix";
 
 const AUTHORITY: &str = "etcdAuthority";
 const SCHEME: &str = "etcdScheme";
@@ -178,7 +200,15 @@ impl Settings {
     }
 
     fn from_values(values: &Values) -> Result<Settings, Error> {
-        check_type(values)?;
+        let kubernetes = match values.get("datastoreType").map_or("etcdv3", |kind| kind.trim()) {
+            "etcdv3" => None,
+            "kubernetes" => return Settings::of_kubernetes(values),
+            other => {
+                return Err(Error::Settings(format!(
+                    "DATASTORE_TYPE is {other:?}: it takes etcdv3 or kubernetes"
+                )));
+            }
+        };
         let user = match (values.get("etcdUsername"), values.get("etcdPassword")) {
             (Some(name), Some(password)) => {
                 Some(User { name: name.clone(), password: password.clone() })
@@ -197,7 +227,13 @@ impl Settings {
             (None, Some(_)) => return Err(missing("ETCD_CERT_FILE", "ETCD_KEY_FILE")),
         };
         let authority = pem(values, "etcdCACert", "etcdCACertFile");
-        Ok(Settings { endpoints: endpoints(values)?, user, tls: Tls { authority, identity } })
+        let tls = Tls { authority, identity };
+        Ok(Settings { kubernetes, endpoints: endpoints(values)?, user, tls })
+    }
+
+    fn of_kubernetes(values: &Values) -> Result<Settings, Error> {
+        let kubernetes = Some(Kubernetes::from_values(values)?);
+        Ok(Settings { kubernetes, endpoints: Vec::new(), user: None, tls: Tls::default() })
     }
 }
 
@@ -214,20 +250,6 @@ where
         .iter()
         .filter_map(|field| Some((field.name, field.variables.iter().find_map(set)?.clone())))
         .collect()
-}
-
-fn check_type(values: &Values) -> Result<(), Error> {
-    match values.get("datastoreType").map_or("etcdv3", |kind| kind.trim()) {
-        "etcdv3" => Ok(()),
-        "kubernetes" => Err(Error::Settings(
-            "DATASTORE_TYPE is kubernetes, which is not supported yet: this build speaks etcdv3; \
-             set DATASTORE_TYPE=etcdv3 and ETCD_ENDPOINTS"
-                .into(),
-        )),
-        other => Err(Error::Settings(format!(
-            "DATASTORE_TYPE is {other:?}: it takes etcdv3 (kubernetes is not supported yet)"
-        ))),
-    }
 }
 
 fn endpoints(values: &Values) -> Result<Vec<Endpoint>, Error> {

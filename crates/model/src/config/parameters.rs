@@ -311,7 +311,7 @@ parameters! {
     MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true").not_acted_on();
     /// Whether pods' addresses come from the Kubernetes Node's podCIDR.
     USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false").not_acted_on();
-    /// Which datastore; kubernetes is refused: this build speaks etcdv3.
+    /// Which datastore: etcd (or `calico datastore`), or the Kubernetes API.
     DATASTORE_TYPE: String =
         variable("DATASTORE_TYPE", Choice(&["etcdv3", "kubernetes"]), "etcdv3").fatal();
     /// URLs of etcd's members, comma-separated.

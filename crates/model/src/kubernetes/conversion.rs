@@ -6,6 +6,8 @@
 
 mod cluster_network_policy;
 mod network_policy;
+mod node;
+mod pod;
 mod profile;
 
 use super::LabelSelector;

@@ -1,12 +1,13 @@
 //! Kubernetes' label selectors.
 
 use crate::resources::workload_endpoint::ORCHESTRATOR_LABEL;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// Things with such labels; all that it says must hold, and an empty one selects everything
 /// (Kubernetes API reference, `LabelSelector`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct LabelSelector {
     /// Labels with these values.
@@ -18,7 +19,7 @@ pub struct LabelSelector {
 }
 
 /// A requirement on one label.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LabelSelectorRequirement {
     /// The label.
     pub key: String,
@@ -30,7 +31,7 @@ pub struct LabelSelectorRequirement {
 }
 
 /// What must hold of a label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum LabelSelectorOperator {
     /// It has one of the values.
     In,

@@ -2,6 +2,7 @@
 
 use super::LabelSelector;
 use crate::{Metadata, PolicyType};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -16,7 +17,7 @@ pub struct NetworkPolicy {
 }
 
 /// The spec of Kubernetes' NetworkPolicy.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicySpec {
     /// The pods of its namespace that it applies to; empty: all.
@@ -45,7 +46,7 @@ impl NetworkPolicySpec {
 }
 
 /// What may come in: from one of the peers, to one of the ports.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NetworkPolicyIngressRule {
     /// Empty: any.
@@ -57,7 +58,7 @@ pub struct NetworkPolicyIngressRule {
 }
 
 /// What may go out: to one of the peers, to one of the ports.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NetworkPolicyEgressRule {
     /// Empty: any.
@@ -69,7 +70,7 @@ pub struct NetworkPolicyEgressRule {
 }
 
 /// Ports of one protocol.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicyPort {
     /// `TCP`, `UDP` or `SCTP`; default TCP.
@@ -84,7 +85,7 @@ pub struct NetworkPolicyPort {
 }
 
 /// A number, or the name of one (Kubernetes API reference, `IntOrString`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum NumberOrName {
     /// A number.
@@ -103,7 +104,7 @@ impl fmt::Display for NumberOrName {
 }
 
 /// The other end: pods, or a range of addresses.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicyPeer {
     /// Pods with such labels, of the policy's namespace or those that `namespace_selector` selects.
@@ -118,7 +119,7 @@ pub struct NetworkPolicyPeer {
 }
 
 /// A range of addresses with holes.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IpBlock {
     /// The range.

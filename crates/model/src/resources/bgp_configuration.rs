@@ -2,13 +2,14 @@
 
 use crate::config::ProgramClusterRoutes;
 use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A BGPConfiguration resource.
 pub type BgpConfiguration = Resource<BgpConfigurationSpec>;
 
 /// The spec of a BGPConfiguration (Calico reference, "BGP configuration").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BgpConfigurationSpec {
     /// Default Info.
@@ -43,6 +44,7 @@ pub struct BgpConfigurationSpec {
     pub listen_port: Option<u16>,
     /// `{secretKeyRef: {name, key}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<super::bgp_peer::Password>")]
     pub node_mesh_password: Option<serde_json::Value>,
     /// A Go duration.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,7 +85,7 @@ impl BgpConfigurationSpec {
 }
 
 /// A range.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CidrBlock {
     /// The range.
@@ -91,7 +93,7 @@ pub struct CidrBlock {
 }
 
 /// A name for a community.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Community {
     /// The name.
@@ -101,7 +103,7 @@ pub struct Community {
 }
 
 /// Communities for a prefix.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PrefixAdvertisement {
     /// The prefix.
@@ -111,7 +113,9 @@ pub struct PrefixAdvertisement {
 }
 
 /// A community's value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum CommunityValue {
     /// `aa:nn` (RFC 1997).
     Standard(u32),

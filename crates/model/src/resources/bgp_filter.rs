@@ -1,6 +1,7 @@
 //! BGPFilter: which routes pass to and from BGP peers, and what is done to them.
 
 use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A BGPFilter resource.
@@ -8,7 +9,7 @@ pub type BgpFilter = Resource<BgpFilterSpec>;
 
 /// The spec of a BGPFilter (Calico reference, "BGP filter"). Of each list the first rule that
 /// matches decides; where none does, the peer's default.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct BgpFilterSpec {
     /// IPv4 routes told to a peer.
@@ -26,7 +27,7 @@ pub struct BgpFilterSpec {
 }
 
 /// One rule; a condition that isn't given is met.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct FilterRule {
     /// The range that the route's destination is compared with.
@@ -64,7 +65,7 @@ pub struct FilterRule {
 }
 
 /// Bounds of a prefix length, both included.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PrefixLength {
     /// Default: that of the rule's `cidr`.
@@ -76,7 +77,7 @@ pub struct PrefixLength {
 }
 
 /// A community that a route carries.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct CommunityMatch {
     /// Exactly one: `aa:nn` or `aa:nn:mm`.
@@ -84,7 +85,7 @@ pub struct CommunityMatch {
 }
 
 /// One change of a route: exactly one of the fields is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct FilterOperation {
     /// Adds a community.
@@ -99,7 +100,7 @@ pub struct FilterOperation {
 }
 
 /// Adds a community.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct AddCommunity {
     /// `aa:nn` or `aa:nn:mm`.
@@ -107,7 +108,7 @@ pub struct AddCommunity {
 }
 
 /// Puts AS numbers before the path.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct PrependAsPath {
     /// One to ten; the first is to stand first in the path.
@@ -115,7 +116,7 @@ pub struct PrependAsPath {
 }
 
 /// Sets the priority.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SetPriority {
     /// From 1 to 2147483646.

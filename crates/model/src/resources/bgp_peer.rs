@@ -1,6 +1,7 @@
 //! BGPPeer: a BGP session that some or all nodes hold.
 
 use crate::{AsNumber, Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -8,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub type BgpPeer = Resource<BgpPeerSpec>;
 
 /// The spec of a BGPPeer (Calico reference, "BGP peer").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BgpPeerSpec {
     /// The one node that peers; excludes `nodeSelector`.
@@ -37,6 +38,7 @@ pub struct BgpPeerSpec {
     pub next_hop_mode: Option<String>,
     /// `{secretKeyRef: {name, key}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Password>")]
     pub password: Option<serde_json::Value>,
     /// UseNodeIP (default) or None.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -82,6 +84,28 @@ impl BgpPeerSpec {
         let bare = text.parse().ok().map(|address| (address, None));
         bare.or_else(with_port).or_else(bracketed)
     }
+}
+
+/// Where a password stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Password {
+    /// A key of a Secret of the node's own namespace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<SecretKey>,
+}
+
+/// A key of a Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SecretKey {
+    /// The Secret's name.
+    pub name: String,
+    /// The key in it.
+    pub key: String,
+    /// Whether it may be missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub optional: Option<bool>,
 }
 
 impl Spec for BgpPeerSpec {

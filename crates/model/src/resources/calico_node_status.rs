@@ -1,13 +1,14 @@
 //! CalicoNodeStatus: asks one node to say how its agent, its BGP sessions and its routes are.
 
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A CalicoNodeStatus resource; the node writes its answer to `status`.
 pub type CalicoNodeStatus = Resource<CalicoNodeStatusSpec>;
 
 /// The spec of a CalicoNodeStatus (Calico reference, "Calico node status").
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct CalicoNodeStatusSpec {
     /// The node that is asked.

@@ -2,13 +2,14 @@
 //! `default`.
 
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A ClusterInformation resource.
 pub type ClusterInformation = Resource<ClusterInformationSpec>;
 
 /// The spec of ClusterInformation (Calico reference, "Cluster information").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ClusterInformationSpec {
     /// Random identity of the cluster: a UUID's 32 hex digits.

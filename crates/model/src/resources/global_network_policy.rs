@@ -3,13 +3,14 @@
 use super::policy::{self, PolicyParts, PolicySpec, PolicyType};
 use super::rule::Rule;
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A GlobalNetworkPolicy resource.
 pub type GlobalNetworkPolicy = Resource<GlobalNetworkPolicySpec>;
 
 /// The spec of a GlobalNetworkPolicy (Calico reference, "Global network policy").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct GlobalNetworkPolicySpec {
     /// Its tier; default `default`.

@@ -1,13 +1,14 @@
 //! GlobalNetworkSet: ranges with labels, for the rules of all namespaces.
 
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A GlobalNetworkSet resource.
 pub type GlobalNetworkSet = Resource<GlobalNetworkSetSpec>;
 
 /// The spec of a GlobalNetworkSet (Calico reference, "Global network set").
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct GlobalNetworkSetSpec {
     /// Addresses and ranges of either family.

@@ -2,6 +2,7 @@
 
 use super::rule::IpProtocol;
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A HostEndpoint resource.
@@ -11,7 +12,7 @@ pub type HostEndpoint = Resource<HostEndpointSpec>;
 pub const ANY_INTERFACE: &str = "*";
 
 /// The spec of a HostEndpoint (Calico reference, "Host endpoint").
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct HostEndpointSpec {
     /// The node.
@@ -32,7 +33,7 @@ pub struct HostEndpointSpec {
 }
 
 /// A port of a host that rules may name.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointPort {
     /// What rules call it.
     pub name: String,

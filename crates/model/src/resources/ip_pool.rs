@@ -2,13 +2,14 @@
 
 use crate::{Kind, Labels, Metadata, Problem, Problems, Resource, Selector, Spec, validate};
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// An IPPool resource.
 pub type IpPool = Resource<IpPoolSpec>;
 
 /// When packets between nodes are encapsulated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum EncapsulationMode {
     #[default]
@@ -19,7 +20,7 @@ pub enum EncapsulationMode {
 }
 
 /// A pool's encapsulation and when it is used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Encapsulation {
     /// Packets travel as they are.
     None,
@@ -30,7 +31,7 @@ pub enum Encapsulation {
 }
 
 /// What a pool's addresses may be used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum AllowedUse {
     Workload,
@@ -39,7 +40,7 @@ pub enum AllowedUse {
 }
 
 /// Whether addresses are taken from a pool unasked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[expect(missing_docs, reason = "the names say it")]
 pub enum AssignmentMode {
     #[default]
@@ -48,7 +49,7 @@ pub enum AssignmentMode {
 }
 
 /// The spec of an IPPool (Calico reference, "IP pool").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct IpPoolSpec {
     /// The range, e.g. `192.168.0.0/16`. Text, so that a wrong one is reported by validation, not

@@ -3,13 +3,14 @@
 use super::policy::{self, PolicyParts, PolicySpec, PolicyType};
 use super::rule::Rule;
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A NetworkPolicy resource.
 pub type NetworkPolicy = Resource<NetworkPolicySpec>;
 
 /// The spec of a NetworkPolicy (Calico reference, "Network policy").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct NetworkPolicySpec {
     /// Its tier; default `default`.

@@ -1,13 +1,14 @@
 //! NetworkSet: ranges with labels, for the rules of one namespace.
 
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A NetworkSet resource.
 pub type NetworkSet = Resource<NetworkSetSpec>;
 
 /// The spec of a NetworkSet (Calico reference, "Network set").
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct NetworkSetSpec {
     /// Addresses and ranges of either family.

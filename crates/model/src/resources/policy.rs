@@ -3,13 +3,16 @@
 use super::rule::Rule;
 use super::tier::DEFAULT_TIER;
 use crate::Metadata;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The label of a policy that says its tier.
 pub const TIER_LABEL: &str = "projectcalico.org/tier";
 
 /// A direction, as seen from the endpoint that a policy applies to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum PolicyType {
     /// What comes in.
     Ingress,

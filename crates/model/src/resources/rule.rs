@@ -1,12 +1,15 @@
 //! The rules of policies and profiles: what they match, and what happens then.
 
+use schemars::JsonSchema;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a rule does with packets that match.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 pub enum Action {
     /// They may pass, as far as this direction goes.
     Allow,
@@ -19,7 +22,7 @@ pub enum Action {
 }
 
 /// One rule (Calico reference, "Rule"); a condition that isn't given is met, and all must be met.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
     /// What happens to packets that match.
@@ -80,7 +83,7 @@ impl Rule {
 pub const NAME_ANNOTATION: &str = "name";
 
 /// One end of a packet; a condition that isn't given is met, and all must be met.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct EntityRule {
     /// Its address is in one of these ranges.
@@ -113,7 +116,7 @@ pub struct EntityRule {
 }
 
 /// A Kubernetes service.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServiceMatch {
     /// Its name.
@@ -125,7 +128,7 @@ pub struct ServiceMatch {
 }
 
 /// Service accounts, by name and by label; both must hold where both are given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct ServiceAccountMatch {
     /// One of these names; empty: any.
@@ -137,7 +140,7 @@ pub struct ServiceAccountMatch {
 }
 
 /// The kind of an ICMP or ICMPv6 message.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct IcmpFields {
     /// The type, from 0 to 254.
@@ -149,7 +152,7 @@ pub struct IcmpFields {
 }
 
 /// An HTTP request.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HttpMatch {
     /// One of these methods; empty: any.
@@ -161,7 +164,7 @@ pub struct HttpMatch {
 }
 
 /// A path of an HTTP request: exactly one of the two is given.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct HttpPath {
     /// All of the path.
@@ -173,7 +176,7 @@ pub struct HttpPath {
 }
 
 /// What is said about a rule itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct RuleMetadata {
     /// Key-value pairs; `name` is the rule's name.
@@ -258,6 +261,16 @@ impl Serialize for IpProtocol {
     }
 }
 
+impl JsonSchema for IpProtocol {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "IpProtocol".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        crate::definitions::number_or_text("A protocol: its name, or its number from 1 to 255.")
+    }
+}
+
 impl<'de> Deserialize<'de> for IpProtocol {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<IpProtocol, D::Error> {
         struct Read;
@@ -336,6 +349,18 @@ impl Serialize for Port {
             Port::Range(first, last) if first == last => serializer.serialize_u16(*first),
             other => serializer.collect_str(other),
         }
+    }
+}
+
+impl JsonSchema for Port {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Port".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        crate::definitions::number_or_text(
+            "A port: a number, a range such as 8000:8080, or the name of a port.",
+        )
     }
 }
 

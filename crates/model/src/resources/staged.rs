@@ -6,6 +6,7 @@ use super::network_policy::NetworkPolicySpec;
 use super::policy::{self, PolicyParts, PolicySpec};
 use crate::kubernetes::network_policy::NetworkPolicySpec as KubernetesPolicySpec;
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IntoDeserializer};
 use serde::de::{MapAccess, Visitor};
@@ -32,7 +33,7 @@ pub type StagedKubernetesNetworkPolicy = Resource<StagedKubernetesNetworkPolicyS
 pub type StagedKubernetesNetworkPolicySpec = Staged<KubernetesPolicySpec>;
 
 /// What is to be done with a staged policy once it is meant.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum StagedAction {
     /// The policy of the same name is to become this.
     #[default]
@@ -62,6 +63,23 @@ impl<P> Staged<P> {
 }
 
 const STAGED_ACTION: &str = "stagedAction";
+
+/// The fields of both, side by side.
+impl<P: JsonSchema> JsonSchema for Staged<P> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Staged{}", P::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let action = StagedAction::json_schema(generator);
+        let mut schema = P::json_schema(generator);
+        let properties = schema.ensure_object().get_mut("properties");
+        if let Some(properties) = properties.and_then(serde_json::Value::as_object_mut) {
+            properties.insert("stagedAction".to_owned(), action.to_value());
+        }
+        schema
+    }
+}
 
 impl<P: Serialize> Serialize for Staged<P> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -2,6 +2,7 @@
 
 use super::policy;
 use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// A Tier resource.
@@ -28,7 +29,18 @@ pub const BUILT_IN_TIERS: [(&str, f64, DefaultAction); 3] = [
 
 /// What a tier does with packets that policies of it apply to and no rule decides.
 #[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    JsonSchema,
 )]
 pub enum DefaultAction {
     /// They are dropped.
@@ -39,7 +51,7 @@ pub enum DefaultAction {
 }
 
 /// The spec of a Tier (Calico reference, "Tier").
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct TierSpec {
     /// Lower comes first; default 1000000.

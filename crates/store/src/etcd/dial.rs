@@ -2,9 +2,9 @@
 //!
 //! Names are resolved here, from `/etc/hosts` and DNS: a static binary has no NSS to ask.
 
-use super::refusal::chain;
 use crate::Error;
 use crate::settings::{Endpoint, Pem, Tls};
+use crate::text::chain;
 use hickory_resolver::config::ResolverConfig;
 use hickory_resolver::name_server::TokioConnectionProvider;
 use hickory_resolver::{ResolveError, TokioResolver};

@@ -3,6 +3,7 @@
 //! Source: etcd's `rpctypes` texts (the part after `etcdserver: `) and gRPC's codes.
 
 use crate::Error;
+use crate::text::chain;
 use model::Revision;
 use tonic::{Code, Status};
 
@@ -98,22 +99,4 @@ fn causes(status: &Status) -> String {
         (text, below) if below.contains(text) => below,
         (text, below) => format!("{text}: {below}"),
     }
-}
-
-/// An error and its sources in one line, without repetitions.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut texts: Vec<String> = Vec::new();
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !texts.iter().any(|said| said.contains(&text)) {
-            texts.push(text);
-        }
-        next = error.source();
-    }
-    // tonic's own word says nothing where a cause follows.
-    if texts.len() > 1 && texts[0] == "transport error" {
-        texts.remove(0);
-    }
-    texts.join(": ")
 }

@@ -8,23 +8,9 @@ use std::path::Path;
 
 const KIND: &str = "CalicoAPIConfig";
 
-/// Fields of the Kubernetes datastore: right in the file, without meaning here.
-const KUBERNETES_FIELDS: &[&str] = &[
-    "kubeconfig",
-    "kubeconfigInline",
-    "k8sAPIEndpoint",
-    "k8sKeyFile",
-    "k8sCertFile",
-    "k8sCAFile",
-    "k8sAPIToken",
-    "k8sInsecureSkipTLSVerify",
-    "k8sDisableNodePoll",
-    "k8sUsePodCIDR",
-    "k8sClientQPS",
-    "k8sClientBurst",
-    "k8sCurrentContext",
-    "calicoAPIGroup",
-];
+/// Fields that are right in the file, and without meaning here.
+const OTHER_FIELDS: &[&str] =
+    &["k8sDisableNodePoll", "k8sUsePodCIDR", "k8sClientQPS", "k8sClientBurst"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -67,7 +53,7 @@ pub(super) fn parse(text: &str) -> Result<Values, String> {
     let mut values = Values::new();
     for (name, value) in config.spec {
         let Some(field) = FIELDS.iter().find(|field| field.name == name) else {
-            if KUBERNETES_FIELDS.contains(&name.as_str()) {
+            if OTHER_FIELDS.contains(&name.as_str()) {
                 continue;
             }
             return Err(format!("has an unknown field spec.{name}"));
@@ -77,6 +63,7 @@ pub(super) fn parse(text: &str) -> Result<Values, String> {
             serde_json::Value::Null => continue,
             // An unquoted password of digits.
             serde_json::Value::Number(number) => number.to_string(),
+            serde_json::Value::Bool(set) => set.to_string(),
             other => return Err(format!("has {other} in spec.{name}, which takes a text")),
         };
         if !text.trim().is_empty() {

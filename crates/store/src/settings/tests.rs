@@ -53,7 +53,6 @@ fn users_and_certificates_come_in_pairs() {
 #[test]
 fn unusable_values_are_named() {
     for (vars, says) in [
-        (("DATASTORE_TYPE", "kubernetes"), "this build speaks etcdv3"),
         (("FELIX_DATASTORETYPE", "consul"), "\"consul\""),
         (("ETCD_DISCOVERY_SRV", "example.org"), "ETCD_DISCOVERY_SRV"),
         (("ETCD_ENDPOINTS", "10.0.0.1:2379"), "no scheme"),
@@ -87,6 +86,42 @@ spec:
   etcdCertFile: /etc/calico/cert.pem
   kubeconfig: /root/.kube/config
 ";
+
+#[test]
+fn the_kubernetes_api_is_named_as_calico_does() {
+    let kubernetes = |vars: &[(&str, &str)]| {
+        let vars = vars.iter().chain(&[("DATASTORE_TYPE", "kubernetes")]).copied();
+        let settings = Settings::from_env(vars).map_err(|error| error.to_string());
+        settings.map(|settings| settings.kubernetes.expect("it is chosen"))
+    };
+    let all = kubernetes(&[
+        ("KUBECONFIG", "/k"),
+        ("K8S_API_ENDPOINT", "https://10.0.0.1:6443"),
+        ("K8S_CA_FILE", "/ca"),
+        ("K8S_API_TOKEN", "secret"),
+        ("K8S_CURRENT_CONTEXT", "home"),
+        ("K8S_INSECURE_SKIP_TLS_VERIFY", "true"),
+        ("CALICO_API_GROUP", "projectcalico.org/v3"),
+        ("FELIX_INTERFACEPREFIX", "tap,cali"),
+    ])
+    .unwrap();
+    assert_eq!(all.kubeconfig, Some("/k".into()));
+    assert_eq!(all.endpoint.as_deref(), Some("https://10.0.0.1:6443"));
+    assert_eq!(all.tls.authority, Some(Pem::File("/ca".into())));
+    assert_eq!((all.token.as_deref(), all.insecure), (Some("secret"), true));
+    assert_eq!((all.context.as_deref(), all.interface_prefix.as_str()), (Some("home"), "tap"));
+    assert_eq!(all.api_group.as_deref(), Some("projectcalico.org/v3"));
+    assert!(!format!("{all:?}").contains("secret"), "a token must not get into a log");
+    assert_eq!(kubernetes(&[]).unwrap().interface_prefix, "cali");
+    for (set, says) in [
+        (("K8S_CERT_FILE", "/c"), "K8S_KEY_FILE"),
+        (("K8S_KEY_FILE", "/k"), "K8S_CERT_FILE"),
+        (("K8S_INSECURE_SKIP_TLS_VERIFY", "maybe"), "true or false"),
+    ] {
+        let error = kubernetes(&[set]).unwrap_err();
+        assert!(error.contains(says), "{error}");
+    }
+}
 
 #[test]
 fn a_file_is_read_and_variables_override_it() {

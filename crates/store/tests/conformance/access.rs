@@ -1,7 +1,7 @@
 //! Getting in: users, certificates, sockets, dead servers, a full database. Each refusal says what
 //! to do.
 
-mod certificates;
+pub(crate) mod certificates;
 
 use crate::embedded::Embedded;
 use crate::etcd::Etcd;

@@ -1,7 +1,7 @@
 //! Our own server, in a process of its own: this test program, started once more.
 
 use crate::process::{Process, free_port};
-use crate::server::{Server, Stop};
+use crate::server::{Foreign, Server, Stop};
 use model::{Kind, Revision};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -64,10 +64,12 @@ impl Server for Embedded {
         self.answers().await;
     }
 
-    async fn compact(&self, before: Revision) {
+    async fn compact(&mut self, before: Revision) {
         crate::wire::compact(&self.settings(), before).await;
     }
+}
 
+impl Foreign for Embedded {
     async fn write_foreign(&self, kind: Kind) {
         crate::wire::write_foreign(&self.settings(), kind).await;
     }

@@ -1,7 +1,7 @@
 //! Debian's etcd.
 
 use crate::process::{Process, free_port};
-use crate::server::{Server, Stop};
+use crate::server::{Foreign, Server, Stop};
 use model::{Key, Kind, Revision};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -100,10 +100,12 @@ impl Server for Etcd {
         self.answers().await;
     }
 
-    async fn compact(&self, before: Revision) {
+    async fn compact(&mut self, before: Revision) {
         crate::wire::compact(&self.settings(), before).await;
     }
+}
 
+impl Foreign for Etcd {
     async fn write_foreign(&self, kind: Kind) {
         crate::wire::write_foreign(&self.settings(), kind).await;
     }

@@ -20,6 +20,11 @@ impl Process {
         Process { child }
     }
 
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child of ours").is_some()
+    }
+
     /// Ends it and waits for that.
     pub(crate) async fn stop(&mut self, how: Stop) {
         let signal = match how {

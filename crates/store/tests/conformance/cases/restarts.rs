@@ -1,8 +1,7 @@
 //! Servers that go away and come back.
 
-use super::{create, next, pool, pools, put};
+use super::{create, get, list, pool, pools, put, value, watch};
 use crate::server::{Server, Stop};
-use futures_util::StreamExt;
 use model::{DatastoreEvent, Key, Query, Revision};
 use std::collections::BTreeMap;
 use store::{Datastore, Error};
@@ -11,34 +10,35 @@ use tokio::sync::mpsc::Receiver;
 pub(crate) async fn a_restart_keeps_everything_and_ends_watches<S: Server>(server: &mut S) {
     let datastore = server.datastore().await;
     for number in 0..50 {
-        create(&*datastore, number, b"x").await;
+        create(&*datastore, number, "x").await;
     }
     for how in [Stop::Orderly, Stop::Kill] {
-        let before = datastore.list(&pools()).await.expect("a list");
-        let mut changes = datastore.watch(&pools(), before.revision).await.expect("a watch");
+        let (entries, revision) = list(&*datastore).await;
+        let mut changes = watch(&*datastore, revision).await;
         server.stop(how).await;
-        let end = next(&mut changes).await;
+        let end = changes.next().await;
         assert!(matches!(end, Err(Error::Unreachable { .. })), "{end:?}");
-        assert!(changes.next().await.is_none());
+        assert!(changes.is_over().await);
         server.resume().await;
-        assert_eq!(datastore.list(&pools()).await, Ok(before.clone()));
-        let after = create(&*datastore, format!("{how:?}").to_lowercase(), b"y").await;
-        assert!(after > before.revision);
+        assert_eq!(list(&*datastore).await.0, entries);
+        let after = create(&*datastore, format!("{how:?}").to_lowercase(), "y").await;
+        assert!(after > revision);
     }
 }
 
 pub(crate) async fn a_watch_resumes_after_a_restart<S: Server>(server: &mut S) {
     let datastore = server.datastore().await;
-    let first = create(&*datastore, "one", b"1").await;
-    let mut changes = datastore.watch(&pools(), Revision(first.0 - 1)).await.expect("a watch");
-    assert_eq!(next(&mut changes).await, Ok(put(pool("one"), b"1", first)));
-    let second = create(&*datastore, "two", b"2").await;
+    let before = create(&*datastore, "before", 0).await;
+    let first = create(&*datastore, "one", 1).await;
+    let mut changes = watch(&*datastore, before).await;
+    assert_eq!(changes.next().await, Ok(put(pool("one"), 1, first)));
+    let second = create(&*datastore, "two", 2).await;
     server.stop(Stop::Kill).await;
     server.resume().await;
-    let third = create(&*datastore, "three", b"3").await;
-    let mut changes = datastore.watch(&pools(), first).await.expect("a watch");
-    assert_eq!(next(&mut changes).await, Ok(put(pool("two"), b"2", second)));
-    assert_eq!(next(&mut changes).await, Ok(put(pool("three"), b"3", third)));
+    let third = create(&*datastore, "three", 3).await;
+    let mut changes = watch(&*datastore, first).await;
+    assert_eq!(changes.next().await, Ok(put(pool("two"), 2, second)));
+    assert_eq!(changes.next().await, Ok(put(pool("three"), 3, third)));
 }
 
 const WRITERS: usize = 8;
@@ -58,7 +58,7 @@ pub(crate) async fn kill_in_the_middle_of_writes_loses_nothing_acknowledged<S: S
             writers.spawn(async move {
                 for number in 0.. {
                     let name = format!("{round}-{writer}-{number}");
-                    match datastore.create(&pool(&name), name.clone().into_bytes()).await {
+                    match datastore.create(&pool(&name), value(&name)).await {
                         Ok(revision) => acknowledge.send((name, revision)).expect("a reader"),
                         Err(Error::Unreachable { .. }) => return name,
                         Err(error) => panic!("{name}: {error}"),
@@ -79,12 +79,10 @@ pub(crate) async fn kill_in_the_middle_of_writes_loses_nothing_acknowledged<S: S
         }
         server.resume().await;
         let datastore = server.datastore().await;
-        let listing = datastore.list(&pools()).await.expect("a list");
         let mut found = BTreeMap::new();
-        for entry in listing.entries {
-            let Key::Resource { name, .. } = entry.key else { panic!("{:?}", entry.key) };
-            assert_eq!(entry.value, name.as_bytes());
-            assert!(found.insert(name, entry.revision).is_none());
+        for (key, note, revision) in list(&*datastore).await.0 {
+            assert_eq!(key, pool(&note));
+            assert!(found.insert(note, revision).is_none());
         }
         found.retain(|name, _| name.starts_with(&format!("{round}-")));
         found.retain(|name, _| !in_doubt.contains(name));
@@ -96,8 +94,8 @@ pub(crate) async fn a_watcher_follows_through_restart_kill_and_compaction<S: Ser
     server: &mut S,
 ) {
     let datastore = server.datastore().await;
-    create(&*datastore, "stays", b"0").await;
-    create(&*datastore, "goes", b"0").await;
+    create(&*datastore, "stays", 0).await;
+    create(&*datastore, "goes", 0).await;
     let queries = vec![pools(), Query::Blocks];
     let mut events = store::watcher::watch(server.datastore().await, queries);
     let mut told = BTreeMap::new();
@@ -114,11 +112,11 @@ pub(crate) async fn a_watcher_follows_through_restart_kill_and_compaction<S: Ser
         }
         server.resume().await;
         for number in 0..20 {
-            create(&*datastore, format!("{round}-{number}"), b"1").await;
+            create(&*datastore, format!("{round}-{number}"), 1).await;
         }
         if round == 1 {
             datastore.delete(&pool("goes"), None).await.expect("it is there");
-            let last = create(&*datastore, "last", b"1").await;
+            let last = create(&*datastore, "last", 1).await;
             server.compact(last).await;
         }
         follow(&*datastore, &mut events, &mut told, &mut syncs).await;
@@ -134,9 +132,8 @@ async fn follow(
     told: &mut BTreeMap<Key, Revision>,
     syncs: &mut usize,
 ) {
-    let listing = datastore.list(&pools()).await.expect("a list");
     let wanted: BTreeMap<Key, Revision> =
-        listing.entries.into_iter().map(|entry| (entry.key, entry.revision)).collect();
+        list(datastore).await.0.into_iter().map(|(key, _, revision)| (key, revision)).collect();
     while *told != wanted || *syncs == 0 {
         let event = events.recv().await.expect("the watcher lives");
         take(event, told, syncs);
@@ -159,15 +156,15 @@ fn take(event: DatastoreEvent, told: &mut BTreeMap<Key, Revision>, syncs: &mut u
 
 pub(crate) async fn a_stopped_server_is_unreachable<S: Server>(server: &mut S) {
     let datastore = server.datastore().await;
-    create(&*datastore, "one", b"1").await;
+    create(&*datastore, "one", 1).await;
     server.stop(Stop::Orderly).await;
-    let endpoint = server.settings().endpoints[0].to_string();
+    let endpoint = server.endpoint();
     let key = pool("one");
     let failures = [
         datastore.get(&key).await.map(|_| ()),
         datastore.list(&pools()).await.map(|_| ()),
-        datastore.create(&key, Vec::new()).await.map(|_| ()),
-        datastore.update(&key, Vec::new(), Revision(1)).await.map(|_| ()),
+        datastore.create(&key, value(2)).await.map(|_| ()),
+        datastore.update(&key, value(2), Revision(1)).await.map(|_| ()),
         datastore.delete(&key, None).await,
         datastore.watch(&pools(), Revision(1)).await.map(|_| ()),
     ];
@@ -180,5 +177,5 @@ pub(crate) async fn a_stopped_server_is_unreachable<S: Server>(server: &mut S) {
         }
     }
     server.resume().await;
-    assert!(datastore.get(&key).await.expect("it is back").is_some());
+    assert!(get(&*datastore, &key).await.is_some(), "it is back");
 }

@@ -1,0 +1,237 @@
+//! One request to the API server and its answer. The only place that knows kube.
+
+use crate::Error;
+use crate::settings::{self, Pem};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Limited};
+use kube_client::Config;
+use kube_client::client::Body;
+use kube_client::config::{KubeConfigOptions, Kubeconfig};
+use serde::Deserialize;
+use std::time::Duration;
+
+/// The largest answer taken, in bytes: a page of large objects, within a bound.
+const ANSWER_BYTES_MAX: usize = 256 << 20;
+/// How long an answer may take.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// How long a watch may be silent: the server tells a bookmark about once a minute.
+const SILENCE_MAX: Duration = Duration::from_secs(150);
+
+/// A connection to an API server.
+pub(super) struct Client {
+    inner: kube_client::Client,
+    endpoint: String,
+}
+
+/// Why a request was not carried out.
+pub(super) enum Failure {
+    /// The server says no.
+    Status(Status),
+    /// No answer, or none that can be read.
+    Lost(String),
+}
+
+/// The server's word (Kubernetes API reference, `Status`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Status {
+    /// HTTP's code.
+    pub(super) code: u16,
+    /// A word for it.
+    pub(super) reason: String,
+    /// A sentence for it.
+    pub(super) message: String,
+}
+
+impl Client {
+    pub(super) async fn new(settings: &settings::Kubernetes) -> Result<Client, Error> {
+        let mut config = base(settings).await?;
+        apply(settings, &mut config)?;
+        config.read_timeout = Some(SILENCE_MAX);
+        // A write that may have been carried out is not repeated; the watcher backs off by itself.
+        config.default_retry = false;
+        let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        let inner = kube_client::Client::try_from(config).map_err(|why| {
+            let why = chain(&why);
+            Error::Settings(format!(
+                "cannot use the credentials for the Kubernetes API at {endpoint}: {why}; check \
+                 KUBECONFIG, or K8S_CA_FILE, K8S_CERT_FILE, K8S_KEY_FILE and K8S_API_TOKEN"
+            ))
+        })?;
+        Ok(Client { inner, endpoint })
+    }
+
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Sends a request without a body.
+    pub(super) async fn ask(&self, method: Method, uri: &str) -> Result<Vec<u8>, Failure> {
+        self.send(method, uri, "application/json", Vec::new()).await
+    }
+
+    /// Sends a request; returns the answer's body.
+    pub(super) async fn send(
+        &self,
+        method: Method,
+        uri: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, Failure> {
+        let exchange = async {
+            let response = self.begin(method, uri, content_type, body).await?;
+            collect(response).await
+        };
+        match tokio::time::timeout(ANSWER_TIME_MAX, exchange).await {
+            Ok(done) => done,
+            Err(_) => Err(Failure::Lost(format!("no answer within {ANSWER_TIME_MAX:?}"))),
+        }
+    }
+
+    /// Begins an answer that has no end, of lines.
+    pub(super) async fn follow(&self, uri: &str) -> Result<Lines, Failure> {
+        let begin = self.begin(Method::GET, uri, "application/json", Vec::new());
+        match tokio::time::timeout(ANSWER_TIME_MAX, begin).await {
+            Ok(response) => {
+                Ok(Lines { body: response?.into_body(), buffer: Vec::new(), searched: 0 })
+            }
+            Err(_) => Err(Failure::Lost(format!("no answer within {ANSWER_TIME_MAX:?}"))),
+        }
+    }
+
+    async fn begin(
+        &self,
+        method: Method,
+        uri: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Response<Body>, Failure> {
+        let request = Request::builder().method(method).uri(uri).header(CONTENT_TYPE, content_type);
+        let request = request.body(Body::from(body)).map_err(|why| Failure::Lost(chain(&why)))?;
+        let response = self.inner.send(request).await.map_err(|why| {
+            let why = chain(&why);
+            Failure::Lost(format!("{why}; is the server running?"))
+        })?;
+        let code = response.status();
+        if code.is_success() {
+            return Ok(response);
+        }
+        let body = collect(response).await?;
+        let status: Option<Status> = serde_json::from_slice(&body).ok();
+        Err(Failure::Status(status.filter(|status| status.code != 0).unwrap_or_else(|| Status {
+            code: code.as_u16(),
+            reason: code.canonical_reason().unwrap_or_default().to_owned(),
+            message: String::from_utf8_lossy(&body).trim().to_owned(),
+        })))
+    }
+}
+
+async fn collect(response: Response<Body>) -> Result<Vec<u8>, Failure> {
+    match Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
+        Ok(body) => Ok(body.to_bytes().to_vec()),
+        Err(why) => Err(Failure::Lost(format!("the answer broke off: {}", chain(&*why)))),
+    }
+}
+
+/// The lines of an answer.
+pub(super) struct Lines {
+    body: Body,
+    buffer: Vec<u8>,
+    /// So much of the buffer has no end of a line.
+    searched: usize,
+}
+
+impl Lines {
+    /// The next line; `None` at the end of the answer.
+    pub(super) async fn next(&mut self) -> Option<Result<Vec<u8>, String>> {
+        loop {
+            let end = self.buffer[self.searched..].iter().position(|&byte| byte == b'\n');
+            if let Some(end) = end {
+                let rest = self.buffer.split_off(self.searched + end + 1);
+                self.searched = 0;
+                return Some(Ok(std::mem::replace(&mut self.buffer, rest)));
+            }
+            self.searched = self.buffer.len();
+            if self.buffer.len() > ANSWER_BYTES_MAX {
+                return Some(Err(format!("an event exceeds {ANSWER_BYTES_MAX} bytes")));
+            }
+            match self.body.frame().await? {
+                Ok(frame) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Err(why) => return Some(Err(chain(&why))),
+            }
+        }
+    }
+}
+
+/// The kubeconfig's cluster, else the one this program runs in, else the one that is named.
+async fn base(settings: &settings::Kubernetes) -> Result<Config, Error> {
+    let options =
+        KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
+    let (read, named) = match (&settings.kubeconfig_inline, &settings.kubeconfig) {
+        (Some(text), _) => (Kubeconfig::from_yaml(text), "kubeconfigInline".to_owned()),
+        (None, Some(path)) => (Kubeconfig::read_from(path), path.display().to_string()),
+        (None, None) if settings.endpoint.is_some() => {
+            return Ok(Config::new(endpoint(settings.endpoint.as_deref().unwrap_or_default())?));
+        }
+        (None, None) => {
+            return Config::incluster().map_err(|why| {
+                Error::Settings(format!(
+                    "this program runs in no pod ({}): name the Kubernetes API by KUBECONFIG or \
+                     K8S_API_ENDPOINT",
+                    chain(&why)
+                ))
+            });
+        }
+    };
+    let unusable = |why| {
+        let why = chain(&why);
+        Error::Settings(format!("the kubeconfig {named} cannot be used: {why}; correct it"))
+    };
+    Config::from_custom_kubeconfig(read.map_err(unusable)?, &options).await.map_err(unusable)
+}
+
+/// What is set beside the kubeconfig wins over it.
+fn apply(settings: &settings::Kubernetes, config: &mut Config) -> Result<(), Error> {
+    if let Some(text) = &settings.endpoint {
+        config.cluster_url = endpoint(text)?;
+    }
+    let path = |pem: &Option<Pem>| match pem {
+        Some(Pem::File(path)) => Some(path.display().to_string()),
+        _ => None,
+    };
+    if let Some(authority) = path(&settings.tls.authority) {
+        config.root_cert = None;
+        config.root_cert_file = Some(authority.into());
+    }
+    if let Some((certificate, key)) = &settings.tls.identity {
+        let auth = &mut config.auth_info;
+        auth.client_certificate = path(&Some(certificate.clone()));
+        auth.client_key = path(&Some(key.clone()));
+        (auth.client_certificate_data, auth.client_key_data) = (None, None);
+    }
+    if let Some(token) = &settings.token {
+        config.auth_info.token = Some(token.clone().into());
+        config.auth_info.token_file = None;
+    }
+    config.accept_invalid_certs |= settings.insecure;
+    Ok(())
+}
+
+fn endpoint(text: &str) -> Result<http::Uri, Error> {
+    let uri = text.parse::<http::Uri>().ok().filter(|uri| uri.authority().is_some());
+    uri.ok_or_else(|| {
+        Error::Settings(format!(
+            "K8S_API_ENDPOINT is {text:?}: it takes an address such as https://10.0.0.1:6443"
+        ))
+    })
+}
+
+/// An error and its sources in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    crate::text::chain(error)
+}

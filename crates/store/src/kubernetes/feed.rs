@@ -1,0 +1,176 @@
+//! Watches as changes.
+//!
+//! ```text
+//!  a watch a collection ──▶ ADDED, MODIFIED ──▶ Put      (marked as deleted: Delete)
+//!        ▲   │              DELETED         ──▶ Delete
+//!        │   │              BOOKMARK        ──▶ Progress
+//!        └───┘ at its end, which the server brings about every hour: on from the last revision
+//! ```
+
+use super::client::{Client, Failure, Lines, Status};
+use super::failed;
+use super::object;
+use super::place::{self, Group, Source};
+use crate::{BoxStream, Change, Error};
+use futures_util::{StreamExt, stream};
+use http::Method;
+use model::{Query, Revision};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often it is seen whether a collection has come to be that the cluster lacks.
+const ABSENT_PAUSE: Duration = Duration::from_secs(60);
+
+/// What all watches of a query share.
+#[derive(Clone)]
+pub(super) struct Watch {
+    pub(super) client: Arc<Client>,
+    pub(super) group: Group,
+    pub(super) interface_prefix: Arc<str>,
+    pub(super) query: Query,
+    /// The revision that was asked for.
+    pub(super) asked: Revision,
+}
+
+/// The watch of one collection.
+struct Feed {
+    watch: Watch,
+    source: Source,
+    /// The only collection of the query: it may then say how far it has come.
+    alone: bool,
+    /// Everything up to here has been told; `None`: the cluster has no such collection.
+    after: Option<Revision>,
+    lines: Option<Lines>,
+    ended: bool,
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    #[serde(borrow)]
+    object: &'a RawValue,
+}
+
+/// Begins to watch each collection after its position.
+pub(super) async fn open(
+    watch: Watch,
+    sources: Vec<Source>,
+    positions: Vec<Option<Revision>>,
+) -> Result<BoxStream<Result<Change, Error>>, Error> {
+    let alone = sources.len() == 1;
+    let mut feeds = Vec::new();
+    for (source, after) in sources.into_iter().zip(positions) {
+        let watch = watch.clone();
+        let mut feed = Feed { watch, source, alone, after, lines: None, ended: false };
+        feed.begin().await?;
+        feeds.push(Box::pin(stream::unfold(feed, |mut feed| async move {
+            let item = feed.next().await?;
+            Some((item, feed))
+        })));
+    }
+    // One that breaks ends them all.
+    let merged = stream::select_all(feeds).scan(false, |ended, item| {
+        let last = std::mem::replace(ended, item.is_err());
+        std::future::ready((!last).then_some(item))
+    });
+    Ok(Box::pin(merged))
+}
+
+impl Feed {
+    async fn begin(&mut self) -> Result<(), Error> {
+        let Some(after) = self.after else { return Ok(()) };
+        let Source { collection, .. } = &self.source;
+        let labels = self.source.labels();
+        let uri = format!(
+            "{collection}?watch=true&allowWatchBookmarks=true&resourceVersion={after}{labels}"
+        );
+        match self.watch.client.follow(&uri).await {
+            Ok(lines) => self.lines = Some(lines),
+            Err(Failure::Status(Status { code: 410, .. })) => {
+                return Err(Error::Compacted(self.watch.asked));
+            }
+            // It has gone with its definition: list again.
+            Err(Failure::Status(Status { code: 404, .. })) => {
+                return Err(Error::Compacted(self.watch.asked));
+            }
+            Err(why) => return Err(failed(self.watch.client.endpoint(), None, why)),
+        }
+        Ok(())
+    }
+
+    /// The next change; the last item is an error.
+    async fn next(&mut self) -> Option<Result<Change, Error>> {
+        while !self.ended {
+            let Some(lines) = &mut self.lines else {
+                self.ended = true;
+                return Some(Err(appear(self.watch.clone(), &self.source.collection).await));
+            };
+            let taken = match lines.next().await {
+                Some(Ok(line)) => self.take(&line),
+                Some(Err(why)) => Err(self.broken(&why)),
+                None => {
+                    self.lines = None;
+                    self.begin().await.map(|()| None)
+                }
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(Some(change)) => return Some(Ok(change)),
+                Err(error) => {
+                    self.ended = true;
+                    return Some(Err(error));
+                }
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<Option<Change>, Error> {
+        let event: Event<'_> =
+            serde_json::from_slice(line).map_err(|why| self.broken(&why.to_string()))?;
+        let text = event.object.get();
+        if event.kind == "ERROR" {
+            let status: Status = serde_json::from_str(text).unwrap_or_default();
+            return Err(match status.code {
+                410 => Error::Compacted(self.watch.asked),
+                _ => failed(self.watch.client.endpoint(), None, Failure::Status(status)),
+            });
+        }
+        let revision = object::revision_of(text.as_bytes())
+            .ok_or_else(|| self.broken("an object without a revision"))?;
+        self.after = Some(revision);
+        if event.kind == "BOOKMARK" {
+            return Ok(self.alone.then_some(Change::Progress(revision)));
+        }
+        let Watch { group, interface_prefix, query, .. } = &self.watch;
+        let read = self.source.object.read(*group, interface_prefix, text);
+        let Some(read) = read.filter(|read| place::covers(query, &read.key)) else {
+            return Ok(self.alone.then_some(Change::Progress(revision)));
+        };
+        Ok(Some(if event.kind == "DELETED" || read.marked {
+            Change::Delete(read.key, revision)
+        } else {
+            Change::Put(model::Entry { key: read.key, value: read.value, revision })
+        }))
+    }
+
+    fn broken(&self, why: &str) -> Error {
+        let endpoint = self.watch.client.endpoint().to_owned();
+        Error::Unreachable { endpoint, reason: format!("the watch broke off: {why}") }
+    }
+}
+
+/// Waits for a collection that the cluster lacks; it is then listed.
+async fn appear(watch: Watch, collection: &str) -> Error {
+    loop {
+        tokio::time::sleep(ABSENT_PAUSE).await;
+        match watch.client.ask(Method::GET, &format!("{collection}?limit=1")).await {
+            Err(Failure::Status(Status { code: 404, .. })) => {}
+            Ok(_) => return Error::Compacted(watch.asked),
+            Err(why) => return failed(watch.client.endpoint(), None, why),
+        }
+    }
+}
