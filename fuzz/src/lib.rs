@@ -94,8 +94,7 @@ pub fn resource(data: &[u8]) {
     let path = std::str::from_utf8(&data[..end]).ok();
     if let Some(key) = path.and_then(model::Key::parse) {
         let value = data[end + 1..].to_vec();
-        if let Ok(value) =
-            model::Value::decode(&model::Entry { key, value, revision: model::Revision(7) })
+        if let Ok(value) = model::Value::decode(&model::Entry::new(key, value, model::Revision(7)))
         {
             value.encode();
         }

@@ -169,9 +169,9 @@ async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<
     let (datastore, node) = loop {
         match register(settings, &machine, &environment).await {
             Ok(joined) => break joined,
-            Err(startup::StartupError::Datastore(store::Error::Unreachable { .. }))
-                if settings.wait_for_datastore =>
-            {
+            Err(startup::StartupError::Datastore(
+                store::Error::Unreachable { .. } | store::Error::Busy { .. },
+            )) if settings.wait_for_datastore => {
                 tokio::time::sleep(DATASTORE_PAUSE).await;
             }
             Err(error) => return Err(error.into()),

@@ -18,7 +18,7 @@ use crate::node_status::{Answer, Questions};
 use crate::remote;
 use crate::settings::Startup;
 use crate::socket::{self, Asked, Waiting};
-use crate::worker::{self, Job};
+use crate::worker::{self, Job, Posted};
 use ::bgp::status::{SessionState, SpeakerStatus};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
@@ -125,7 +125,7 @@ struct Agent {
     connections: connections::Handle,
     prefixes: watch::Sender<Arc<Names>>,
     bgp: bgp::Handle,
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Posted>,
     status: watch::Sender<NodeStatus>,
     figures: watch::Sender<Figures>,
     heartbeats: Arc<Heartbeats>,
@@ -230,6 +230,7 @@ impl Agent {
                 }
             }
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
+            Effect::ReadPod { id, key } => self.job(Job::ReadPod { id, key }).await,
             Effect::WriteEndpoint { id, endpoint } => {
                 self.job(Job::WriteEndpoint { id, endpoint }).await;
             }
@@ -241,7 +242,8 @@ impl Agent {
     }
 
     async fn job(&self, job: Job) {
-        if self.jobs.send(job).await.is_err() {
+        let config = self.node.ipam_config().cloned();
+        if self.jobs.send((job, config)).await.is_err() {
             tracing::error!("the datastore worker has ended; restart calico-node");
         }
     }

@@ -15,6 +15,8 @@ pub(crate) struct Startup {
     pub(crate) disable_node_ip_check: bool,
     pub(crate) as_number: Option<AsNumber>,
     pub(crate) kubernetes_node: Option<String>,
+    /// The Kubernetes API is the datastore.
+    pub(crate) kubernetes: bool,
     pub(crate) cluster_type: Vec<String>,
     pub(crate) no_default_pools: bool,
     pub(crate) pool: DefaultPool,
@@ -64,6 +66,7 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
         disable_node_ip_check: resolved.get(&config::DISABLE_NODE_IP_CHECK),
         as_number: resolved.get(&config::AS),
         kubernetes_node: resolved.get(&config::K8S_NODE_REF),
+        kubernetes: resolved.get(&config::DATASTORE_TYPE) == "kubernetes",
         cluster_type: resolved.get(&config::CLUSTER_TYPE),
         no_default_pools: resolved.get(&config::NO_DEFAULT_POOLS),
         pool: DefaultPool {

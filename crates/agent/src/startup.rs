@@ -19,6 +19,10 @@ use store::{Datastore, Error, typed};
 
 /// Attempts at a compare-and-swap before giving up.
 const WRITE_ATTEMPTS_MAX: u32 = 20;
+/// The kind of an address that Calico has found.
+const OWN_ADDRESS: &str = "CalicoNodeIP";
+/// The word of `clusterType` for clusters whose datastore is the Kubernetes API.
+const KUBERNETES_DATASTORE: &str = "kdd";
 /// The pool's range where none is configured.
 const POOL_CIDR_DEFAULT: &str = "192.168.0.0/16";
 /// The ranges tried instead where the default one overlaps an address of the node.
@@ -40,6 +44,15 @@ pub(crate) enum StartupError {
          (calicoctl delete node {other}); DISABLE_NODE_IP_CHECK=true skips this check"
     )]
     AddressTaken { other: String, address: IpAddr },
+    /// Kubernetes has no such Node.
+    #[error(
+        "Kubernetes has no Node {node}: kubelet makes it, before it starts pods. NODENAME must be its name \
+         (kubectl get nodes), in manifests by fieldRef spec.nodeName"
+    )]
+    NoKubernetesNode {
+        /// This node's name.
+        node: String,
+    },
     /// A variable's value cannot be used.
     #[error("{0}")]
     Settings(String),
@@ -66,7 +79,9 @@ pub(crate) async fn run(
     ensure_pools(datastore, settings, machine).await?;
     ensure_cluster_information(datastore, settings).await?;
     ensure_policy_built_ins(datastore).await?;
-    ensure_node_configuration(datastore, settings).await?;
+    if !settings.kubernetes {
+        ensure_node_configuration(datastore, settings).await?;
+    }
     Ok(node)
 }
 
@@ -152,6 +167,9 @@ async fn register(
 ) -> Result<Node, StartupError> {
     for _ in 0..WRITE_ATTEMPTS_MAX {
         let stored = stored(datastore, settings).await?;
+        if stored.is_none() && settings.kubernetes {
+            return Err(StartupError::NoKubernetesNode { node: settings.node.clone() });
+        }
         let mut node = stored.clone().unwrap_or_else(|| Node::new(&settings.node, <_>::default()));
         describe(&mut node, settings, machine, address);
         let written = match &stored {
@@ -172,8 +190,12 @@ fn describe(node: &mut Node, settings: &Startup, machine: &Machine, address: Opt
     if let Some(address) = address {
         let bgp = node.spec.bgp.get_or_insert_with(NodeBgpSpec::default);
         bgp.ipv4_address = Some(address.to_string());
-        node.spec.addresses =
-            vec![NodeAddress { address: address.to_string(), kind: Some("CalicoNodeIP".into()) }];
+        let own = NodeAddress { address: address.to_string(), kind: Some(OWN_ADDRESS.into()) };
+        // Others are Kubernetes' to say.
+        node.spec
+            .addresses
+            .retain(|other| settings.kubernetes && other.kind.as_deref() != Some(OWN_ADDRESS));
+        node.spec.addresses.insert(0, own);
     }
     if let Some(number) = &settings.as_number {
         let bgp = node.spec.bgp.get_or_insert_with(NodeBgpSpec::default);
@@ -288,7 +310,9 @@ async fn ensure_cluster_information(
             )
         });
         wanted.spec.calico_version = model::VERSION.to_owned();
-        wanted.spec.cluster_type = merged_types(&wanted.spec.cluster_type, &settings.cluster_type);
+        let own = settings.kubernetes.then(|| KUBERNETES_DATASTORE.to_owned());
+        let types: Vec<String> = settings.cluster_type.iter().cloned().chain(own).collect();
+        wanted.spec.cluster_type = merged_types(&wanted.spec.cluster_type, &types);
         let written = match &stored {
             Some(stored) if *stored == wanted => return Ok(()),
             Some(_) => typed::update(datastore, wanted).await,

@@ -3,9 +3,12 @@
 //! Addresses are assigned and released by one task, so that this node's requests never conflict
 //! with each other; endpoints are written by tasks of their own.
 
+mod memory;
+
 use crate::spool;
 use ipam::{AssignAddress, AutoAssign, EnsureTunnelAddress, Pool, ReadConfig, ReleaseByHandle};
 use jiff::Timestamp;
+use memory::Memory;
 use model::names::Tunnel;
 use model::{IpamConfig, Key, Kind, NodeSpec, WorkloadEndpoint, WorkloadEndpointSpec};
 use node::api::{DeleteWorkload, SPOOL};
@@ -31,6 +34,10 @@ pub(crate) enum Job {
         id: RequestId,
         assign: Box<Assign>,
     },
+    ReadPod {
+        id: RequestId,
+        key: Key,
+    },
     WriteEndpoint {
         id: RequestId,
         endpoint: Box<WorkloadEndpoint>,
@@ -47,6 +54,9 @@ pub(crate) enum Job {
     },
 }
 
+/// A job, with the cluster's IPAM settings if the agent knows them.
+pub(crate) type Posted = (Job, Option<IpamConfig>);
+
 #[derive(Clone)]
 struct Worker {
     datastore: Arc<dyn Datastore>,
@@ -54,39 +64,55 @@ struct Worker {
     inbox: mpsc::Sender<Event>,
 }
 
+/// The task that changes addresses.
+struct Addresser {
+    worker: Worker,
+    memory: Memory,
+    /// The cluster's IPAM settings; `None`: to be read.
+    config: Option<IpamConfig>,
+}
+
 /// Starts the worker; jobs are sent to what it returns.
 pub(crate) fn start(
     datastore: Arc<dyn Datastore>,
     node: String,
     inbox: mpsc::Sender<Event>,
-) -> mpsc::Sender<Job> {
+) -> mpsc::Sender<Posted> {
     let (jobs, mut waiting) = mpsc::channel(JOBS_MAX);
     let worker = Worker { datastore, node, inbox };
+    let mut task = Addresser { worker, memory: Memory::default(), config: None };
     tokio::spawn(async move {
-        while let Some(job) = waiting.recv().await {
-            worker.carry_out(job).await;
+        while let Some((job, config)) = waiting.recv().await {
+            task.config = config;
+            task.carry_out(job).await;
         }
     });
     jobs
 }
 
-impl Worker {
-    async fn carry_out(&self, job: Job) {
+impl Addresser {
+    async fn carry_out(&mut self, job: Job) {
+        let worker = self.worker.clone();
         match job {
             Job::Assign { id, assign } => {
                 let result = self.assign(&assign).await;
-                self.tell(Event::Assigned { id, result }).await;
+                worker.tell(Event::Assigned { id, result }).await;
+            }
+            Job::ReadPod { id, key } => {
+                tokio::spawn(async move {
+                    let result = worker.datastore.get(&key).await.map_err(refusal);
+                    worker.tell(Event::PodRead { id, result }).await;
+                });
             }
             Job::WriteEndpoint { id, endpoint } => {
-                let worker = self.clone();
                 tokio::spawn(async move {
-                    let result = worker.write_endpoint(*endpoint).await.map_err(refusal);
+                    let result = worker.write_endpoint(*endpoint).await;
                     worker.tell(Event::Written { id, written: Written::Endpoint(result) }).await;
                 });
             }
             Job::Remove { id, delete } => {
                 self.remove(&delete).await;
-                self.tell(Event::Written { id, written: Written::Removed }).await;
+                worker.tell(Event::Written { id, written: Written::Removed }).await;
             }
             Job::EmptySpool => {
                 for delete in spool::read(Path::new(SPOOL)) {
@@ -97,7 +123,6 @@ impl Worker {
                 }
             }
             Job::TunnelAddress { tunnel, pools } => {
-                let worker = self.clone();
                 let wanted = pools.is_some();
                 let result = self.tunnel_address(tunnel, pools).await;
                 tokio::spawn(async move {
@@ -111,14 +136,8 @@ impl Worker {
         }
     }
 
-    async fn tell(&self, event: Event) {
-        if self.inbox.send(event).await.is_err() {
-            tracing::debug!("the agent is stopping; a result is lost");
-        }
-    }
-
     /// Addresses of both families: all or none.
-    async fn assign(&self, assign: &Assign) -> Result<Vec<IpAddr>, Refusal> {
+    async fn assign(&mut self, assign: &Assign) -> Result<Vec<IpAddr>, Refusal> {
         match self.assign_all(assign).await {
             Ok(addresses) => Ok(addresses),
             Err(error) => {
@@ -132,9 +151,9 @@ impl Worker {
         }
     }
 
-    async fn assign_all(&self, assign: &Assign) -> Result<Vec<IpAddr>, ipam::Error> {
+    async fn assign_all(&mut self, assign: &Assign) -> Result<Vec<IpAddr>, ipam::Error> {
         let config = self.config().await?;
-        let now = Timestamp::now();
+        let (now, datastore) = (Timestamp::now(), self.worker.datastore.clone());
         let mut attributes = assign.attributes.clone();
         attributes.insert("timestamp".to_owned(), ipam::timestamp(now));
         let mut assigned = Vec::new();
@@ -143,32 +162,32 @@ impl Worker {
                 for address in addresses {
                     let operation = AssignAddress {
                         address: *address,
-                        host: self.node.clone(),
+                        host: self.worker.node.clone(),
                         handle: assign.handle.clone(),
                         attributes: attributes.clone(),
                         pools: pools.clone(),
                         config: config.clone(),
                         now,
                     };
-                    let given = store::drive(&*self.datastore, operation.start()).await?;
+                    let given = self.memory.follow(&*datastore, operation.start()).await?;
                     assigned.push(given.addr());
                 }
             }
             Addresses::Any(families) => {
                 for (count, pools) in families {
                     let operation = AutoAssign {
-                        host: self.node.clone(),
+                        host: self.worker.node.clone(),
                         handle: assign.handle.clone(),
                         attributes: attributes.clone(),
                         pools: pools.clone(),
                         count: *count,
                         max_blocks: None,
                         config: config.clone(),
-                        reserved: vec![],
-                        known_affine_blocks: assign.own_blocks.clone(),
+                        reserved: assign.reserved.clone(),
+                        known_affine_blocks: self.memory.newest(assign.own_blocks.clone()),
                         now,
                     };
-                    let given = store::drive(&*self.datastore, operation.start()).await?;
+                    let given = self.memory.follow(&*datastore, operation.start()).await?;
                     assigned.extend(given.iter().map(ipnet::IpNet::addr));
                 }
             }
@@ -177,16 +196,23 @@ impl Worker {
     }
 
     async fn config(&self) -> Result<IpamConfig, ipam::Error> {
-        store::drive(&*self.datastore, ReadConfig.start()).await
+        match &self.config {
+            Some(config) => Ok(config.clone()),
+            None => store::drive(&*self.worker.datastore, ReadConfig.start()).await,
+        }
     }
 
-    /// Releases what is held under each of the handles; the settings are read once.
-    async fn release(&self, handles: impl IntoIterator<Item = String>) -> Result<(), String> {
+    /// Releases what is held under the first of the handles that holds anything: one ADD's addresses
+    /// are under one. The settings are read once.
+    async fn release(&mut self, handles: impl IntoIterator<Item = String>) -> Result<(), String> {
         let said = |why: ipam::Error| why.to_string();
         let (config, now) = (self.config().await.map_err(said)?, Timestamp::now());
         for handle in handles {
             let operation = ReleaseByHandle { handle, config: config.clone(), now };
-            store::drive(&*self.datastore, operation.start()).await.map_err(said)?;
+            let released = self.memory.drive(&*self.worker.datastore, operation.start()).await;
+            if !released.map_err(said)?.is_empty() {
+                break;
+            }
         }
         Ok(())
     }
@@ -197,18 +223,96 @@ impl Worker {
         pools: Vec<Pool>,
     ) -> Result<Option<IpAddr>, ipam::Error> {
         let operation = EnsureTunnelAddress {
-            host: self.node.clone(),
+            host: self.worker.node.clone(),
             tunnel,
             pools,
             config: self.config().await?,
             now: Timestamp::now(),
         };
-        store::drive(&*self.datastore, operation.start()).await
+        store::drive(&*self.worker.datastore, operation.start()).await
+    }
+
+    /// Removes the endpoint and releases its addresses, or leaves both in the spool. False where the
+    /// datastore does not answer.
+    async fn remove(&mut self, delete: &DeleteWorkload) -> bool {
+        let spool = Path::new(SPOOL);
+        let mut answers = true;
+        let key = delete.id.endpoint_key(&self.worker.node);
+        let container = &delete.id.container_id;
+        let removed = match self.worker.datastore.remove_endpoint(&key, container).await {
+            Ok(()) if delete.release_addresses => self.release(delete.id.handles()).await,
+            Ok(()) => Ok(()),
+            Err(why) => {
+                answers = !matches!(why, Error::Unreachable { .. } | Error::Busy { .. });
+                Err(why.to_string())
+            }
+        };
+        match removed {
+            Ok(()) => spool::done(spool, delete),
+            Err(why) => match spool::leave(spool, delete) {
+                Ok(()) => tracing::warn!("container {container} is removed later: {why}"),
+                Err(lost) => tracing::error!(
+                    "container {container} is not removed ({why}), and {SPOOL} takes no note \
+                         of it ({lost}); release handle {} by hand",
+                    delete.id.handle()
+                ),
+            },
+        }
+        answers
+    }
+
+    /// Gives this node an address on a tunnel, or takes it away, in IPAM and on the Node resource.
+    async fn tunnel_address(
+        &mut self,
+        tunnel: Tunnel,
+        pools: Option<Vec<Pool>>,
+    ) -> Result<(), String> {
+        let worker = self.worker.clone();
+        match pools {
+            Some(pools) => {
+                let address = self.ensure_tunnel_address(tunnel, pools).await;
+                let address = address.map_err(|why| why.to_string())?;
+                worker.set_tunnel_address(tunnel, address).await.map_err(|why| why.to_string())
+            }
+            None => {
+                worker.set_tunnel_address(tunnel, None).await.map_err(|why| why.to_string())?;
+                self.release([tunnel.handle(&worker.node)]).await
+            }
+        }
+    }
+}
+
+impl Worker {
+    async fn tell(&self, event: Event) {
+        if self.inbox.send(event).await.is_err() {
+            tracing::debug!("the agent is stopping; a result is lost");
+        }
+    }
+
+    async fn write_endpoint(&self, endpoint: WorkloadEndpoint) -> Result<(), Refusal> {
+        if endpoint.metadata.uid.is_none() {
+            return self.store_endpoint(endpoint).await.map_err(refusal);
+        }
+        // Kubernetes' pod has one, which the server compares.
+        let written = self.datastore.create(&endpoint.key(), endpoint.to_stored()).await;
+        match written {
+            Ok(_) => Ok(()),
+            Err(Error::Conflict(_) | Error::NotFound(_)) => {
+                let namespace = endpoint.metadata.namespace.as_deref().unwrap_or_default();
+                let message = format!(
+                    "pod {namespace}/{} is gone from Kubernetes, or another one has taken its \
+                     name, while it was being added; if it is still wanted, kubelet adds it again",
+                    endpoint.spec.pod
+                );
+                Err(Refusal { retry: true, message })
+            }
+            Err(why) => Err(refusal(why)),
+        }
     }
 
     /// Writes an endpoint, and before it the profile of its network if that is missing: without one
     /// all its traffic is denied.
-    async fn write_endpoint(&self, endpoint: WorkloadEndpoint) -> Result<(), Error> {
+    async fn store_endpoint(&self, endpoint: WorkloadEndpoint) -> Result<(), Error> {
         if let Some(profile) = node::network_profile(&endpoint) {
             match typed::create(&*self.datastore, profile).await {
                 // It may have been changed since: it is the operator's.
@@ -244,69 +348,6 @@ impl Worker {
         stored.spec = endpoint.spec.clone();
         stored.metadata.labels = endpoint.metadata.labels.clone();
         typed::update(&*self.datastore, stored).await.map(|_| ())
-    }
-
-    /// Removes the endpoint and releases its addresses, or leaves both in the spool. False where the
-    /// datastore does not answer.
-    async fn remove(&self, delete: &DeleteWorkload) -> bool {
-        let spool = Path::new(SPOOL);
-        let mut answers = true;
-        let removed = match self.remove_endpoint(delete).await {
-            Ok(()) if delete.release_addresses => self.release(delete.id.handles()).await,
-            Ok(()) => Ok(()),
-            Err(why) => {
-                answers = !matches!(why, Error::Unreachable { .. });
-                Err(why.to_string())
-            }
-        };
-        match removed {
-            Ok(()) => spool::done(spool, delete),
-            Err(why) => {
-                let container = &delete.id.container_id;
-                match spool::leave(spool, delete) {
-                    Ok(()) => tracing::warn!("container {container} is removed later: {why}"),
-                    Err(lost) => tracing::error!(
-                        "container {container} is not removed ({why}), and {SPOOL} takes no note \
-                         of it ({lost}); release handle {} by hand",
-                        delete.id.handle()
-                    ),
-                }
-            }
-        }
-        answers
-    }
-
-    async fn remove_endpoint(&self, delete: &DeleteWorkload) -> Result<(), Error> {
-        let key = delete.id.endpoint_key(&self.node);
-        for _ in 0..ATTEMPTS_MAX {
-            let Some(entry) = self.datastore.get(&key).await? else { return Ok(()) };
-            let stored = WorkloadEndpoint::from_stored(&entry.value, entry.revision);
-            if stored.is_ok_and(|endpoint| endpoint.spec.container_id != delete.id.container_id) {
-                // The pod runs in a newer container already.
-                return Ok(());
-            }
-            match self.datastore.delete(&key, Some(entry.revision)).await {
-                Err(Error::Conflict(_)) => {}
-                Err(Error::NotFound(_)) => return Ok(()),
-                other => return other,
-            }
-        }
-        Err(Error::Conflict(key))
-    }
-
-    /// Gives this node an address on a tunnel, or takes it away, in IPAM and on the Node resource.
-    async fn tunnel_address(&self, tunnel: Tunnel, pools: Option<Vec<Pool>>) -> Result<(), String> {
-        match pools {
-            Some(pools) => {
-                let address = self.ensure_tunnel_address(tunnel, pools).await;
-                let address = address.map_err(|why| why.to_string())?;
-                self.set_tunnel_address(tunnel, address).await.map_err(|why| why.to_string())
-            }
-            None => {
-                self.set_tunnel_address(tunnel, None).await.map_err(|why| why.to_string())?;
-                self.release([tunnel.handle(&self.node)]).await
-            }
-        }
     }
 
     async fn set_tunnel_address(

@@ -12,7 +12,9 @@ use crate::plugin::{self, Attachment, Outcome};
 use ipam::{AssignAddress, AutoAssign, Demand, ReadConfig, ReleaseByHandle};
 use ipnet::IpNet;
 use jiff::Timestamp;
-use model::{ClusterInformationSpec, IpPool, IpPoolSpec, IpamConfig, NodeSpec, names};
+use model::{
+    ClusterInformationSpec, IpPool, IpPoolSpec, IpReservationSpec, IpamConfig, NodeSpec, names,
+};
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -96,6 +98,7 @@ struct Wish {
     attributes: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
     pools: Vec<IpPool>,
+    reserved: Vec<IpNet>,
     config: IpamConfig,
     requested: Option<std::net::IpAddr>,
     /// By family, IPv4 first: the pools wished for; `None` for no address.
@@ -110,6 +113,8 @@ impl Wish {
         configuration: &Configuration,
     ) -> Result<Wish, Error> {
         let pools = typed::list::<IpPoolSpec>(&**datastore, None).await.map_err(store_error)?;
+        let reservations = typed::list::<IpReservationSpec>(&**datastore, None).await;
+        let reservations = reservations.map_err(store_error)?;
         let stored = typed::get::<NodeSpec>(&**datastore, None, &node).await;
         let labels = stored.map_err(store_error)?.map(|node| node.metadata.labels);
         let config = drive(&**datastore, ReadConfig.start()).await.map_err(ipam_error)?;
@@ -118,6 +123,7 @@ impl Wish {
             attributes: attributes(&node, call),
             labels: labels.unwrap_or_default(),
             pools,
+            reserved: reservations.iter().flat_map(|one| one.spec.nets()).collect(),
             config,
             requested: call.requested,
             families: families(configuration)?,
@@ -174,7 +180,7 @@ impl Wish {
             count: 1,
             max_blocks: None,
             config: self.config.clone(),
-            reserved: vec![],
+            reserved: self.reserved.clone(),
             known_affine_blocks: vec![],
             now: Timestamp::now(),
         };
@@ -291,7 +297,7 @@ fn lock(configuration: &Configuration, places: &Places) -> Option<Flock<std::fs:
 
 fn store_error(error: store::Error) -> Error {
     let code = match error {
-        store::Error::Unreachable { .. } => Code::TryAgain,
+        store::Error::Unreachable { .. } | store::Error::Busy { .. } => Code::TryAgain,
         store::Error::Settings(_) => Code::Configuration,
         _ => Code::Addresses,
     };

@@ -163,16 +163,24 @@ const CALICO_KEYS: &[&str] = &[
     "windows_use_single_network",
 ];
 
-/// Configuration keys and the variables of the datastore's client that they set (§5.2).
+/// Configuration keys, as JSON pointers, and the variables of the datastore's client that they set (§5.2).
 const DATASTORE_KEYS: &[(&str, &str)] = &[
-    ("datastore_type", "DATASTORE_TYPE"),
-    ("etcd_endpoints", "ETCD_ENDPOINTS"),
-    ("etcd_discovery_srv", "ETCD_DISCOVERY_SRV"),
-    ("etcd_authority", "ETCD_AUTHORITY"),
-    ("etcd_scheme", "ETCD_SCHEME"),
-    ("etcd_key_file", "ETCD_KEY_FILE"),
-    ("etcd_cert_file", "ETCD_CERT_FILE"),
-    ("etcd_ca_cert_file", "ETCD_CA_CERT_FILE"),
+    ("/datastore_type", "DATASTORE_TYPE"),
+    ("/calico_api_group", "CALICO_API_GROUP"),
+    ("/etcd_endpoints", "ETCD_ENDPOINTS"),
+    ("/etcd_discovery_srv", "ETCD_DISCOVERY_SRV"),
+    ("/etcd_authority", "ETCD_AUTHORITY"),
+    ("/etcd_scheme", "ETCD_SCHEME"),
+    ("/etcd_key_file", "ETCD_KEY_FILE"),
+    ("/etcd_cert_file", "ETCD_CERT_FILE"),
+    ("/etcd_ca_cert_file", "ETCD_CA_CERT_FILE"),
+    ("/policy/k8s_api_root", "K8S_API_ENDPOINT"),
+    ("/policy/k8s_auth_token", "K8S_API_TOKEN"),
+    ("/policy/k8s_client_certificate", "K8S_CERT_FILE"),
+    ("/policy/k8s_client_key", "K8S_KEY_FILE"),
+    ("/policy/k8s_certificate_authority", "K8S_CA_FILE"),
+    ("/kubernetes/k8s_api_root", "K8S_API_ENDPOINT"),
+    ("/kubernetes/kubeconfig", "KUBECONFIG"),
 ];
 
 /// Where the node's name stands unless the configuration says otherwise, below `/var/lib/calico`.
@@ -277,8 +285,9 @@ impl Configuration {
         environment: &std::collections::BTreeMap<String, String>,
     ) -> std::collections::BTreeMap<String, String> {
         let mut variables = environment.clone();
+        let object = Value::Object(self.object.clone());
         for (key, variable) in DATASTORE_KEYS {
-            let value = self.object.get(*key).and_then(Value::as_str);
+            let value = object.pointer(key).and_then(Value::as_str);
             if let Some(value) = value.filter(|value| !value.is_empty()) {
                 variables.insert((*variable).to_owned(), value.to_owned());
             }
@@ -310,5 +319,30 @@ fn network_name(name: Option<&str>) -> Result<String, Error> {
             "the network configuration has no \"name\"; set one in the file below /etc/cni/net.d, \
              e.g. k8s-pod-network",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kubernetes_api_is_named_as_calicos_manifests_do() {
+        let text = br#"{"cniVersion": "1.0.0", "name": "n", "type": "calico",
+            "datastore_type": "kubernetes", "ipam": {"type": "calico-ipam"},
+            "policy": {"type": "k8s", "k8s_auth_token": "secret"},
+            "kubernetes": {"kubeconfig": "/etc/cni/net.d/calico-kubeconfig", "k8s_api_root": ""}}"#;
+        let configuration = Configuration::parse(text).expect("a configuration");
+        let environment = [("KUBECONFIG", "/root/.kube/config"), ("PATH", "/bin")];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = configuration.datastore_variables(&environment.into());
+        let expected = [
+            ("DATASTORE_TYPE", "kubernetes"),
+            ("K8S_API_TOKEN", "secret"),
+            ("KUBECONFIG", "/etc/cni/net.d/calico-kubeconfig"),
+            ("PATH", "/bin"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(variables, expected.into());
     }
 }

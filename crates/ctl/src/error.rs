@@ -54,7 +54,8 @@ fn datastore(error: &store::Error) -> String {
         }
         store::Error::NotFound(key) => format!("resource does not exist: {key}"),
         store::Error::Unreachable { .. } => format!(
-            "{error}; ETCD_ENDPOINTS, or etcdEndpoints in {}, says where it is",
+            "{error}; ETCD_ENDPOINTS, or etcdEndpoints in {}, says where it is (of Kubernetes: \
+             KUBECONFIG, or kubeconfig there)",
             store::settings::DEFAULT_FILE
         ),
         other => other.to_string(),

@@ -6,9 +6,10 @@ use crate::{Error, ipam_objects, policies, pools, teardown};
 use model::{
     BgpConfigurationSpec, BgpFilterSpec, BgpPeerSpec, CalicoNodeStatusSpec, ClusterInformationSpec,
     Entry, FelixConfigurationSpec, GlobalNetworkPolicySpec, GlobalNetworkSetSpec, HostEndpointSpec,
-    IpPool, IpPoolSpec, Key, Kind, NetworkPolicySpec, NetworkSetSpec, NodeSpec, ProfileSpec,
-    Resource, Revision, Scope, Spec, StagedGlobalNetworkPolicySpec,
-    StagedKubernetesNetworkPolicySpec, StagedNetworkPolicySpec, TierSpec, WorkloadEndpointSpec,
+    IpPool, IpPoolSpec, IpReservationSpec, Key, Kind, KubeControllersConfigurationSpec,
+    NetworkPolicySpec, NetworkSetSpec, NodeSpec, ProfileSpec, Resource, Revision, Scope, Spec,
+    StagedGlobalNetworkPolicySpec, StagedKubernetesNetworkPolicySpec, StagedNetworkPolicySpec,
+    TierSpec, WorkloadEndpointSpec,
 };
 use serde_json::Value;
 use store::{Datastore, typed};
@@ -30,6 +31,10 @@ macro_rules! with_spec {
             Kind::GlobalNetworkSet => $function::<GlobalNetworkSetSpec>($($argument),*).await,
             Kind::HostEndpoint => $function::<HostEndpointSpec>($($argument),*).await,
             Kind::IpPool => $function::<IpPoolSpec>($($argument),*).await,
+            Kind::IpReservation => $function::<IpReservationSpec>($($argument),*).await,
+            Kind::KubeControllersConfiguration => {
+                $function::<KubeControllersConfigurationSpec>($($argument),*).await
+            }
             Kind::NetworkPolicy => $function::<NetworkPolicySpec>($($argument),*).await,
             Kind::NetworkSet => $function::<NetworkSetSpec>($($argument),*).await,
             Kind::Node => $function::<NodeSpec>($($argument),*).await,
@@ -98,7 +103,7 @@ pub(crate) async fn check(document: &Document) -> Result<(), Error> {
 /// A document as the datastore would keep it, with defaults.
 pub(crate) async fn as_stored(document: &Document) -> Result<Entry, Error> {
     let value = with_spec!(document.kind, stored_bytes(&document.value))?;
-    Ok(Entry { key: document.key(), value, revision: Revision::default() })
+    Ok(Entry::new(document.key(), value, Revision::default()))
 }
 
 async fn stored_bytes<S: Spec>(value: &Value) -> Result<Vec<u8>, Error> {
@@ -207,6 +212,7 @@ async fn create<S: Spec>(
 ) -> Result<(), store::Error> {
     resource.apply_defaults();
     resource.metadata.resource_version = None;
+    resource.metadata.uid = None;
     typed::create(datastore, resource).await.map(drop)
 }
 

@@ -106,6 +106,10 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
             "SELECTOR" => |v| text(&v["spec"]["nodeSelector"]),
         },
         (Kind::IpPool, true) => pool_wide(rows),
+        (Kind::IpReservation, true) => columns! {
+            "NAME" => name,
+            "CIDRS" => |v| list(&v["spec"]["reservedCIDRs"]),
+        },
         (Kind::Node, true) => columns! {
             "NAME" => name,
             "ASN" => node_as,
@@ -142,7 +146,9 @@ pub(crate) fn columns(kind: Kind, wide: bool, rows: &[Value]) -> Vec<Column> {
         (
             Kind::FelixConfiguration
             | Kind::GlobalNetworkSet
+            | Kind::IpReservation
             | Kind::IpamHandle
+            | Kind::KubeControllersConfiguration
             | Kind::NetworkSet
             | Kind::Node
             | Kind::Profile

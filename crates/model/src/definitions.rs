@@ -15,8 +15,6 @@ mod structural;
 use crate::kubernetes::ipam::{
     BlockAffinitySpec, IpamBlockSpec, IpamConfigurationSpec, IpamHandleSpec,
 };
-use crate::resources::ip_reservation::IpReservationSpec;
-use crate::resources::kube_controllers_configuration::KubeControllersConfigurationSpec;
 use crate::*;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
@@ -122,28 +120,8 @@ pub fn definitions(group: ApiGroup) -> Vec<Value> {
         ),
         definition(group, &named(Kind::IpamHandle, &[], &[]), schema_of::<IpamHandleSpec>()),
         definition(group, &ipam_config, schema_of::<IpamConfigurationSpec>()),
-        definition(
-            group,
-            &Named {
-                kind: "IPReservation",
-                plural: "ipreservations",
-                scope: Scope::Cluster,
-                short: &[],
-                columns: &[],
-            },
-            schema_of::<IpReservationSpec>(),
-        ),
-        definition(
-            group,
-            &Named {
-                kind: "KubeControllersConfiguration",
-                plural: "kubecontrollersconfigurations",
-                scope: Scope::Cluster,
-                short: &["kcc", "kccs"],
-                columns: &[],
-            },
-            schema_of::<KubeControllersConfigurationSpec>(),
-        ),
+        of::<IpReservationSpec>(group, &[], &[]),
+        of::<KubeControllersConfigurationSpec>(group, &["kcc", "kccs"], &[]),
     ];
     all.sort_by_key(|definition| definition["metadata"]["name"].to_string());
     all

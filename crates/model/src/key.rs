@@ -53,10 +53,19 @@ pub enum Key {
     Handle(String),
     /// The cluster's IPAM settings.
     IpamConfig,
+    /// An EndpointSlice of Kubernetes', which only its API holds.
+    EndpointSlice {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
 }
 
 const RESOURCES: &str = "/calico/resources/v3/projectcalico.org/";
 const IPAM: &str = "/calico/ipam/v2/";
+// Calico's etcd layout has none of them; the path gives them an order among keys.
+const ENDPOINT_SLICES: &str = "/calico/resources/v3/discovery.k8s.io/endpointslices/";
 
 impl Key {
     /// The key of a cluster-wide resource.
@@ -85,6 +94,9 @@ impl Key {
             }
             Key::Handle(id) => format!("{IPAM}handle/{}", escape(id)),
             Key::IpamConfig => format!("{IPAM}config"),
+            Key::EndpointSlice { namespace, name } => {
+                format!("{ENDPOINT_SLICES}{}/{}", escape(namespace), escape(name))
+            }
         }
     }
 
@@ -100,6 +112,11 @@ impl Key {
             };
             let name = unescape(parts.next()?);
             return (parts.next().is_none()).then_some(Key::Resource { kind, namespace, name });
+        }
+        if let Some(rest) = path.strip_prefix(ENDPOINT_SLICES) {
+            let (namespace, name) = rest.split_once('/').filter(|(_, name)| !name.contains('/'))?;
+            let (namespace, name) = (unescape(namespace), unescape(name));
+            return Some(Key::EndpointSlice { namespace, name });
         }
         let parts: Vec<&str> = path.strip_prefix(IPAM)?.split('/').collect();
         match parts.as_slice() {
@@ -134,6 +151,9 @@ impl std::fmt::Display for Key {
             Key::Affinity { host, block, .. } => write!(f, "affinity of {host} for block {block}"),
             Key::Handle(id) => write!(f, "IPAM handle {id}"),
             Key::IpamConfig => write!(f, "IPAM configuration"),
+            Key::EndpointSlice { namespace, name } => {
+                write!(f, "EndpointSlice({namespace}/{name})")
+            }
         }
     }
 }
@@ -161,6 +181,8 @@ pub enum Query {
     Handles,
     /// The IPAM settings (one key at most).
     IpamConfig,
+    /// All EndpointSlices of Kubernetes'.
+    EndpointSlices,
 }
 
 impl Query {
@@ -183,6 +205,7 @@ impl Query {
             Query::Affinities { kind, host: None } => format!("{IPAM}{}/", kind.as_str()),
             Query::Handles => format!("{IPAM}handle/"),
             Query::IpamConfig => format!("{IPAM}config"),
+            Query::EndpointSlices => ENDPOINT_SLICES.to_owned(),
         }
     }
 }

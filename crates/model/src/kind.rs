@@ -60,6 +60,8 @@ kinds! {
     IpamConfig, "IPAMConfig", "ipamconfigs", Cluster, ["ipamconfiguration", "ipamconfigurations"];
     IpamHandle, "IPAMHandle", "ipamhandles", Cluster, [];
     IpPool, "IPPool", "ippools", Cluster, ["ipp", "ipps", "pool", "pools"];
+    IpReservation, "IPReservation", "ipreservations", Cluster, [];
+    KubeControllersConfiguration, "KubeControllersConfiguration", "kubecontrollersconfigurations", Cluster, ["kcc", "kccs"];
     NetworkPolicy, "NetworkPolicy", "networkpolicies", Namespaced, ["np", "policy", "policies", "pol", "pols", "cnp", "caliconetworkpolicy"];
     NetworkSet, "NetworkSet", "networksets", Namespaced, ["netset", "netsets"];
     Node, "Node", "nodes", Cluster, ["no", "nos"];

@@ -55,6 +55,10 @@ pub use resources::host_endpoint::{EndpointPort, HostEndpoint, HostEndpointSpec}
 pub use resources::ip_pool::{
     AllowedUse, AssignmentMode, Encapsulation, EncapsulationMode, IpPool, IpPoolSpec,
 };
+pub use resources::ip_reservation::{IpReservation, IpReservationSpec};
+pub use resources::kube_controllers_configuration::{
+    KubeControllersConfiguration, KubeControllersConfigurationSpec,
+};
 pub use resources::network_policy::{NetworkPolicy, NetworkPolicySpec};
 pub use resources::network_set::{NetworkSet, NetworkSetSpec};
 pub use resources::node::{Node, NodeBgpSpec, NodeSpec};

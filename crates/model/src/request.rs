@@ -28,6 +28,17 @@ pub struct Entry {
     pub value: Vec<u8>,
     /// When it last changed.
     pub revision: Revision,
+    /// What of the object behind it cannot be read, so that the value is without it: each names the
+    /// object, the cause and the next step. Only objects of Kubernetes' have any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+impl Entry {
+    /// An entry without problems.
+    pub fn new(key: Key, value: Vec<u8>, revision: Revision) -> Entry {
+        Entry { key, value, revision, problems: Vec::new() }
+    }
 }
 
 /// What to ask of the datastore. Every write is atomic on one key.

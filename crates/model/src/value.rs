@@ -16,6 +16,8 @@ pub enum Value {
     GlobalNetworkSet(Box<GlobalNetworkSet>),
     HostEndpoint(Box<HostEndpoint>),
     IpPool(Box<IpPool>),
+    IpReservation(Box<IpReservation>),
+    KubeControllersConfiguration(Box<KubeControllersConfiguration>),
     NetworkPolicy(Box<NetworkPolicy>),
     NetworkSet(Box<NetworkSet>),
     Node(Box<Node>),
@@ -29,6 +31,7 @@ pub enum Value {
     Block(Box<Block>),
     Handle(Handle),
     IpamConfig(IpamConfig),
+    EndpointSlice(Box<kubernetes::EndpointSlice>),
 }
 
 impl Value {
@@ -49,6 +52,7 @@ impl Value {
             Key::Affinity { .. } => Value::Affinity(Affinity::from_stored(bytes)?),
             Key::Handle(_) => Value::Handle(serde_json::from_slice(bytes)?),
             Key::IpamConfig => Value::IpamConfig(serde_json::from_slice(bytes)?),
+            Key::EndpointSlice { .. } => Value::EndpointSlice(serde_json::from_slice(bytes)?),
             Key::Resource { kind, .. } => match kind {
                 Kind::BgpConfiguration => resource!(BgpConfiguration),
                 Kind::BgpFilter => resource!(BgpFilter),
@@ -60,6 +64,8 @@ impl Value {
                 Kind::GlobalNetworkSet => resource!(GlobalNetworkSet),
                 Kind::HostEndpoint => resource!(HostEndpoint),
                 Kind::IpPool => resource!(IpPool),
+                Kind::IpReservation => resource!(IpReservation),
+                Kind::KubeControllersConfiguration => resource!(KubeControllersConfiguration),
                 Kind::NetworkPolicy => resource!(NetworkPolicy),
                 Kind::NetworkSet => resource!(NetworkSet),
                 Kind::Node => resource!(Node),
@@ -90,6 +96,8 @@ impl Value {
             Value::GlobalNetworkSet(resource) => resource.to_stored(),
             Value::HostEndpoint(resource) => resource.to_stored(),
             Value::IpPool(resource) => resource.to_stored(),
+            Value::IpReservation(resource) => resource.to_stored(),
+            Value::KubeControllersConfiguration(resource) => resource.to_stored(),
             Value::NetworkPolicy(resource) => resource.to_stored(),
             Value::NetworkSet(resource) => resource.to_stored(),
             Value::Node(resource) => resource.to_stored(),
@@ -103,10 +111,11 @@ impl Value {
             Value::Block(block) => json(block),
             Value::Handle(handle) => json(handle),
             Value::IpamConfig(config) => json(config),
+            Value::EndpointSlice(slice) => json(slice),
         }
     }
 }
 
 fn json(value: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("an IPAM object has string keys only, so it is always JSON")
+    serde_json::to_vec(value).expect("it has string keys only, so it is always JSON")
 }

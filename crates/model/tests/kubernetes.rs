@@ -55,7 +55,7 @@ fn converted(input: Value) -> Value {
 /// Calico's Node; what is written of it says the same as what was read.
 fn node(node: &Node) -> Value {
     let became = node.to_calico();
-    let written = became.to_kubernetes_annotations();
+    let written = became.resource.to_kubernetes_annotations();
     let mut again = node.clone();
     for (name, text) in written {
         match text {
@@ -63,8 +63,8 @@ fn node(node: &Node) -> Value {
             None => again.metadata.annotations.remove(name),
         };
     }
-    assert_eq!(again.to_calico(), became);
-    valid(became)
+    assert_eq!(again.to_calico().resource, became.resource);
+    policy(became)
 }
 
 fn from<T: serde::de::DeserializeOwned>(input: Value) -> T {

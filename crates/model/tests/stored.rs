@@ -38,7 +38,7 @@ fn goldens() -> Vec<Golden> {
 }
 
 fn decode(key: Key, value: &[u8]) -> Result<Value, serde_json::Error> {
-    Value::decode(&Entry { key, value: value.to_vec(), revision: Revision(7) })
+    Value::decode(&Entry::new(key, value.to_vec(), Revision(7)))
 }
 
 #[test]
@@ -74,6 +74,8 @@ fn calicos_resources_are_valid_and_have_their_defaults() {
             Value::GlobalNetworkSet(resource) => check(&name, &resource),
             Value::HostEndpoint(resource) => check(&name, &resource),
             Value::IpPool(resource) => check(&name, &resource),
+            Value::IpReservation(resource) => check(&name, &resource),
+            Value::KubeControllersConfiguration(resource) => check(&name, &resource),
             Value::NetworkPolicy(resource) => check(&name, &resource),
             Value::NetworkSet(resource) => check(&name, &resource),
             Value::Node(resource) => check(&name, &resource),
@@ -83,7 +85,11 @@ fn calicos_resources_are_valid_and_have_their_defaults() {
             Value::StagedNetworkPolicy(resource) => check(&name, &resource),
             Value::Tier(resource) => check(&name, &resource),
             Value::WorkloadEndpoint(resource) => check(&name, &resource),
-            Value::Affinity(_) | Value::Block(_) | Value::Handle(_) | Value::IpamConfig(_) => {}
+            Value::Affinity(_)
+            | Value::Block(_)
+            | Value::EndpointSlice(_)
+            | Value::Handle(_)
+            | Value::IpamConfig(_) => {}
         }
     }
 }
@@ -241,6 +247,7 @@ fn key() -> impl Strategy<Value = Key> {
         (owner, name(), net()).prop_map(|(kind, host, block)| Key::Affinity { kind, host, block }),
         name().prop_map(Key::Handle),
         Just(Key::IpamConfig),
+        (name(), name()).prop_map(|(namespace, name)| Key::EndpointSlice { namespace, name }),
     ]
 }
 
@@ -311,6 +318,7 @@ proptest! {
             }
             Key::Handle(_) => Query::Handles,
             Key::IpamConfig => Query::IpamConfig,
+            Key::EndpointSlice { .. } => Query::EndpointSlices,
         };
         prop_assert!(key.path().starts_with(&query.prefix()));
     }

@@ -5,14 +5,14 @@ use ipnet::IpNet;
 use kernel::Mac;
 use kernel::nft::Update;
 use model::{
-    Block, ClusterInformation, Entry, FelixConfiguration, IpPool, Key, Kind, Value,
+    Block, ClusterInformation, Entry, FelixConfiguration, IpPool, IpamConfig, Key, Kind, Value,
     WorkloadEndpoint,
 };
 use plan::{Learned, Pool, RemoteNode, Topology, Workload};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::api::WorkloadId;
+use crate::api::{KUBERNETES, WorkloadId};
 use crate::endpoint_status::{self, EndpointStatus, EndpointStatuses};
 use crate::policy::Policy;
 use crate::settings;
@@ -42,6 +42,16 @@ pub(crate) struct Cluster {
     endpoints: BTreeMap<Key, Endpoint>,
     information: Option<ClusterInformation>,
     unreadable: BTreeMap<Key, String>,
+    /// What of objects that are read could not be.
+    problems: BTreeMap<Key, Vec<String>>,
+    /// The Kubernetes API is the datastore: pods are told before their CNI ADD.
+    kubernetes: bool,
+    /// This node's pods as Kubernetes tells them, by the keys of their endpoints.
+    pods: BTreeMap<Key, Box<WorkloadEndpoint>>,
+    /// Ranges that nobody is given unasked, by the reservations' names.
+    reserved: BTreeMap<String, Vec<IpNet>>,
+    /// The IPAM settings; `None`: not known yet, or unreadable.
+    ipam_config: Option<IpamConfig>,
     setting_warnings: Vec<String>,
     endpoint_status_prefix: String,
     metrics_address: Option<String>,
@@ -91,6 +101,11 @@ impl Cluster {
             endpoints: BTreeMap::new(),
             information: None,
             unreadable: BTreeMap::new(),
+            problems: BTreeMap::new(),
+            kubernetes: false,
+            pods: BTreeMap::new(),
+            reserved: BTreeMap::new(),
+            ipam_config: None,
             setting_warnings: Vec::new(),
             endpoint_status_prefix: String::new(),
             metrics_address: None,
@@ -149,6 +164,11 @@ impl Cluster {
     /// All pools by name.
     pub(crate) fn pools(&self) -> &BTreeMap<String, IpPool> {
         &self.pools
+    }
+
+    /// Ranges that nobody is given unasked.
+    pub(crate) fn reserved(&self) -> Vec<IpNet> {
+        self.reserved.values().flatten().copied().collect()
     }
 
     /// This node's labels.
@@ -228,7 +248,13 @@ impl Cluster {
                  policies allow; give it rules for pods' packets, or policy accept"
             )
         });
-        unreadable.chain(settings).chain(dropping).chain(self.policy.problems()).collect()
+        let problems = self.problems.values().flatten().cloned();
+        unreadable
+            .chain(problems)
+            .chain(settings)
+            .chain(dropping)
+            .chain(self.policy.problems())
+            .collect()
     }
 
     /// The kernel's side that isn't ours.
@@ -245,16 +271,39 @@ impl Cluster {
         }
     }
 
+    /// All that stood in the datastore has been told.
+    pub(crate) fn all_is_told(&mut self) {
+        if !self.unreadable.contains_key(&Key::IpamConfig) {
+            self.ipam_config.get_or_insert_default();
+        }
+    }
+
+    /// The IPAM settings, as far as they are known and can be read.
+    pub(crate) fn ipam_config(&self) -> Option<&IpamConfig> {
+        self.ipam_config.as_ref()
+    }
+
     /// Takes an object as it is now.
-    pub(crate) fn changed(&mut self, entry: Entry) {
+    pub(crate) fn changed(&mut self, mut entry: Entry) {
+        let problems = std::mem::take(&mut entry.problems);
         match Value::decode(&entry) {
             Ok(value) => {
                 self.unreadable.remove(&entry.key);
+                self.problems.remove(&entry.key);
+                let is_others = matches!(
+                    &value, Value::WorkloadEndpoint(other) if other.spec.node != self.topology.node
+                );
+                if !problems.is_empty() && !is_others {
+                    self.problems.insert(entry.key.clone(), problems);
+                }
                 self.take(entry, value);
             }
             Err(why) => {
                 let why = why.to_string();
                 self.deleted(&entry.key);
+                if entry.key == Key::IpamConfig {
+                    self.ipam_config = None;
+                }
                 self.policy.take_unreadable(&entry.key, &why);
                 self.unreadable.insert(entry.key, why);
             }
@@ -286,6 +335,7 @@ impl Cluster {
             | Value::GlobalNetworkPolicy(_)
             | Value::GlobalNetworkSet(_)
             | Value::HostEndpoint(_)
+            | Value::KubeControllersConfiguration(_)
             | Value::NetworkPolicy(_)
             | Value::NetworkSet(_)
             | Value::Profile(_)
@@ -294,14 +344,21 @@ impl Cluster {
             | Value::StagedNetworkPolicy(_)
             | Value::Tier(_)
             | Value::Affinity(_)
-            | Value::Handle(_)
-            | Value::IpamConfig(_) => {}
+            | Value::EndpointSlice(_)
+            | Value::Handle(_) => {}
+            Value::IpReservation(reservation) => {
+                let nets = reservation.spec.nets().collect();
+                self.reserved.insert(reservation.metadata.name, nets);
+            }
+            Value::IpamConfig(config) => self.ipam_config = Some(config),
         }
     }
 
     /// Takes note that an object is gone.
     pub(crate) fn deleted(&mut self, key: &Key) {
         self.unreadable.remove(key);
+        self.problems.remove(key);
+        self.pods.remove(key);
         self.speaker_concerned |= self.speaker.forget(key);
         if !self.untold.contains(key) {
             self.policy.take(key, None);
@@ -330,8 +387,15 @@ impl Cluster {
                     self.replan_workloads();
                 }
             }
+            Key::Resource { kind: Kind::IpReservation, name, .. } => {
+                self.reserved.remove(name);
+            }
             Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
-            Key::Resource { .. } | Key::Affinity { .. } | Key::Handle(_) | Key::IpamConfig => {}
+            Key::IpamConfig => self.ipam_config = Some(IpamConfig::default()),
+            Key::Resource { .. }
+            | Key::Affinity { .. }
+            | Key::EndpointSlice { .. }
+            | Key::Handle(_) => {}
         }
     }
 
@@ -395,17 +459,38 @@ impl Cluster {
         self.replan_borrowed();
     }
 
-    fn endpoint_changed(&mut self, key: Key, endpoint: Box<WorkloadEndpoint>) {
+    fn endpoint_changed(&mut self, key: Key, mut endpoint: Box<WorkloadEndpoint>) {
         if endpoint.spec.node != self.topology.node {
             self.policy.take(&key, Some(&Value::WorkloadEndpoint(endpoint)));
             return;
         }
-        let own = self.endpoints.get(&key).map(|endpoint| &endpoint.container_id);
-        if self.untold.contains(&key) && own != Some(&endpoint.spec.container_id) {
+        if self.kubernetes && endpoint.spec.orchestrator == KUBERNETES {
+            self.pods.insert(key.clone(), endpoint.clone());
+        }
+        let own = self.endpoints.get(&key);
+        let own = own.filter(|own| own.container_id == endpoint.spec.container_id);
+        if self.untold.contains(&key) && own.is_none() {
             return;
+        }
+        // Kubelet's word of a pod's addresses may still be that of its earlier container.
+        let told = !endpoint.spec.ip_networks.is_empty();
+        if let Some(own) = own.filter(|own| self.kubernetes && told && !own.addresses.is_empty()) {
+            endpoint.spec.ip_networks = own.addresses.iter().map(ToString::to_string).collect();
         }
         self.untold.remove(&key);
         self.keep_endpoint(key, endpoint);
+    }
+
+    /// Whether CNI ADD has to wait until Kubernetes has told of the pod.
+    pub(crate) fn awaits_pod(&self, id: &WorkloadId) -> bool {
+        self.kubernetes
+            && id.orchestrator == KUBERNETES
+            && !self.pods.contains_key(&id.endpoint_key(&self.topology.node))
+    }
+
+    /// The pod as Kubernetes tells it, where that is the datastore.
+    pub(crate) fn pod(&self, id: &WorkloadId) -> Option<&WorkloadEndpoint> {
+        self.pods.get(&id.endpoint_key(&self.topology.node)).map(|pod| &**pod)
     }
 
     /// A local endpoint is to be routed, before the datastore has told of it. Until it does, what it
@@ -518,6 +603,7 @@ impl Cluster {
         let settings = settings::plan(&resolved, by_bgp, services, &self.topology.facts);
         self.topology.change().settings = settings;
         self.router_id = resolved.get(&config::ROUTER_ID);
+        self.kubernetes = resolved.get(&config::DATASTORE_TYPE) == "kubernetes";
         self.speaker_concerned = true;
         self.setting_warnings = settings::warnings(&resolved);
         self.metrics_address = settings::metrics_address(&resolved);

@@ -5,8 +5,9 @@ use crate::connections::{Connection, Listed};
 use crate::endpoint_status::EndpointStatuses;
 use crate::explain::{KernelHolds, KernelQuestion};
 use ipam::Pool;
+use ipnet::IpNet;
 use model::names::Tunnel;
-use model::{Entry, WorkloadEndpoint};
+use model::{Entry, Key, WorkloadEndpoint};
 use policy::nflog_prefix::Names;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -36,6 +37,13 @@ pub enum Event {
         id: RequestId,
         /// The addresses, or why not.
         result: Result<Vec<IpAddr>, Refusal>,
+    },
+    /// An [`Effect::ReadPod`] is done.
+    PodRead {
+        /// For which request.
+        id: RequestId,
+        /// The pod's endpoint, if Kubernetes has the pod on this node; or why that is not known.
+        result: Result<Option<Entry>, Refusal>,
     },
     /// An [`Effect::WriteEndpoint`] or [`Effect::Remove`] is done.
     Written {
@@ -139,6 +147,13 @@ pub enum Effect {
         /// What is wanted.
         assign: Box<Assign>,
     },
+    /// Read a pod of Kubernetes' that has not been told yet; answer with [`Event::PodRead`].
+    ReadPod {
+        /// For which request.
+        id: RequestId,
+        /// The key of its endpoint.
+        key: Key,
+    },
     /// Ask another node's agent, and reply what it says.
     AskNode {
         /// For which request.
@@ -222,6 +237,8 @@ pub struct Assign {
     pub attributes: BTreeMap<String, String>,
     /// Which addresses.
     pub addresses: Addresses,
+    /// Ranges to take none of, unless it is asked for.
+    pub reserved: Vec<IpNet>,
     /// The blocks this node holds, as the datastore told them last.
     pub own_blocks: Vec<Entry>,
 }

@@ -52,10 +52,12 @@ pub fn queries() -> Vec<Query> {
         Kind::ClusterInformation,
         Kind::FelixConfiguration,
         Kind::IpPool,
+        Kind::IpReservation,
         Kind::Node,
     ];
     let kinds = kinds.into_iter().chain(::policy::convert::KINDS);
-    kinds.map(Query::kind).chain([Query::Blocks]).collect()
+    let others = [Query::Blocks, Query::EndpointSlices, Query::IpamConfig];
+    kinds.map(Query::kind).chain(others).collect()
 }
 
 /// The core of one node. Everything it knows it was told by an [`Event`].
@@ -108,6 +110,9 @@ impl Node {
             }
             Event::Request { id, request } => self.on_request(id, request),
             Event::Assigned { id, result } => self.on_assigned(id, result),
+            Event::PodRead { id, result } => {
+                self.requests.on_pod_read(id, result, &mut self.cluster).into_iter().collect()
+            }
             Event::Written { id, written } => {
                 self.requests.on_written(id, written, &mut self.cluster)
             }
@@ -166,12 +171,20 @@ impl Node {
         status
     }
 
+    /// The cluster's IPAM settings; `None`: not known yet, or unreadable.
+    pub fn ipam_config(&self) -> Option<&model::IpamConfig> {
+        self.cluster.ipam_config()
+    }
+
     fn on_datastore(&mut self, event: model::DatastoreEvent) -> Vec<Effect> {
         use model::DatastoreEvent as E;
         match event {
             E::Changed(entry) => self.cluster.changed(entry),
             E::Deleted { key, .. } => self.cluster.deleted(&key),
-            E::InSync => self.in_sync = true,
+            E::InSync => {
+                self.in_sync = true;
+                self.cluster.all_is_told();
+            }
             E::Unreachable(reason) => self.unreachable = Some(reason),
             E::Reachable => self.unreachable = None,
         }

@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 
 mod with_bgp;
+mod with_kubernetes;
 mod with_policy;
 mod with_workloads;
 
@@ -24,7 +25,7 @@ fn environment() -> Vec<(String, String)> {
 }
 
 fn changed(key: Key, value: Vec<u8>) -> Event {
-    Event::Datastore(DatastoreEvent::Changed(Entry { key, value, revision: Revision(7) }))
+    Event::Datastore(DatastoreEvent::Changed(Entry::new(key, value, Revision(7))))
 }
 
 fn stored<S: model::Spec>(resource: &model::Resource<S>) -> Event {

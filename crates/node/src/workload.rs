@@ -1,7 +1,7 @@
 //! The course of CNI requests: addresses, endpoint, route, answer.
 //!
 //! ```text
-//!  ADD: [in sync?] ─▶ Assigning ─▶ Settling { stored?, applied? } ─▶ reply
+//!  ADD: [in sync? pod told?] ─▶ Assigning ─▶ Settling { stored?, applied? } ─▶ reply
 //!                        └── refused ──────┴─▶ Undoing ─▶ reply Failed
 //!  DEL: [its ADD's writes over?] ─▶ Removing ─▶ reply
 //! ```
@@ -15,6 +15,7 @@ use crate::cluster::Cluster;
 use crate::event::{Addresses, ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
 use ipam::Demand;
 use ipnet::IpNet;
+use model::Entry;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -38,6 +39,8 @@ struct Add {
 #[derive(Debug)]
 enum Stage {
     Waiting,
+    /// Kubernetes is asked for the pod, of which it has told nothing yet.
+    ReadingPod,
     Assigning,
     Settling {
         addresses: Vec<IpNet>,
@@ -57,7 +60,7 @@ impl Stage {
     /// Whether an answer of the datastore is still to come.
     fn awaits_datastore(&self) -> bool {
         match self {
-            Stage::Waiting | Stage::Settling { stored: true, .. } => false,
+            Stage::Waiting | Stage::ReadingPod | Stage::Settling { stored: true, .. } => false,
             Stage::Assigning | Stage::Settling { .. } | Stage::Abandoned { .. } => true,
         }
     }
@@ -102,6 +105,11 @@ impl Requests {
                 .to_owned();
             return vec![failed(id, Refusal { retry: true, message })];
         }
+        if cluster.awaits_pod(&add.request.id) {
+            add.stage = Stage::ReadingPod;
+            let key = add.request.id.endpoint_key(cluster.node());
+            return vec![Effect::ReadPod { id, key }];
+        }
         if let Some(known) = cluster.endpoint(&add.request.id) {
             // The runtime asks again for what it has got already: the same answer, nothing new.
             let addresses: Vec<IpNet> = known.addresses.iter().copied().collect();
@@ -129,6 +137,39 @@ impl Requests {
                 }
             },
         }
+    }
+
+    /// A pod has been read, or not. The ADD starts with the next plan.
+    pub(crate) fn on_pod_read(
+        &mut self,
+        id: RequestId,
+        result: Result<Option<Entry>, Refusal>,
+        cluster: &mut Cluster,
+    ) -> Option<Effect> {
+        let add = self.adds.get_mut(&id).filter(|add| matches!(add.stage, Stage::ReadingPod))?;
+        let pod = &add.request.id;
+        let refusal = match result {
+            Err(refusal) => refusal,
+            Ok(found) => {
+                // A watch may have told of it meanwhile, and then knows better.
+                if let Some(entry) = found.filter(|_| cluster.awaits_pod(pod)) {
+                    cluster.changed(entry);
+                }
+                if !cluster.awaits_pod(pod) {
+                    add.stage = Stage::Waiting;
+                    return None;
+                }
+                let (namespace, pod, node) = (&pod.namespace, &pod.pod, cluster.node());
+                let message = format!(
+                    "Kubernetes has no pod {namespace}/{pod} on node {node}: it was deleted, or \
+                     NODENAME of calico-node is not the Node's name in Kubernetes (compare `kubectl \
+                     get pod -n {namespace} {pod} -o wide`)"
+                );
+                Refusal { retry: true, message }
+            }
+        };
+        self.adds.remove(&id);
+        Some(failed(id, refusal))
     }
 
     /// Addresses have come, or not.
@@ -161,7 +202,10 @@ impl Requests {
     ) -> Vec<Effect> {
         let Some(add) = self.adds.get_mut(&id) else { return vec![] };
         let request = &add.request;
-        let endpoint = endpoint::of(cluster.node(), request, &addresses);
+        let endpoint = match cluster.pod(&request.id) {
+            Some(pod) => endpoint::of_pod(pod, request, &addresses),
+            None => endpoint::of(cluster.node(), request, &addresses),
+        };
         cluster.set_endpoint(Box::new(endpoint.clone()));
         add.stage = Stage::Settling { addresses, stored: false, generation: None, applied: false };
         vec![Effect::WriteEndpoint { id, endpoint: Box::new(endpoint) }]
@@ -248,7 +292,7 @@ impl Requests {
             Stage::Settling { addresses, .. } => {
                 Some(Effect::Reply { id, reply: Reply::Added { addresses } })
             }
-            Stage::Waiting | Stage::Assigning | Stage::Abandoned { .. } => None,
+            Stage::Waiting | Stage::ReadingPod | Stage::Assigning | Stage::Abandoned { .. } => None,
         });
         answers.collect()
     }
@@ -386,6 +430,6 @@ fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
         let pools = ipam::pools_of_requested(cluster.pools().values());
         Addresses::These(requested.clone(), pools)
     };
-    let own_blocks = cluster.own_blocks();
-    Ok(Assign { handle: id.handle(), attributes, addresses, own_blocks })
+    let (reserved, own_blocks) = (cluster.reserved(), cluster.own_blocks());
+    Ok(Assign { handle: id.handle(), attributes, addresses, reserved, own_blocks })
 }

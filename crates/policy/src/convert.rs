@@ -45,6 +45,15 @@ pub const KINDS: [Kind; 11] = [
 /// The update that an object means, as it is now (`None`: it is gone); `None` for kinds that policy
 /// is not made of.
 pub fn update(key: &Key, value: Option<&Value>) -> Option<Update> {
+    if let Key::EndpointSlice { namespace, name } = key {
+        return Some(match value {
+            Some(Value::EndpointSlice(slice)) => endpoint_slice(slice),
+            _ => {
+                let (namespace, name) = (namespace.as_str().into(), name.as_str().into());
+                Update::EndpointSlice(EndpointSliceId { namespace, name }, None)
+            }
+        });
+    }
     let Key::Resource { kind, namespace, name } = key else { return None };
     let (namespace, name) = (namespace.as_deref().unwrap_or_default(), name.as_str());
     Some(match kind {

@@ -60,7 +60,7 @@ fn update(object: Value) -> Update {
             let kind = Kind::ALL.iter().copied().find(|known| known.name() == kind).unwrap();
             let key = Key::Resource { kind, namespace, name };
             let value = serde_json::to_vec(&object).unwrap();
-            let entry = Entry { key: key.clone(), value, revision: model::Revision(1) };
+            let entry = Entry::new(key.clone(), value, model::Revision(1));
             let value = model::Value::decode(&entry).unwrap();
             convert::update(&key, Some(&value)).unwrap()
         }

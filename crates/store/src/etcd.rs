@@ -57,11 +57,7 @@ impl Etcd {
     async fn read(&self, key: &Key) -> Result<Option<Entry>, Error> {
         let path = key.path().into_bytes();
         let answer = self.range(RangeRequest { key: path, ..RangeRequest::default() }).await?;
-        let entry = |kv: KeyValue| Entry {
-            key: key.clone(),
-            value: kv.value,
-            revision: revision(kv.mod_revision),
-        };
+        let entry = |kv: KeyValue| Entry::new(key.clone(), kv.value, revision(kv.mod_revision));
         Ok(answer.kvs.into_iter().next().map(entry))
     }
 
@@ -239,7 +235,7 @@ fn unmatched(key: &Key, answer: &TxnResponse) -> Error {
 /// An entry, unless its key is none of ours: others keep objects under the same prefixes.
 fn entry(kv: KeyValue) -> Option<Entry> {
     let key = Key::parse(std::str::from_utf8(&kv.key).ok()?)?;
-    Some(Entry { key, value: kv.value, revision: revision(kv.mod_revision) })
+    Some(Entry::new(key, kv.value, revision(kv.mod_revision)))
 }
 
 fn revision(number: i64) -> Revision {

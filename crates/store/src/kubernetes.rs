@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  Kubernetes ──▶ place: which collections and names, in which of two API groups
-//!   │         ──▶ object: Kubernetes' form ◀──▶ the form Calico's etcd has
+//!   │         ──▶ object, own: Kubernetes' form ◀──▶ the form Calico's etcd has
 //!   │         ──▶ client: one request, one answer (kube, known nowhere else)
 //!   ├─ get, list; write: create, update, delete
 //!   └─ feed: watches as changes
@@ -18,6 +18,7 @@
 mod client;
 mod feed;
 mod object;
+mod own;
 mod place;
 mod uid;
 mod write;
@@ -174,7 +175,7 @@ impl Kubernetes {
             self.remove(key, &place, &read).await?;
             return Ok(None);
         }
-        Ok(Some(Entry { key: read.key, value: read.value, revision: read.revision }))
+        Ok(Some(read.into_entry()))
     }
 
     async fn listing(&self, query: &Query) -> Result<Listing, Error> {
@@ -234,11 +235,7 @@ impl Kubernetes {
             for item in page.items.into_iter().flatten() {
                 let read = source.object.read(group, &self.interface_prefix, item.get());
                 let wanted = read.filter(|read| !read.marked && place::covers(query, &read.key));
-                entries.extend(wanted.map(|read| Entry {
-                    key: read.key,
-                    value: read.value,
-                    revision: read.revision,
-                }));
+                entries.extend(wanted.map(Read::into_entry));
             }
             if page.metadata.next.is_empty() {
                 let revision = page.metadata.resource_version.parse();
@@ -335,7 +332,7 @@ fn failed(endpoint: &str, key: Option<&Key>, why: Failure) -> Error {
     match (code, key) {
         (404, Some(key)) => Error::NotFound(key.clone()),
         (409, Some(key)) => Error::Conflict(key.clone()),
-        (429 | 500.., _) => Error::Unreachable { endpoint, reason: format!("{reason}: {message}") },
+        (429 | 500.., _) => Error::Busy { endpoint, reason: format!("{message} ({reason})") },
         (401, _) => {
             let step = "are the token or the certificate right, and not expired?";
             Error::Refused { endpoint, reason: format!("{message} ({reason}): {step}") }
@@ -352,7 +349,7 @@ fn failed(endpoint: &str, key: Option<&Key>, why: Failure) -> Error {
 /// The profile that every cluster has, which nobody stores.
 fn allow_profile() -> Entry {
     let profile = Resource::new(ALLOW_PROFILE, ProfileSpec::allow_all());
-    Entry { key: profile.key(), value: profile.to_stored(), revision: Revision(0) }
+    Entry::new(profile.key(), profile.to_stored(), Revision(0))
 }
 
 /// A text as part of a URI's query.
@@ -404,6 +401,14 @@ impl Datastore for Kubernetes {
         revision: Option<Revision>,
     ) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(self.erase(key, revision))
+    }
+
+    fn remove_endpoint<'a>(
+        &'a self,
+        key: &'a Key,
+        container_id: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.release_pod(key, container_id))
     }
 
     fn watch<'a>(

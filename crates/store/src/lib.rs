@@ -20,9 +20,12 @@ pub mod watcher;
 
 pub use settings::Settings;
 
-use model::{Entry, Key, Query, Request, Response, Revision};
+use model::{Entry, Key, Query, Request, Response, Revision, WorkloadEndpoint};
 use std::pin::Pin;
 use std::sync::Arc;
+
+/// How often an endpoint that changes meanwhile is tried to be removed.
+const REMOVE_ATTEMPTS_MAX: u32 = 20;
 
 /// A boxed future: what makes [`Datastore`] usable as `dyn Datastore`.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -67,6 +70,14 @@ pub enum Error {
         /// The server asked.
         endpoint: String,
         /// Its reason and what to do.
+        reason: String,
+    },
+    /// The server answers that it cannot do this now, e.g. as it has just started. Worth retrying.
+    #[error("datastore {endpoint} is not ready for this: {reason}")]
+    Busy {
+        /// The server asked.
+        endpoint: String,
+        /// Its reason.
         reason: String,
     },
     /// No answer: wrong address, network, server down. Worth retrying.
@@ -124,6 +135,29 @@ pub trait Datastore: Send + Sync {
         key: &'a Key,
         revision: Option<Revision>,
     ) -> BoxFuture<'a, Result<(), Error>>;
+    /// Takes a container's endpoint away, if it is still that of this container; what isn't there,
+    /// or is another container's by now, is none of its business.
+    fn remove_endpoint<'a>(
+        &'a self,
+        key: &'a Key,
+        container_id: &'a str,
+    ) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for _ in 0..REMOVE_ATTEMPTS_MAX {
+                let Some(entry) = self.get(key).await? else { return Ok(()) };
+                let stored = WorkloadEndpoint::from_stored(&entry.value, entry.revision);
+                if stored.is_ok_and(|endpoint| endpoint.spec.container_id != container_id) {
+                    return Ok(());
+                }
+                match self.delete(key, Some(entry.revision)).await {
+                    Err(Error::Conflict(_)) => {}
+                    Err(Error::NotFound(_)) => return Ok(()),
+                    other => return other,
+                }
+            }
+            Err(Error::Conflict(key.clone()))
+        })
+    }
     /// Tells every change after `after` in order; ends with an error when the connection is lost.
     fn watch<'a>(
         &'a self,

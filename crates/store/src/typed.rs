@@ -1,7 +1,7 @@
 //! Resources by name and type: what `ctl`, `cni` and `agent` read and write.
 
 use crate::{Datastore, Error};
-use model::{Entry, Key, Query, Resource, Revision, Spec};
+use model::{Entry, Key, Kind, Query, Resource, Revision, Spec};
 
 /// Reads a resource; `namespace` is `None` for kinds without one.
 ///
@@ -28,8 +28,9 @@ pub async fn list<S: Spec>(
     datastore.list(&query).await?.entries.into_iter().map(read).collect()
 }
 
-/// Writes a resource that must not exist, with a new `uid` and `creationTimestamp`.
-/// Returns it as stored, with its `resourceVersion`.
+/// Writes a resource that must not exist, with a new `uid` and `creationTimestamp`; of an endpoint
+/// that has a `uid`, that of Kubernetes' pod, it stays. Returns it with its `resourceVersion`; where
+/// Kubernetes holds it, its `uid` is the server's to say.
 ///
 /// # Errors
 /// [`Error::Conflict`] when it exists, and the datastore's.
@@ -37,7 +38,9 @@ pub async fn create<S: Spec>(
     datastore: &dyn Datastore,
     mut resource: Resource<S>,
 ) -> Result<Resource<S>, Error> {
-    resource.metadata.uid = Some(uuid::Uuid::new_v4().to_string());
+    if S::KIND != Kind::WorkloadEndpoint || resource.metadata.uid.is_none() {
+        resource.metadata.uid = Some(uuid::Uuid::new_v4().to_string());
+    }
     let now = jiff::Timestamp::now();
     resource.metadata.creation_timestamp = Some(now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     let revision = datastore.create(&resource.key(), resource.to_stored()).await?;

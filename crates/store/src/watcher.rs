@@ -6,12 +6,14 @@
 //!        └───── compacted ───────────┘ then only what differs from what was told
 //! ```
 //!
+//! A query that is refused, or that its server cannot serve yet, does not keep the others waiting.
+//!
 //! Of what was told only key and revision are kept, for that difference.
 
 mod backoff;
 mod watched;
 
-use crate::{Datastore, Error};
+use crate::{Change, Datastore, Error};
 use backoff::Backoff;
 use futures_util::future::select_all;
 use model::{DatastoreEvent, Query};
@@ -82,12 +84,9 @@ struct Watcher {
 impl Watcher {
     async fn run(mut self) -> Result<(), Gone> {
         loop {
-            match self.catch_up().await? {
-                Ok(()) => {}
-                Err(error) => {
-                    self.failed(error).await?;
-                    continue;
-                }
+            if let Some(error) = self.catch_up().await? {
+                self.failed(error).await?;
+                continue;
             }
             if std::mem::take(&mut self.unreachable) {
                 tell(&self.events, DatastoreEvent::Reachable).await?;
@@ -97,7 +96,12 @@ impl Watcher {
                 return Err(Gone);
             }
             let since = Instant::now();
-            let error = self.follow().await?;
+            let error = loop {
+                let next = self.next().await;
+                if let Err(error) = self.take(next).await? {
+                    break error;
+                }
+            };
             if since.elapsed() >= PAUSE_MAX {
                 self.backoff.reset();
             }
@@ -105,51 +109,73 @@ impl Watcher {
         }
     }
 
-    /// Lists what was never listed or cannot be resumed, then watches what isn't watched.
-    async fn catch_up(&mut self) -> Result<Result<(), Error>, Gone> {
+    /// Lists what was never listed or cannot be resumed, then watches what isn't watched. The first
+    /// error; one of a server that answers is followed by the other queries.
+    async fn catch_up(&mut self) -> Result<Option<Error>, Gone> {
+        let mut first = None;
+        let mut is_over = |error: Error| {
+            let over = matches!(error, Error::Unreachable { .. });
+            first.get_or_insert(error);
+            over
+        };
         for watched in &mut self.watched {
-            if let Err(error) = watched.list(&*self.datastore, &self.events).await? {
-                return Ok(Err(error));
+            if let Err(error) = watched.list(&*self.datastore, &self.events).await?
+                && is_over(error)
+            {
+                return Ok(first);
             }
         }
-        if !self.in_sync {
+        if !self.in_sync && self.watched.iter().all(Watched::is_listed) {
             self.in_sync = true;
             tell(&self.events, DatastoreEvent::InSync).await?;
         }
-        for watched in &mut self.watched {
-            if let Err(error) = watched.watch(&*self.datastore).await {
-                return Ok(Err(error));
+        for watched in self.watched.iter_mut().filter(|watched| watched.is_listed()) {
+            if let Err(error) = watched.watch(&*self.datastore).await
+                && is_over(error)
+            {
+                return Ok(first);
             }
         }
-        Ok(Ok(()))
+        Ok(first)
     }
 
-    /// Tells changes until one of the watches ends.
-    async fn follow(&mut self) -> Result<Error, Gone> {
-        loop {
-            let nexts = self.watched.iter_mut().map(|watched| Box::pin(watched.next()));
-            let (next, which, _) = select_all(nexts).await;
-            match next {
-                Ok(change) => self.watched[which].tell(change, &self.events).await?,
-                Err(error) => {
-                    if !matches!(error, Error::Compacted(_)) {
-                        // The others share the connection: they would break off one by one, each
-                        // a longer pause later.
-                        self.watched.iter_mut().for_each(Watched::stop);
-                    }
-                    return Ok(error);
-                }
-            }
+    /// The next change of any query, or why a watch has ended. Loses nothing when dropped.
+    async fn next(&mut self) -> (usize, Result<Change, Error>) {
+        let nexts = self.watched.iter_mut().map(|watched| Box::pin(watched.next()));
+        let (next, which, _) = select_all(nexts).await;
+        (which, next)
+    }
+
+    /// Tells what is new of a query; an error is that of a watch which has ended.
+    async fn take(
+        &mut self,
+        (which, next): (usize, Result<Change, Error>),
+    ) -> Result<Result<(), Error>, Gone> {
+        match next {
+            Ok(change) => self.watched[which].tell(change, &self.events).await.map(Ok),
+            Err(error) => Ok(Err(error)),
         }
     }
 
+    /// Tells of a failure and pauses; what is watched still goes on meanwhile.
     async fn failed(&mut self, error: Error) -> Result<(), Gone> {
+        self.tell_failure(&error).await?;
+        let end = Instant::now() + self.backoff.pause();
+        while let Ok(next) = tokio::time::timeout_at(end, self.next()).await {
+            // Those that share a broken connection break off one by one.
+            if let Err(error) = self.take(next).await? {
+                self.tell_failure(&error).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell_failure(&mut self, error: &Error) -> Result<(), Gone> {
         // A compaction is no failure to tell of: the next list makes up for it.
         let compacted = matches!(error, Error::Compacted(_));
         if !compacted && !std::mem::replace(&mut self.unreachable, true) {
             tell(&self.events, DatastoreEvent::Unreachable(error.to_string())).await?;
         }
-        tokio::time::sleep(self.backoff.pause()).await;
         Ok(())
     }
 }

@@ -51,7 +51,7 @@ impl Cluster {
 
 fn changed(resource: &CalicoNodeStatus) -> DatastoreEvent {
     let (key, value) = (resource.key(), resource.to_stored());
-    DatastoreEvent::Changed(Entry { key, value, revision: Revision(1) })
+    DatastoreEvent::Changed(Entry::new(key, value, Revision(1)))
 }
 
 fn answer(questions: &mut Questions) {

@@ -5,7 +5,7 @@ use crate::terminal::Terminal;
 use crate::{Error, grid, ipam_config};
 use ipam::{CheckIp, Held, Pool, PoolUsage, ReadConfig, ReleaseAddresses, ReleaseOne, Usage};
 use jiff::Timestamp;
-use model::{IpPool, IpamConfig, Key};
+use model::{IpPool, IpReservation, IpamConfig, Key};
 use std::net::IpAddr;
 use store::{Datastore, drive, typed};
 
@@ -39,7 +39,9 @@ async fn usage(datastore: &dyn Datastore) -> Result<Vec<PoolUsage>, Error> {
         Ok(Pool { cidr, block_size: pool.spec.block_size(), name: pool.metadata.name })
     };
     let pools = stored.into_iter().map(pool).collect::<Result<_, Error>>()?;
-    Ok(drive(datastore, Usage { pools, reserved: vec![] }.start()).await?)
+    let reservations: Vec<IpReservation> = typed::list(datastore, None).await?;
+    let reserved = reservations.iter().flat_map(|one| one.spec.nets()).collect();
+    Ok(drive(datastore, Usage { pools, reserved }.start()).await?)
 }
 
 fn utilization(pools: &[PoolUsage], blocks: bool) -> String {

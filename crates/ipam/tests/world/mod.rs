@@ -27,7 +27,7 @@ pub(crate) struct World {
 impl World {
     fn entry(&self, key: &Key) -> Option<Entry> {
         let value = self.values.get(key)?.clone();
-        Some(Entry { key: key.clone(), value, revision: Revision(self.versions[key]) })
+        Some(Entry::new(key.clone(), value, Revision(self.versions[key])))
     }
 
     fn write(&mut self, key: Key, value: Option<Vec<u8>>) -> Revision {

@@ -24,18 +24,9 @@ const fn row(
 
 pub(super) static RECOGNISED: &[Definition] = &[
     row(CLIENT, "ETCD_DISCOVERY_SRV", Text, ""),
-    row(CLIENT, "CALICO_API_GROUP", Text, ""),
-    row(KUBERNETES, "KUBECONFIG", Text, ""),
-    row(KUBERNETES, "K8S_API_ENDPOINT", Text, ""),
-    row(KUBERNETES, "K8S_API_TOKEN", Text, ""),
-    row(KUBERNETES, "K8S_KEY_FILE", Text, ""),
-    row(KUBERNETES, "K8S_CERT_FILE", Text, ""),
-    row(KUBERNETES, "K8S_CA_FILE", Text, ""),
-    row(KUBERNETES, "K8S_INSECURE_SKIP_TLS_VERIFY", Bool, "false"),
     row(KUBERNETES, "K8S_DISABLE_NODE_POLL", Bool, "false"),
     row(KUBERNETES, "K8S_CLIENT_QPS", Text, ""),
     row(KUBERNETES, "K8S_CLIENT_BURST", Text, ""),
-    row(KUBERNETES, "K8S_CURRENT_CONTEXT", Text, ""),
     row(NODE, "CALICO_SHUTDOWN_TIMESTAMP_FILE", Text, "/var/lib/calico/shutdownTS"),
     row(NODE, "CALICO_DISABLE_FELIX", Bool, "false"),
     row(NODE, "CALICO_NETWORKING", Bool, ""),

@@ -326,4 +326,25 @@ parameters! {
     ETCD_CERT_FILE: Option<String> = variable("ETCD_CERT_FILE", Text, "");
     /// File of the authority that etcd's certificate is checked with.
     ETCD_CA_CERT_FILE: Option<String> = variable("ETCD_CA_CERT_FILE", Text, "");
+    /// File that says where the Kubernetes API is and who asks it; without it and without
+    /// K8S_API_ENDPOINT it is that of the cluster this is a pod of.
+    KUBECONFIG: Option<String> = variable("KUBECONFIG", Text, "");
+    /// The kubeconfig's context that counts, instead of its current one.
+    K8S_CURRENT_CONTEXT: Option<String> = variable("K8S_CURRENT_CONTEXT", Text, "");
+    /// URL of the Kubernetes API, over the kubeconfig's.
+    K8S_API_ENDPOINT: Option<String> = variable("K8S_API_ENDPOINT", Text, "");
+    /// Bearer token towards the Kubernetes API, over the kubeconfig's.
+    K8S_API_TOKEN: Option<String> = variable("K8S_API_TOKEN", Text, "");
+    /// File of the private key towards the Kubernetes API, over the kubeconfig's.
+    K8S_KEY_FILE: Option<String> = variable("K8S_KEY_FILE", Text, "");
+    /// File of the certificate towards the Kubernetes API, over the kubeconfig's.
+    K8S_CERT_FILE: Option<String> = variable("K8S_CERT_FILE", Text, "");
+    /// File of the authority that the Kubernetes API's certificate is checked with, over the
+    /// kubeconfig's.
+    K8S_CA_FILE: Option<String> = variable("K8S_CA_FILE", Text, "");
+    /// Whether any certificate of the Kubernetes API's is taken.
+    K8S_INSECURE_SKIP_TLS_VERIFY: bool = variable("K8S_INSECURE_SKIP_TLS_VERIFY", Bool, "false");
+    /// The API group of Calico's resources in Kubernetes: crd.projectcalico.org/v1 or
+    /// projectcalico.org/v3; the one that the cluster has where none is named.
+    API_GROUP: Option<String> = variable("CALICO_API_GROUP", Text, "");
 }

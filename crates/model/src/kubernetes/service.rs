@@ -1,7 +1,7 @@
 //! Services and the endpoints behind them, for rules that name a service.
 
 use crate::Metadata;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// The label of an EndpointSlice that says its Service.
 pub const SERVICE_NAME_LABEL: &str = "kubernetes.io/service-name";
@@ -54,10 +54,10 @@ pub struct EndpointSlice {
     /// `IPv4`, `IPv6` or `FQDN`: what its addresses are.
     pub address_type: String,
     /// The endpoints.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<SliceEndpoint>,
     /// Ports of each endpoint; one without number stands for all.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<SlicePort>,
 }
 
@@ -73,6 +73,7 @@ impl EndpointSlice {
 #[serde(default)]
 pub struct SliceEndpoint {
     /// Addresses of the slice's type, all of the same endpoint.
+    #[serde(deserialize_with = "null_is_empty")]
     pub addresses: Vec<String>,
 }
 
@@ -89,4 +90,13 @@ pub struct SlicePort {
     /// The endpoint's port; unset: every port.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+}
+
+// Go writes an empty list so where nothing hides it.
+fn null_is_empty<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }

@@ -1,8 +1,12 @@
 //! KubeControllersConfiguration: settings of calico-kube-controllers; `default` is the only one.
 
+use crate::{Kind, Metadata, Problems, Resource, Spec, validate};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+
+/// A KubeControllersConfiguration resource.
+pub type KubeControllersConfiguration = Resource<KubeControllersConfigurationSpec>;
 
 /// The spec of a KubeControllersConfiguration (Calico reference, "Kubernetes controllers
 /// configuration").
@@ -136,4 +140,12 @@ pub struct MigrationConfiguration {
     /// `Enabled` or `Disabled`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub policy_name_migrator: Option<String>,
+}
+
+impl Spec for KubeControllersConfigurationSpec {
+    const KIND: Kind = Kind::KubeControllersConfiguration;
+
+    fn check(&self, metadata: &Metadata, problems: &mut Problems) {
+        validate::kube_controllers_configuration::check(self, metadata, problems);
+    }
 }

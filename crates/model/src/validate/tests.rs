@@ -353,6 +353,71 @@ fn node_statuses() {
 }
 
 #[test]
+fn reservations() {
+    check::<IpReservationSpec>(
+        "r",
+        vec![
+            (json!({}), &[]),
+            (json!({"reservedCIDRs": ["10.0.0.0/30", "10.0.0.9", "fd00::/120"]}), &[]),
+            (
+                json!({"reservedCIDRs": ["10.0.0.1/30", "", "x"]}),
+                &["spec.reservedCIDRs[0]", "spec.reservedCIDRs[1]", "spec.reservedCIDRs[2]"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn kube_controllers_configurations() {
+    let template = json!({"generateName": "No", "interfaceCIDRs": ["x"], "nodeSelector": "=="});
+    let at = "spec.controllers.node.hostEndpoint";
+    let wrong: Vec<String> = [
+        "spec.logSeverityScreen",
+        "spec.etcdV3CompactionPeriod",
+        "spec.prometheusMetricsPort",
+        "spec.controllers.policy.reconcilerPeriod",
+        "spec.controllers.node.syncLabels",
+    ]
+    .map(str::to_owned)
+    .into_iter()
+    .chain(
+        ["autoCreate", "templates[0].generateName", "templates[0].interfaceCIDRs[0]"]
+            .map(|field| format!("{at}.{field}")),
+    )
+    .chain([
+        format!("{at}.templates[0].nodeSelector"),
+        "spec.controllers.loadBalancer.assignIPs".to_owned(),
+    ])
+    .collect();
+    let spec = json!({
+        "logSeverityScreen": "loud", "etcdV3CompactionPeriod": "x", "prometheusMetricsPort": 70000,
+        "controllers": {
+            "policy": {"reconcilerPeriod": "soon"},
+            "node": {"syncLabels": "yes", "hostEndpoint": {
+                "autoCreate": "true", "templates": [template],
+            }},
+            "loadBalancer": {"assignIPs": "Some"},
+        },
+    });
+    assert_eq!(fields_wrong::<KubeControllersConfigurationSpec>("default", spec), wrong);
+    check::<KubeControllersConfigurationSpec>(
+        "default",
+        vec![(
+            json!({
+                "logSeverityScreen": "Info", "healthChecks": "Enabled", "prometheusMetricsPort": 0,
+                "controllers": {"node": {"reconcilerPeriod": "5m", "hostEndpoint": {
+                    "autoCreate": "Enabled", "templates": [{
+                        "generateName": "eth", "interfaceCIDRs": ["10.0.0.0/8"], "nodeSelector": "all()",
+                    }],
+                }}},
+            }),
+            &[],
+        )],
+    );
+    check::<KubeControllersConfigurationSpec>("mine", vec![(json!({}), &["metadata.name"])]);
+}
+
+#[test]
 fn felix_configurations() {
     check::<FelixConfigurationSpec>(
         "default",

@@ -50,6 +50,22 @@ pub(super) fn of(node: &str, request: &AddWorkload, addresses: &[IpNet]) -> Work
     endpoint
 }
 
+/// The endpoint of a pod that Kubernetes has told of: its labels, ports and service account are
+/// Kubernetes' word, whatever the runtime says.
+pub(super) fn of_pod(
+    pod: &WorkloadEndpoint,
+    request: &AddWorkload,
+    addresses: &[IpNet],
+) -> WorkloadEndpoint {
+    let mut endpoint = pod.clone();
+    let spec = &mut endpoint.spec;
+    spec.container_id.clone_from(&request.id.container_id);
+    spec.interface_name.clone_from(&request.host_interface);
+    spec.mac.clone_from(&request.mac);
+    spec.ip_networks = addresses.iter().map(ToString::to_string).collect();
+    endpoint
+}
+
 /// Checks what the pod's user has said, before anything is done for it.
 ///
 /// # Errors

@@ -153,7 +153,7 @@ impl Feed {
         Ok(Some(if event.kind == "DELETED" || read.marked {
             Change::Delete(read.key, revision)
         } else {
-            Change::Put(model::Entry { key: read.key, value: read.value, revision })
+            Change::Put(read.into_entry())
         }))
     }
 

@@ -1,12 +1,12 @@
 //! Objects as the Kubernetes API has them, and as Calico's datastore has them.
 
-use super::place::{self, DEFAULT_TIER_PREFIX, Group, KUBERNETES_POLICY, has_tier};
+use super::own;
+use super::place::{self, DEFAULT_TIER_PREFIX, Group, has_tier};
 use super::uid;
 use model::kubernetes::ipam::{
     BlockAffinitySpec, Flag, IpamBlockSpec, IpamConfigurationSpec, IpamHandleSpec,
 };
-use model::kubernetes::{self, Pod};
-use model::{Affinity, Block, Handle, IpamConfig, Key, Kind, Metadata, Resource, Revision, Spec};
+use model::{Affinity, Block, Entry, Handle, IpamConfig, Key, Kind, Metadata, Revision};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -40,6 +40,8 @@ pub(super) enum Object {
     NetworkPolicy,
     /// A global policy.
     ClusterNetworkPolicy,
+    /// Addresses and ports behind a service.
+    EndpointSlice,
 }
 
 impl Object {
@@ -47,6 +49,11 @@ impl Object {
     /// go for what is there.
     pub(super) fn is_marked(self) -> bool {
         matches!(self, Object::Block | Object::Affinity | Object::Handle)
+    }
+
+    /// Whether it is Calico's to delete.
+    pub(super) fn is_deletable(self) -> bool {
+        self.is_marked() || matches!(self, Object::Custom(_) | Object::IpamConfig)
     }
 }
 
@@ -62,6 +69,16 @@ pub(super) struct Read {
     pub(super) value: Vec<u8>,
     /// Whether it is marked as deleted.
     pub(super) marked: bool,
+    /// What of the object cannot be read.
+    pub(super) problems: Vec<String>,
+}
+
+impl Read {
+    /// The object as the datastore has it.
+    pub(super) fn into_entry(self) -> Entry {
+        let Read { key, value, revision, problems, .. } = self;
+        Entry { key, value, revision, problems }
+    }
 }
 
 /// An object's outermost fields.
@@ -112,10 +129,11 @@ impl Object {
         let outer: Outer<'_> = serde_json::from_str(object).ok()?;
         let revision = revision(&outer.metadata)?;
         let uid = outer.metadata.uid.clone().unwrap_or_default();
+        let mut problems = Vec::new();
         let (key, value, marked) = match self {
             Object::Custom(kind) => {
                 let (key, value) = custom(group, kind, outer);
-                (key, value, false)
+                return Some(Read { key, revision, uid, value, marked: false, problems });
             }
             Object::Block => {
                 let spec: IpamBlockSpec = spec(&outer)?;
@@ -137,25 +155,14 @@ impl Object {
                 let spec: IpamConfigurationSpec = spec(&outer)?;
                 (Key::IpamConfig, json(&IpamConfig::from(spec)), false)
             }
-            Object::Node => entry(parsed::<kubernetes::Node>(object)?.to_calico()),
-            Object::Pod => entry(parsed::<Pod>(object)?.to_calico(prefix)?.resource),
-            Object::Namespace => entry(parsed::<kubernetes::Namespace>(object)?.to_profile()),
-            Object::ServiceAccount => {
-                entry(parsed::<kubernetes::ServiceAccount>(object)?.to_profile())
-            }
-            Object::NetworkPolicy => {
-                let mut policy = parsed::<kubernetes::NetworkPolicy>(object)?.to_calico().resource;
-                policy.metadata.name.insert_str(0, KUBERNETES_POLICY);
-                entry(policy)
-            }
-            Object::ClusterNetworkPolicy => {
-                let policy = parsed::<kubernetes::ClusterNetworkPolicy>(object)?;
-                let mut policy = policy.to_calico().resource;
-                policy.metadata.name.insert_str(0, place::CLUSTER_POLICY_PREFIX);
-                entry(policy)
+            _ => {
+                let read = own::read(self, &outer.metadata, prefix, object)?;
+                let told = |one| own::told(self, &outer.metadata, one);
+                problems = read.problems.iter().map(told).collect();
+                (read.key, read.value, false)
             }
         };
-        Some(Read { key, revision, uid, value, marked })
+        Some(Read { key, revision, uid, value, marked, problems })
     }
 
     /// Calico's value as the API takes it.
@@ -213,25 +220,6 @@ impl Object {
             _ => return Err("it is made from an object of Kubernetes': change that".to_owned()),
         };
         Ok(shown(group, kind, &metadata, Some(&spec), None))
-    }
-
-    /// The same value, marked as deleted.
-    pub(super) fn marked(self, value: &[u8]) -> Option<Vec<u8>> {
-        Some(match self {
-            Object::Block => {
-                let block: Block = serde_json::from_slice(value).ok()?;
-                json(&Block { deleted: true, ..block })
-            }
-            Object::Affinity => {
-                let affinity = Affinity::from_stored(value).ok()?;
-                json(&Affinity { deleted: "true".to_owned(), ..affinity })
-            }
-            Object::Handle => {
-                let handle: Handle = serde_json::from_slice(value).ok()?;
-                json(&Handle { deleted: true, ..handle })
-            }
-            _ => return None,
-        })
     }
 }
 
@@ -322,10 +310,6 @@ fn spec<T: DeserializeOwned>(outer: &Outer<'_>) -> Option<T> {
 
 fn parsed<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_str(text).ok()
-}
-
-fn entry<S: Spec>(resource: Resource<S>) -> (Key, Vec<u8>, bool) {
-    (resource.key(), resource.to_stored(), false)
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

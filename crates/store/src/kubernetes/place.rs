@@ -53,6 +53,7 @@ fn collection(api: &str, namespace: Option<&str>, plural: &str) -> String {
 }
 
 const CORE: &str = "/api/v1";
+const DISCOVERY: &str = "/apis/discovery.k8s.io/v1";
 const NETWORKING: &str = "/apis/networking.k8s.io/v1";
 const CLUSTER_POLICY: &str = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
 
@@ -99,6 +100,11 @@ impl Place {
             }
             Key::Handle(id) => custom(Kind::IpamHandle, Object::Handle, id.to_lowercase()),
             Key::IpamConfig => custom(Kind::IpamConfig, Object::IpamConfig, "default".to_owned()),
+            Key::EndpointSlice { namespace, name } => Place::new(
+                Object::EndpointSlice,
+                collection(DISCOVERY, Some(namespace), "endpointslices"),
+                name,
+            ),
             Key::Resource { kind, namespace, name } => {
                 return Place::of_resource(group, *kind, namespace.as_deref(), name);
             }
@@ -167,6 +173,9 @@ pub(super) fn sources(group: Group, query: &Query) -> Vec<Source> {
         Query::Affinities { .. } => vec![custom(Kind::BlockAffinity, Object::Affinity)],
         Query::Handles => vec![custom(Kind::IpamHandle, Object::Handle)],
         Query::IpamConfig => vec![custom(Kind::IpamConfig, Object::IpamConfig)],
+        Query::EndpointSlices => {
+            vec![source(Object::EndpointSlice, collection(DISCOVERY, None, "endpointslices"))]
+        }
         Query::Resources { kind, namespace } => {
             let namespace = namespace.as_deref();
             let core = |plural| collection(CORE, namespace, plural);

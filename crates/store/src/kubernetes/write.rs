@@ -10,6 +10,7 @@ use model::{Key, Revision};
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
+const JSON_PATCH: &str = "application/json-patch+json";
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 impl Kubernetes {
@@ -137,7 +138,33 @@ impl Kubernetes {
                 annotations[pod::CONTAINER_ID_ANNOTATION] = json!(endpoint.spec.container_id);
             }
         }
-        self.annotate(key, place, &annotations, revision).await
+        // A pod of the same name that has come since has another uid.
+        let uid = endpoint.metadata.uid.as_deref();
+        self.annotate(key, place, &annotations, uid, revision).await
+    }
+
+    /// Says of a pod that its addresses are its own no more, in one request: the server itself
+    /// compares the container.
+    pub(super) async fn release_pod(&self, key: &Key, container_id: &str) -> Result<(), Error> {
+        use model::kubernetes::pod;
+        let Some((_, place)) = self.place(key).await? else { return Ok(()) };
+        let pointer = |annotation: &str| {
+            format!("/metadata/annotations/{}", annotation.replace('~', "~0").replace('/', "~1"))
+        };
+        let emptied = |annotation| json!({"op": "add", "path": pointer(annotation), "value": ""});
+        let container = pointer(pod::CONTAINER_ID_ANNOTATION);
+        let patch = json!([
+            {"op": "test", "path": container, "value": container_id},
+            emptied(pod::POD_IP_ANNOTATION),
+            emptied(pod::POD_IPS_ANNOTATION),
+        ]);
+        let uri = format!("{}/status", place.path());
+        let body = patch.to_string().into_bytes();
+        match self.client.send(Method::PATCH, &uri, JSON_PATCH, body).await {
+            // The pod is gone, or has another container: 422 is the failed test.
+            Ok(_) | Err(Failure::Status(Status { code: 404 | 422, .. })) => Ok(()),
+            Err(why) => Err(self.error(Some(key), why)),
+        }
     }
 
     /// A Node is kubelet's to make; Calico's part of it stands in annotations.
@@ -151,7 +178,7 @@ impl Kubernetes {
         let node = model::Node::from_stored(value, Revision(0))
             .map_err(|why| Error::Corrupt { key: key.clone(), reason: why.to_string() })?;
         let annotations = json!(node.to_kubernetes_annotations());
-        self.annotate(key, place, &annotations, Some(revision)).await
+        self.annotate(key, place, &annotations, None, Some(revision)).await
     }
 
     /// By way of the status, which Calico's roles may change.
@@ -160,22 +187,42 @@ impl Kubernetes {
         key: &Key,
         place: &Place,
         annotations: &Value,
+        uid: Option<&str>,
         revision: Option<Revision>,
     ) -> Result<Revision, Error> {
         let mut patch = json!({"metadata": {"annotations": annotations}});
+        if let Some(uid) = uid {
+            patch["metadata"]["uid"] = json!(uid);
+        }
         if let Some(revision) = revision {
             patch["metadata"]["resourceVersion"] = json!(revision.to_string());
         }
         let uri = format!("{}/status", place.path());
         let body = patch.to_string().into_bytes();
         let answer = self.client.send(Method::PATCH, &uri, MERGE_PATCH, body).await;
-        let answer = answer.map_err(|why| self.error(Some(key), why))?;
+        let answer = answer.map_err(|why| match why {
+            // The object of this name is another by now.
+            Failure::Status(Status { code: 422, message, .. })
+                if uid.is_some() && message.contains("metadata.uid") =>
+            {
+                Error::Conflict(key.clone())
+            }
+            why => self.error(Some(key), why),
+        })?;
         let unreadable = || self.unreadable(&format!("the answer about {key}"));
         object::revision_of(&answer).ok_or_else(unreadable)
     }
 
+    /// With a revision, one request: the server compares it. Calico marks IPAM's objects first, and
+    /// whoever reads a marked one takes it for gone; comparing needs no such step.
     pub(super) async fn erase(&self, key: &Key, revision: Option<Revision>) -> Result<(), Error> {
-        let Some((mut read, place)) = self.find(key).await? else {
+        if let Some(revision) = revision
+            && let Some((_, place)) = self.place(key).await?
+            && place.object.is_deletable()
+        {
+            return self.erase_at(key, place, revision).await;
+        }
+        let Some((read, place)) = self.find(key).await? else {
             return Err(Error::NotFound(key.clone()));
         };
         if read.marked {
@@ -192,30 +239,36 @@ impl Kubernetes {
                 // Its addresses are gone; the pod is Kubernetes' to delete.
                 use model::kubernetes::pod;
                 let released = json!({pod::POD_IP_ANNOTATION: "", pod::POD_IPS_ANNOTATION: ""});
-                return self.annotate(key, &place, &released, revision).await.map(|_| ());
+                self.annotate(key, &place, &released, None, revision).await.map(|_| ())
             }
-            object if object.is_marked() => {
-                let marked = object.marked(&read.value).ok_or_else(|| Error::Corrupt {
-                    key: key.clone(),
-                    reason: "it cannot be marked as deleted".to_owned(),
-                })?;
-                read.revision = self.replace(key, marked, read.revision).await?;
-            }
-            Object::Custom(_) | Object::IpamConfig => {}
-            _ => return Err(place::no_place(self.client.endpoint(), key)),
+            object if object.is_deletable() => self.remove(key, &place, &read).await,
+            _ => Err(place::no_place(self.client.endpoint(), key)),
         }
-        self.remove(key, &place, &read).await
+    }
+
+    /// Deletes an object that must still be at a revision, under whichever of its names.
+    async fn erase_at(&self, key: &Key, mut place: Place, revision: Revision) -> Result<(), Error> {
+        loop {
+            let condition = json!({"resourceVersion": revision.to_string()});
+            match self.delete_if(&place, &condition).await {
+                Err(Failure::Status(Status { code: 404, .. })) if place.older_name.is_some() => {
+                    place.name = place.older_name.take().unwrap_or_default();
+                }
+                answer => return answer.map_err(|why| self.error(Some(key), why)),
+            }
+        }
     }
 
     /// Removes the object as it was read.
     pub(super) async fn remove(&self, key: &Key, place: &Place, read: &Read) -> Result<(), Error> {
-        let version = read.revision.to_string();
-        let body = json!({
-            "kind": "DeleteOptions", "apiVersion": "v1",
-            "preconditions": {"uid": read.uid, "resourceVersion": version},
-        });
+        let condition = json!({"uid": read.uid, "resourceVersion": read.revision.to_string()});
+        let answer = self.delete_if(place, &condition).await;
+        answer.map_err(|why| self.error(Some(key), why))
+    }
+
+    async fn delete_if(&self, place: &Place, condition: &Value) -> Result<(), Failure> {
+        let body = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": condition});
         let body = body.to_string().into_bytes();
-        let answer = self.client.send(Method::DELETE, &place.path(), JSON, body).await;
-        answer.map(|_| ()).map_err(|why| self.error(Some(key), why))
+        self.client.send(Method::DELETE, &place.path(), JSON, body).await.map(|_| ())
     }
 }

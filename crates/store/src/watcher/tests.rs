@@ -24,6 +24,8 @@ struct State {
     failures: usize,
     /// So many of the next watches end without a word.
     silent_ends: usize,
+    /// What cannot be served now.
+    busy: Option<Query>,
     /// Whether watches tell how far they have come.
     progress: bool,
 }
@@ -46,6 +48,16 @@ impl State {
             };
         }
         live
+    }
+
+    fn answer_to(&mut self, query: &Query) -> Result<(), Error> {
+        self.answer()?;
+        match &self.busy {
+            Some(busy) if busy == query => {
+                Err(Error::Busy { endpoint: "fake".to_owned(), reason: "scripted".to_owned() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn answer(&mut self) -> Result<(), Error> {
@@ -83,9 +95,7 @@ impl Fake {
                 let revision = Revision(index as u64 + 1);
                 let change = match value {
                     None => Change::Delete(key.clone(), revision),
-                    Some(value) => {
-                        Change::Put(Entry { key: key.clone(), value: value.clone(), revision })
-                    }
+                    Some(value) => Change::Put(Entry::new(key.clone(), value.clone(), revision)),
                 };
                 return Some((Ok(change), revision.0 + 1));
             }
@@ -104,10 +114,10 @@ impl Datastore for Fake {
         Box::pin(async {
             tokio::task::yield_now().await;
             let mut state = self.state.lock().unwrap();
-            state.answer()?;
+            state.answer_to(query)?;
             let entry = |(key, revision): (Key, Revision)| {
                 let value = state.log[revision.0 as usize - 1].1.clone().unwrap();
-                Entry { key, value, revision }
+                Entry::new(key, value, revision)
             };
             let live = state.live().into_iter();
             let ours = live.filter(|(key, _)| key.path().starts_with(&query.prefix()));
@@ -142,7 +152,7 @@ impl Datastore for Fake {
             tokio::task::yield_now().await;
             let breaks = {
                 let mut state = self.state.lock().unwrap();
-                state.answer()?;
+                state.answer_to(query)?;
                 if state.silent_ends > 0 {
                     state.silent_ends -= 1;
                     return Ok(Box::pin(stream::empty()) as BoxStream<_>);
@@ -435,4 +445,35 @@ fn covered_queries_are_dropped() {
     let kept = distinct(queries());
     assert_eq!(kept.len(), 4);
     assert!(kept.contains(&Query::Affinities { kind: AffinityKind::Host, host: None }));
+}
+
+/// A server that has just started serves some collections later than others.
+#[test]
+fn a_query_that_cannot_be_served_yet_does_not_hold_up_the_others() {
+    let fake = Fake::default();
+    let (pool, node) = (Key::cluster(Kind::IpPool, "a"), Key::cluster(Kind::Node, "worker-1"));
+    let put = |key: &Key| fake.change(|state| state.write(key.clone(), Some(b"{}".to_vec())));
+    run(async {
+        let mut receiver = start(Arc::new(fake.clone()), queries(), quick());
+        put(&pool);
+        put(&node);
+        read(&fake, &mut receiver).await;
+        fake.change(|state| {
+            state.busy = Some(Query::kind(Kind::Node));
+            state.breaks += 1;
+        });
+        put(&node);
+        put(&pool);
+        let is_of = |event: &DatastoreEvent, key: &Key| matches!(event, DatastoreEvent::Changed(entry) if entry.key == *key);
+        let mut next = async || receiver.recv().await.expect("the watcher lives");
+        loop {
+            let event = next().await;
+            assert!(!is_of(&event, &node) && event != DatastoreEvent::Reachable, "{event:?}");
+            if is_of(&event, &pool) {
+                break;
+            }
+        }
+        fake.change(|state| state.busy = None);
+        while !is_of(&next().await, &node) {}
+    });
 }

@@ -61,9 +61,9 @@ impl Watched {
         Ok(())
     }
 
-    /// Ends the watch; the next one goes on where this one was.
-    pub(super) fn stop(&mut self) {
-        self.changes = None;
+    /// Whether it can be watched from somewhere.
+    pub(super) fn is_listed(&self) -> bool {
+        self.after.is_some()
     }
 
     /// The next change; after an error the query must be watched anew. Loses nothing when dropped.

@@ -1,7 +1,8 @@
 //! A kube-apiserver on an etcd of its own, with the resources of `manifests/`; nothing else of
 //! Kubernetes runs. `scripts/setup test` builds it.
 
-mod objects;
+pub(crate) mod credentials;
+pub(crate) mod objects;
 
 use crate::access::certificates::Certificates;
 use crate::etcd::Etcd;
@@ -19,6 +20,8 @@ const BINARY: &str = "KUBE_APISERVER";
 /// How long anything may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(60);
 const TOKEN: &str = "a-token-of-the-suites";
+/// Of somebody who may do nothing but ask what there is.
+const GUEST_TOKEN: &str = "a-token-of-a-guest";
 
 /// An API server; `NATIVE` says in which of two API groups it has Calico's resources.
 pub(crate) struct Kubernetes<const NATIVE: bool> {
@@ -98,6 +101,44 @@ impl<const NATIVE: bool> Kubernetes<NATIVE> {
         assert_eq!(code, 200, "{path}: {answer}");
     }
 
+    /// Takes away what a case has made, behind the server's back.
+    pub(crate) async fn empty(&self) {
+        let calicos = ["crd.projectcalico.org", "projectcalico.org"];
+        let kubernetes =
+            ["minions", "pods", "networkpolicies", "serviceaccounts", "endpointslices"];
+        for collection in calicos.into_iter().chain(kubernetes) {
+            self.etcd.etcdctl(&["del", "--prefix", &format!("/registry/{collection}/")]);
+        }
+    }
+
+    /// Defines ClusterNetworkPolicies as the project that they are of does, of any content.
+    pub(crate) async fn define_cluster_network_policies(&self) {
+        let (group, plural) = ("policy.networking.k8s.io", "clusternetworkpolicies");
+        let any = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+        let definition = json!({
+            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {
+                "name": format!("{plural}.{group}"),
+                // Whoever defines one of this group must say so.
+                "annotations": {"api-approved.kubernetes.io": "unapproved, a test"},
+            },
+            "spec": {
+                "group": group, "scope": "Cluster",
+                "names": {"kind": "ClusterNetworkPolicy", "plural": plural},
+                "versions": [{
+                    "name": "v1alpha2", "served": true, "storage": true,
+                    "schema": {"openAPIV3Schema": any},
+                }],
+            },
+        });
+        self.make("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", &definition);
+        let begun = Instant::now();
+        while self.ask("GET", &format!("/apis/{group}/v1alpha2/{plural}"), "").0 != 200 {
+            assert!(begun.elapsed() < LIMIT, "ClusterNetworkPolicies are not served");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     async fn until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
@@ -147,7 +188,8 @@ impl<const NATIVE: bool> Server for Kubernetes<NATIVE> {
         let write = |name: &str, text: String| {
             std::fs::write(certificates.path(name), text).expect("a file");
         };
-        write("tokens", format!("{TOKEN},admin,admin,\"system:masters\"\n"));
+        let users = format!("{TOKEN},admin,admin,\"system:masters\"\n{GUEST_TOKEN},guest,guest\n");
+        write("tokens", users);
         let kubeconfig = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "x",
             "clusters": [{"name": "c", "cluster": {
@@ -176,7 +218,10 @@ impl<const NATIVE: bool> Server for Kubernetes<NATIVE> {
     }
 
     fn make_namespace(&self, name: &str) {
-        self.make("/api/v1/namespaces", &json!({"metadata": {"name": name}}));
+        let object = json!({"metadata": {"name": name}}).to_string();
+        // Without its controller none goes: an earlier case may have made it.
+        let (code, answer) = self.ask("POST", "/api/v1/namespaces", &object);
+        assert!(matches!(code, 201 | 409), "{name}: {answer}");
     }
 
     async fn stop(&mut self, how: Stop) {

@@ -1,10 +1,13 @@
 //! Nodes, and the annotations that hold what Calico knows of them.
 
+use super::Converted;
 use crate::kubernetes::node::Node;
 use crate::resources::node::{NodeAddress, NodeBgpSpec, NodeInterface, OrchRef};
-use crate::{AsNumber, Metadata, NodeSpec, Resource};
+use crate::{AsNumber, Metadata, NodeSpec, Problem, Resource};
+use ipnet::Ipv4Net;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 /// Labels that are Calico's alone, as a JSON object.
 const LABELS: &str = "projectcalico.org/labels";
@@ -32,17 +35,20 @@ const FIELDS: [Field; 4] = [
 type BgpField = (&'static str, fn(&mut NodeBgpSpec) -> &mut Option<String>);
 
 const BGP_FIELDS: [BgpField; 4] = [
-    ("projectcalico.org/IPv4Address", |bgp| &mut bgp.ipv4_address),
+    (IPV4_ADDRESS, |bgp| &mut bgp.ipv4_address),
     ("projectcalico.org/IPv6Address", |bgp| &mut bgp.ipv6_address),
     ("projectcalico.org/IPv4IPIPTunnelAddr", |bgp| &mut bgp.ipv4_ipip_tunnel_addr),
     ("projectcalico.org/RouteReflectorClusterID", |bgp| &mut bgp.route_reflector_cluster_id),
 ];
 
 const AS_NUMBER: &str = "projectcalico.org/ASNumber";
+const IPV4_ADDRESS: &str = "projectcalico.org/IPv4Address";
 
 impl Node {
-    /// Calico's Node: Kubernetes' labels and addresses, the rest from annotations.
-    pub fn to_calico(&self) -> crate::Node {
+    /// Calico's Node: Kubernetes' labels and addresses, the rest from annotations. What cannot be
+    /// read is left out, with a problem.
+    pub fn to_calico(&self) -> Converted<NodeSpec> {
+        let mut problems = Vec::new();
         let annotations = &self.metadata.annotations;
         let text = |name: &str| annotations.get(name).filter(|text| !text.is_empty());
         let mut spec = NodeSpec::default();
@@ -53,7 +59,26 @@ impl Node {
         for (name, field) in BGP_FIELDS {
             *field(&mut bgp) = text(name).cloned();
         }
-        bgp.as_number = text(AS_NUMBER).and_then(|text| text.parse::<AsNumber>().ok());
+        let mut wrong = |name: &str, text: &str, reason: &str| {
+            let (field, value) = (format!("metadata.annotations[{name}]"), text.to_owned());
+            problems.push(Problem { field, value, reason: reason.to_owned() });
+        };
+        if let Some(text) = text(AS_NUMBER) {
+            bgp.as_number = text.parse::<AsNumber>().ok();
+            if bgp.as_number.is_none() {
+                wrong(AS_NUMBER, text, "an AS number is a number up to 4294967295, or 65000.1");
+            }
+        }
+        let is_address =
+            |text: &str| text.parse::<Ipv4Net>().is_ok() || text.parse::<Ipv4Addr>().is_ok();
+        if let Some(text) = bgp.ipv4_address.take_if(|text| !is_address(text)) {
+            wrong(IPV4_ADDRESS, &text, "write an address with its prefix length: 10.0.0.1/24");
+        }
+        for name in [INTERFACES, LABELS, ANNOTATIONS] {
+            if let Some(text) = text(name).filter(|text| !is_json(text)) {
+                wrong(name, text, "it is no JSON; calico-node on that node writes it anew");
+            }
+        }
         spec.bgp = (bgp != NodeBgpSpec::default()).then_some(bgp);
         let orchestrator = "k8s".to_owned();
         spec.orch_refs =
@@ -82,7 +107,7 @@ impl Node {
             annotations,
             ..Metadata::named(&self.metadata.name)
         };
-        Resource { metadata, spec, status }
+        Converted { resource: Resource { metadata, spec, status }, problems }
     }
 
     fn addresses(&self, bgp: Option<&NodeBgpSpec>) -> Vec<NodeAddress> {
@@ -141,6 +166,10 @@ fn object<const N: usize>(fields: [(&str, Option<&String>); N]) -> Option<Value>
     let set = fields.into_iter().filter_map(|(name, text)| Some((name.to_owned(), json!(text?))));
     let set: Map<String, Value> = set.collect();
     (!set.is_empty()).then_some(Value::Object(set))
+}
+
+fn is_json(text: &str) -> bool {
+    serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
 }
 
 /// What somebody wrote as JSON; nothing where that cannot be read.

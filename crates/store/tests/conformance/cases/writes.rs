@@ -86,7 +86,7 @@ pub(crate) async fn values_come_back_byte_for_byte<S: Server>(server: &mut S) {
     for key in &keys {
         for value in &values {
             let revision = datastore.create(key, value.clone()).await.expect("a new object");
-            let entry = Entry { key: key.clone(), value: value.clone(), revision };
+            let entry = Entry::new(key.clone(), value.clone(), revision);
             assert_eq!(datastore.get(key).await, Ok(Some(entry)));
             datastore.delete(key, Some(revision)).await.expect("it was read");
         }

@@ -1,7 +1,6 @@
 //! Objects whose form in Kubernetes is not Calico's.
 
 use super::Kubernetes;
-use crate::run;
 use crate::server::Server;
 use futures_util::StreamExt;
 use model::{
@@ -40,7 +39,7 @@ fn ipam_objects() -> [(Key, Vec<u8>); 4] {
 }
 
 fn decoded(key: &Key, value: &[u8]) -> Value {
-    let entry = Entry { key: key.clone(), value: value.to_vec(), revision: Revision(1) };
+    let entry = Entry::new(key.clone(), value.to_vec(), Revision(1));
     Value::decode(&entry).expect("a value")
 }
 
@@ -56,8 +55,10 @@ fn changed_value(key: &Key, value: &[u8]) -> Vec<u8> {
     value.encode()
 }
 
-async fn ipam<const NATIVE: bool>() {
-    let server = Kubernetes::<NATIVE>::start().await;
+pub(crate) async fn ipam_is_compared_and_swapped<const NATIVE: bool>(
+    server: &mut Kubernetes<NATIVE>,
+) {
+    let server = &*server;
     let datastore = server.datastore().await;
     for (key, value) in ipam_objects() {
         let created = datastore.create(&key, value.clone()).await.expect("a new object");
@@ -77,8 +78,8 @@ async fn ipam<const NATIVE: bool>() {
         assert_eq!(datastore.delete(&key, Some(updated)).await, Ok(()));
         assert_eq!(datastore.get(&key).await, Ok(None));
     }
-    affinities_of_a_host(&server, &*datastore).await;
-    the_second_step_is_made_up_for(&server, &*datastore).await;
+    affinities_of_a_host(server, &*datastore).await;
+    the_second_step_is_made_up_for(server, &*datastore).await;
 }
 
 async fn affinities_of_a_host<const NATIVE: bool>(
@@ -142,66 +143,50 @@ async fn the_second_step_is_made_up_for<const NATIVE: bool>(
     assert_eq!(told, [true, false, false, true].map(|there| (key.clone(), there)));
 }
 
-#[test]
-fn ipam_in_the_first_layout() {
-    run(ipam::<false>());
-}
-
-#[test]
-fn ipam_in_the_native_layout() {
-    run(ipam::<true>());
-}
-
 /// Metadata stands where Calico has it: in an annotation, with Calico's own labels outside too.
-#[test]
-fn metadata_of_the_first_layout_stand_in_an_annotation() {
-    run(async {
-        let server = Kubernetes::<false>::start().await;
-        let datastore = server.datastore().await;
-        let mut tier = model::Tier::new("a", model::TierSpec::default());
-        tier.metadata.labels =
-            [("x", "1"), ("projectcalico.org/y", "2")].map(|(k, v)| (k.into(), v.into())).into();
-        typed::create(&*datastore, tier.clone()).await.expect("a new tier");
-        let path = "/apis/crd.projectcalico.org/v1/tiers/a";
-        let stored = server.ask("GET", path, "").1;
-        assert_eq!(stored["metadata"]["labels"], json!({"projectcalico.org/y": "2"}));
-        let annotation = &stored["metadata"]["annotations"]["projectcalico.org/metadata"];
-        let hidden: serde_json::Value =
-            serde_json::from_str(annotation.as_str().expect("a text")).expect("JSON");
-        assert_eq!(hidden["labels"], json!({"x": "1", "projectcalico.org/y": "2"}));
-        let read: model::Tier = typed::get(&*datastore, None, "a").await.unwrap().expect("a tier");
-        assert_eq!(read.metadata.labels, tier.metadata.labels);
-        assert!(read.metadata.annotations.is_empty(), "{:?}", read.metadata.annotations);
-        assert_ne!(json!(read.metadata.uid), stored["metadata"]["uid"]);
-        // A policy of an older Calico has its tier's name before its own.
-        server.make(
-            "/apis/crd.projectcalico.org/v1/globalnetworkpolicies",
-            &json!({
-                "apiVersion": "crd.projectcalico.org/v1", "kind": "GlobalNetworkPolicy",
-                "metadata": {"name": "default.old"}, "spec": {"selector": "all()"},
-            }),
-        );
-        type Policy = model::GlobalNetworkPolicySpec;
-        let old = typed::get::<Policy>(&*datastore, None, "old").await.unwrap().expect("a policy");
-        assert_eq!(old.metadata.name, "old");
-        typed::update(&*datastore, old).await.expect("unchanged");
-        typed::delete::<Policy>(&*datastore, None, "old").await.expect("it is there");
-    });
+pub(crate) async fn metadata_stand_in_an_annotation(server: &mut Kubernetes<false>) {
+    let datastore = server.datastore().await;
+    let mut tier = model::Tier::new("a", model::TierSpec::default());
+    tier.metadata.labels =
+        [("x", "1"), ("projectcalico.org/y", "2")].map(|(k, v)| (k.into(), v.into())).into();
+    typed::create(&*datastore, tier.clone()).await.expect("a new tier");
+    let path = "/apis/crd.projectcalico.org/v1/tiers/a";
+    let stored = server.ask("GET", path, "").1;
+    assert_eq!(stored["metadata"]["labels"], json!({"projectcalico.org/y": "2"}));
+    let annotation = &stored["metadata"]["annotations"]["projectcalico.org/metadata"];
+    let hidden: serde_json::Value =
+        serde_json::from_str(annotation.as_str().expect("a text")).expect("JSON");
+    assert_eq!(hidden["labels"], json!({"x": "1", "projectcalico.org/y": "2"}));
+    let read: model::Tier = typed::get(&*datastore, None, "a").await.unwrap().expect("a tier");
+    assert_eq!(read.metadata.labels, tier.metadata.labels);
+    assert!(read.metadata.annotations.is_empty(), "{:?}", read.metadata.annotations);
+    assert_ne!(json!(read.metadata.uid), stored["metadata"]["uid"]);
+    // A policy of an older Calico has its tier's name before its own.
+    server.make(
+        "/apis/crd.projectcalico.org/v1/globalnetworkpolicies",
+        &json!({
+            "apiVersion": "crd.projectcalico.org/v1", "kind": "GlobalNetworkPolicy",
+            "metadata": {"name": "default.old"}, "spec": {"selector": "all()"},
+        }),
+    );
+    type Policy = model::GlobalNetworkPolicySpec;
+    let old = typed::get::<Policy>(&*datastore, None, "old").await.unwrap().expect("a policy");
+    assert_eq!(old.metadata.name, "old");
+    typed::update(&*datastore, old).await.expect("unchanged");
+    typed::delete::<Policy>(&*datastore, None, "old").await.expect("it is there");
 }
 
 /// Nodes, pods, namespaces, service accounts and policies, each as what it is to Calico.
-#[test]
-fn kubernetes_own_objects_are_calicos_too() {
-    run(async {
-        let server = Kubernetes::<false>::start().await;
-        let datastore = server.datastore().await;
-        server.make_namespace("shop");
-        server
-            .make("/api/v1/nodes", &json!({"metadata": {"name": "n-1", "labels": {"zone": "a"}}}));
-        node(&*datastore).await;
-        profiles(&server, &*datastore).await;
-        pod(&server, &*datastore).await;
-    });
+pub(crate) async fn kubernetes_own_objects_are_calicos_too(server: &mut Kubernetes<false>) {
+    let server = &*server;
+    let datastore = server.datastore().await;
+    server.make_namespace("shop");
+    server.make("/api/v1/nodes", &json!({"metadata": {"name": "n-1", "labels": {"zone": "a"}}}));
+    node(&*datastore).await;
+    profiles(server, &*datastore).await;
+    pod(server, &*datastore).await;
+    endpoint_slices(server, &*datastore).await;
+    cluster_network_policies(server).await;
 }
 
 async fn node(datastore: &dyn Datastore) {
@@ -312,6 +297,10 @@ async fn pod(server: &Kubernetes<false>, datastore: &dyn Datastore) {
 
     endpoint.spec.ip_networks = vec!["10.0.0.1/32".into()];
     endpoint.spec.container_id = "0123".into();
+    let mut of_another = endpoint.clone();
+    of_another.metadata.uid = Some("01020304-0506-4708-890a-0b0c0d0e0f10".into());
+    let refused = typed::create(datastore, of_another).await;
+    assert_eq!(refused, Err(Error::Conflict(key.clone())));
     typed::create(datastore, endpoint.clone()).await.expect("the pod is there");
     let told = next().await.1.expect("an endpoint");
     assert_eq!(told.spec, endpoint.spec);
@@ -319,85 +308,146 @@ async fn pod(server: &Kubernetes<false>, datastore: &dyn Datastore) {
     let read = read.expect("an endpoint");
     assert_eq!(read.spec, endpoint.spec);
     assert_eq!(datastore.list(&query).await.expect("a list").entries.len(), 1);
-    typed::delete::<WorkloadEndpointSpec>(datastore, Some("shop"), name)
-        .await
-        .expect("it is there");
+    // Of another container it is not taken away, nor twice.
+    datastore.remove_endpoint(&key, "4567").await.expect("nothing to do");
+    let kept = typed::get::<WorkloadEndpointSpec>(datastore, Some("shop"), name).await.unwrap();
+    assert_eq!(kept.expect("an endpoint").spec, endpoint.spec);
+    datastore.remove_endpoint(&key, "0123").await.expect("it is there");
+    datastore.remove_endpoint(&key, "0123").await.expect("it is there");
+    let pod = server.ask("GET", "/api/v1/namespaces/shop/pods/web-0", "").1;
+    assert_eq!(pod["metadata"]["annotations"]["cni.projectcalico.org/podIP"], "");
     assert_eq!(next().await.1.expect("an endpoint").spec.ip_networks, Vec::<String>::new());
     server.ask("DELETE", "/api/v1/namespaces/shop/pods/web-0?gracePeriodSeconds=0", "");
     // It may change once more before it goes.
     while next().await.1.is_some() {}
     assert_eq!(datastore.get(&key).await, Ok(None));
+    assert_eq!(datastore.remove_endpoint(&key, "0123").await, Ok(()));
     let elsewhere = Key::namespaced(Kind::WorkloadEndpoint, "shop", "n--1-cni-0123-eth0");
     assert!(matches!(datastore.create(&elsewhere, Vec::new()).await, Err(Error::Refused { .. })));
 }
 
-/// What the definitions refuse, with the reason that `kubectl` shows, and what they take.
-#[test]
-fn the_native_definitions_are_enforced() {
-    run(async {
-        let server = Kubernetes::<true>::start().await;
-        let api = "/apis/projectcalico.org/v3";
-        let object = |kind: &str, spec: serde_json::Value| {
-            let version = "projectcalico.org/v3";
-            json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": spec})
-        };
-        for (plural, kind, spec, says) in [
-            ("ippools", "IPPool", json!({}), "spec.cidr: Required value"),
-            ("ippools", "IPPool", json!({"cidr": 10}), "spec.cidr"),
-            ("ippools", "IPPool", json!({"cidr": "10.0.0.0/8", "blockSize": 19}), "spec.blockSize"),
-            (
-                "ippools",
-                "IPPool",
-                json!({"cidr": "10.0.0.0/8", "ipipMode": "Always", "vxlanMode": "Always"}),
-                "exclude each other",
-            ),
-            ("ippools", "IPPool", json!({"cidr": "10.0.0.0/8", "ipipMode": "On"}), "spec.ipipMode"),
-            (
-                "globalnetworkpolicies",
-                "GlobalNetworkPolicy",
-                json!({"ingress": [{"action": "Permit"}]}),
-                "spec.ingress[0].action",
-            ),
-            (
-                "globalnetworkpolicies",
-                "GlobalNetworkPolicy",
-                json!({"ingress": [{"protocol": "TCP"}]}),
-                "spec.ingress[0].action: Required value",
-            ),
-            (
-                "felixconfigurations",
-                "FelixConfiguration",
-                json!({"vxlanPort": "x"}),
-                "spec.vxlanPort",
-            ),
-        ] {
-            let body = object(kind, spec.clone()).to_string();
-            let (code, answer) = server.ask("POST", &format!("{api}/{plural}"), &body);
-            let message = answer["message"].as_str().unwrap_or_default();
-            assert!(code == 422 && message.contains(says), "{spec}: {code} {message}");
-        }
-        let pool = json!({"cidr": "10.0.0.0/8", "ipipMode": "Always", "vxlanMode": "Never"});
-        server.make(&format!("{api}/ippools"), &object("IPPool", pool));
-        let patch = json!({"spec": {"cidr": "10.0.0.0/9"}}).to_string();
-        let kind = "application/merge-patch+json";
-        let (code, answer) = server.ask_as("PATCH", &format!("{api}/ippools/x"), kind, &patch);
-        let message = answer["message"].as_str().unwrap_or_default();
-        assert!(code == 422 && message.contains("cannot be changed"), "{code} {message}");
-
-        let rule = json!({
-            "action": "Allow", "protocol": 6, "source": {"nets": ["10.0.0.0/8"]},
-            "destination": {"ports": [80, "8000:8080", "http"]},
-        });
-        let policy = json!({"tier": "a", "order": 10.5, "ingress": [rule], "types": ["Ingress"]});
-        let policies = format!("{api}/globalnetworkpolicies");
-        let made = server.make(&policies, &object("GlobalNetworkPolicy", policy.clone()));
-        assert_eq!(made["spec"], policy, "no field is dropped");
-        for (tier, count) in [("a", 1), ("b", 0)] {
-            let path = format!("{policies}?fieldSelector=spec.tier%3D{tier}");
-            assert_eq!(
-                server.ask("GET", &path, "").1["items"].as_array().map(Vec::len),
-                Some(count)
-            );
-        }
+async fn endpoint_slices(server: &Kubernetes<false>, datastore: &dyn Datastore) {
+    let slices = "/apis/discovery.k8s.io/v1/namespaces/shop/endpointslices";
+    let slice = json!({
+        "metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web", "x": "y"}},
+        "addressType": "IPv4", "ports": [{"name": "http", "port": 80, "protocol": "TCP"}],
+        "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": "n-1"}],
     });
+    server.make(slices, &slice);
+    let mut events = store::watcher::watch(server.datastore().await, vec![Query::EndpointSlices]);
+    let first = match events.recv().await.expect("an event") {
+        DatastoreEvent::Changed(entry) => entry,
+        other => panic!("{other:?}"),
+    };
+    let key = Key::EndpointSlice { namespace: "shop".into(), name: "web-1".into() };
+    assert_eq!(first.key, key);
+    assert_eq!(datastore.get(&key).await.unwrap().as_ref(), Some(&first));
+    let Value::EndpointSlice(read) = decoded(&first.key, &first.value) else { panic!("{key}") };
+    assert_eq!(read.service(), Some("web"));
+    assert_eq!(read.endpoints[0].addresses, ["10.0.0.1"]);
+    assert_eq!((read.ports[0].port, read.metadata.labels.len()), (Some(80), 1));
+    while events.recv().await.expect("an event") != DatastoreEvent::InSync {}
+    server.ask("DELETE", &format!("{slices}/web-1"), "");
+    assert!(matches!(
+        events.recv().await,
+        Some(DatastoreEvent::Deleted { key: gone, .. }) if gone == key
+    ));
+}
+
+/// They are no API of the server's own: somebody defines them, before Calico starts.
+async fn cluster_network_policies(server: &Kubernetes<false>) {
+    server.define_cluster_network_policies().await;
+    let policies = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies";
+    let policy = |name: &str, action: &str| {
+        json!({
+            "apiVersion": "policy.networking.k8s.io/v1alpha2", "kind": "ClusterNetworkPolicy",
+            "metadata": {"name": name},
+            "spec": {
+                "tier": "Admin", "priority": 5, "subject": {"namespaces": {}},
+                "ingress": [{"action": action, "from": [{"namespaces": {}}]}],
+            },
+        })
+    };
+    server.make(policies, &policy("deny", "Deny"));
+    let queries = vec![Query::kind(Kind::GlobalNetworkPolicy)];
+    let mut events = store::watcher::watch(server.datastore().await, queries);
+    let mut next = async || match events.recv().await.expect("an event") {
+        DatastoreEvent::Changed(entry) => Some(entry),
+        _ => None,
+    };
+    let entry = next().await.expect("a policy");
+    assert_eq!(entry.key, Key::cluster(Kind::GlobalNetworkPolicy, "kcnp.deny"));
+    let Value::GlobalNetworkPolicy(read) = decoded(&entry.key, &entry.value) else {
+        panic!("{}", entry.key)
+    };
+    assert_eq!((read.spec.tier.as_str(), read.spec.order), ("kube-admin", Some(5.0)));
+    assert_eq!(read.spec.ingress[0].action, model::Action::Deny);
+    assert_eq!(entry.problems, Vec::<String>::new());
+    while next().await.is_some() {}
+    // One that is of a newer API than this is told, and fails closed.
+    server.make(policies, &policy("odd", "Ponder"));
+    let odd = next().await.expect("a policy");
+    let problem = odd.problems.first().expect("a problem");
+    for part in ["ClusterNetworkPolicy odd", "spec.ingress[0]", "Ponder", "kubectl"] {
+        assert!(problem.contains(part), "{problem}");
+    }
+}
+
+/// What the definitions refuse, with the reason that `kubectl` shows, and what they take.
+pub(crate) async fn definitions_are_enforced(server: &mut Kubernetes<true>) {
+    let api = "/apis/projectcalico.org/v3";
+    let object = |kind: &str, spec: serde_json::Value| {
+        let version = "projectcalico.org/v3";
+        json!({"apiVersion": version, "kind": kind, "metadata": {"name": "x"}, "spec": spec})
+    };
+    for (plural, kind, spec, says) in [
+        ("ippools", "IPPool", json!({}), "spec.cidr: Required value"),
+        ("ippools", "IPPool", json!({"cidr": 10}), "spec.cidr"),
+        ("ippools", "IPPool", json!({"cidr": "10.0.0.0/8", "blockSize": 19}), "spec.blockSize"),
+        (
+            "ippools",
+            "IPPool",
+            json!({"cidr": "10.0.0.0/8", "ipipMode": "Always", "vxlanMode": "Always"}),
+            "exclude each other",
+        ),
+        ("ippools", "IPPool", json!({"cidr": "10.0.0.0/8", "ipipMode": "On"}), "spec.ipipMode"),
+        (
+            "globalnetworkpolicies",
+            "GlobalNetworkPolicy",
+            json!({"ingress": [{"action": "Permit"}]}),
+            "spec.ingress[0].action",
+        ),
+        (
+            "globalnetworkpolicies",
+            "GlobalNetworkPolicy",
+            json!({"ingress": [{"protocol": "TCP"}]}),
+            "spec.ingress[0].action: Required value",
+        ),
+        ("felixconfigurations", "FelixConfiguration", json!({"vxlanPort": "x"}), "spec.vxlanPort"),
+    ] {
+        let body = object(kind, spec.clone()).to_string();
+        let (code, answer) = server.ask("POST", &format!("{api}/{plural}"), &body);
+        let message = answer["message"].as_str().unwrap_or_default();
+        assert!(code == 422 && message.contains(says), "{spec}: {code} {message}");
+    }
+    let pool = json!({"cidr": "10.0.0.0/8", "ipipMode": "Always", "vxlanMode": "Never"});
+    server.make(&format!("{api}/ippools"), &object("IPPool", pool));
+    let patch = json!({"spec": {"cidr": "10.0.0.0/9"}}).to_string();
+    let kind = "application/merge-patch+json";
+    let (code, answer) = server.ask_as("PATCH", &format!("{api}/ippools/x"), kind, &patch);
+    let message = answer["message"].as_str().unwrap_or_default();
+    assert!(code == 422 && message.contains("cannot be changed"), "{code} {message}");
+
+    let rule = json!({
+        "action": "Allow", "protocol": 6, "source": {"nets": ["10.0.0.0/8"]},
+        "destination": {"ports": [80, "8000:8080", "http"]},
+    });
+    let policy = json!({"tier": "a", "order": 10.5, "ingress": [rule], "types": ["Ingress"]});
+    let policies = format!("{api}/globalnetworkpolicies");
+    let made = server.make(&policies, &object("GlobalNetworkPolicy", policy.clone()));
+    assert_eq!(made["spec"], policy, "no field is dropped");
+    for (tier, count) in [("a", 1), ("b", 0)] {
+        let path = format!("{policies}?fieldSelector=spec.tier%3D{tier}");
+        assert_eq!(server.ask("GET", &path, "").1["items"].as_array().map(Vec::len), Some(count));
+    }
 }
