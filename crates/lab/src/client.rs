@@ -2,6 +2,7 @@
 
 pub(crate) mod exec;
 
+use crate::cgroups;
 use crate::directory::{FirstProcess, LabDirectory};
 use crate::namespaces::{own_program, spawn_as_machine};
 use crate::preflight;
@@ -59,7 +60,8 @@ pub(crate) fn up(name: &str, topology: &Topology) -> Result<()> {
 /// Starts the lab's first process, which finds the lock on its standard input: should this process
 /// be killed now, the lock stays held until the lab can be found.
 fn start(directory: &LabDirectory, topology: &Topology, lock: &File) -> Result<()> {
-    for leftover in ["pid", "control.sock", "lab.log"] {
+    cgroups::remove_all(directory.name())?;
+    for leftover in ["pid", "control.sock", "lab.log", "kubeconfig"] {
         match fs::remove_file(directory.path().join(leftover)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 return Err(error).with_context(|| format!("removing an old {leftover}"));
@@ -98,6 +100,7 @@ pub(crate) fn down(name: &str) -> Result<()> {
     if let Some(first) = directory.first_process() {
         first.end()?;
     }
+    cgroups::remove_all(name)?;
     directory.remove()?;
     println!("lab {name} is down");
     Ok(())
@@ -130,6 +133,15 @@ pub(crate) fn ask<T: DeserializeOwned>(name: &str, request: &LabRequest) -> Resu
     let directory = LabDirectory::of(name)?;
     find(&directory)?;
     call(&directory.control_socket(), request, |_| {})
+}
+
+/// What a lab was asked to be when it was started.
+///
+/// # Errors
+/// The file cannot be read.
+pub(crate) fn topology(directory: &LabDirectory) -> Result<Topology> {
+    let text = fs::read_to_string(directory.topology()).context("reading the lab's topology")?;
+    serde_json::from_str(&text).context("parsing the lab's topology")
 }
 
 /// Whether `up` of the lab is through.

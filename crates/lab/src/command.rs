@@ -2,19 +2,20 @@
 
 mod conditions;
 mod pods;
+mod up;
 
 pub use conditions::{AgentCommand, FaultCommand, FaultSetting};
 pub use pods::{LabelChange, NamespaceCommand, PodArguments, PodCommand};
+pub use up::UpArguments;
 
 use crate::client::{self, ask, exec};
+use crate::faults::{Fault, Setting};
 use crate::protocol::{LabRequest, NewNode};
 use crate::status::LabStatus;
-use crate::topology::{Backend, DatastoreKind, Topology};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A cluster in network namespaces of this machine. Needs root; touches nothing outside of itself.
@@ -58,6 +59,15 @@ pub enum Command {
         /// Where; the first node if absent.
         place: Option<String>,
     },
+    /// Run kubectl as the administrator of a lab that is a Kubernetes cluster, with your own files.
+    Kubectl {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// kubectl's arguments.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
     /// Add and remove pods.
     #[command(subcommand)]
     Pod(PodCommand),
@@ -96,23 +106,6 @@ pub struct Lab {
     pub name: String,
 }
 
-/// Arguments of `up`.
-#[derive(Debug, Args)]
-pub struct UpArguments {
-    /// Which lab.
-    #[command(flatten)]
-    lab: Lab,
-    /// A YAML file with subnets, nodes, pods, pools; the first walkthrough's four nodes if absent.
-    #[arg(long, value_name = "FILE", long_help = topology_help())]
-    topology: Option<PathBuf>,
-    /// Which server keeps the cluster's state; over what the topology says.
-    #[arg(long, value_enum)]
-    datastore: Option<DatastoreKind>,
-    /// How nodes learn each other's routes; over what the topology says.
-    #[arg(long, value_enum)]
-    backend: Option<Backend>,
-}
-
 /// `calico lab node`.
 #[derive(Debug, Subcommand)]
 pub enum NodeCommand {
@@ -145,7 +138,24 @@ pub enum NodeCommand {
         keep_resource: bool,
     },
     /// Power a node off and on; its files stay, its pods are started anew.
+    #[command(visible_alias = "reboot")]
     Restart {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        node: String,
+    },
+    /// Cut a node off from all others, as `fault set partition=NODE` does.
+    Cut {
+        /// Which lab.
+        #[command(flatten)]
+        lab: Lab,
+        /// Its name.
+        node: String,
+    },
+    /// End that.
+    Mend {
         /// Which lab.
         #[command(flatten)]
         lab: Lab,
@@ -172,7 +182,7 @@ pub enum Output {
 /// What went wrong, with the next step; to be printed as it is, `{:#}`.
 pub fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Up(arguments) => client::up(&arguments.lab.name, &topology(&arguments)?)?,
+        Command::Up(arguments) => client::up(&arguments.lab.name, &arguments.topology()?)?,
         Command::Down { lab } => client::down(&lab.name)?,
         Command::Status { lab, output } => return status(&lab, output),
         Command::List => print!("{}", client::list()?),
@@ -184,6 +194,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Capture { lab, place, interface, arguments } => {
             return exec::capture(&lab.name, &place, &interface, &arguments);
         }
+        Command::Kubectl { lab, arguments } => return exec::kubectl(&lab.name, &arguments),
         Command::Pod(command) => pods::pod(command)?,
         Command::Namespace(command) => pods::namespace(command)?,
         Command::Node(command) => node(command)?,
@@ -191,28 +202,6 @@ pub fn run(command: Command) -> Result<ExitCode> {
         Command::Agent(command) => conditions::agent(command)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn topology_help() -> String {
-    format!(
-        "A YAML file with subnets, nodes, pods, pools; the first walkthrough's four nodes if \
-         absent. Every field may be left out. An example:\n\n{}",
-        crate::topology::EXAMPLE
-    )
-}
-
-fn topology(arguments: &UpArguments) -> Result<Topology> {
-    let mut topology = match &arguments.topology {
-        None => Topology::default(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("reading topology {}", path.display()))?;
-            Topology::parse(&path.display().to_string(), &text)?
-        }
-    };
-    topology.datastore.kind = arguments.datastore.unwrap_or(topology.datastore.kind);
-    topology.backend = arguments.backend.unwrap_or(topology.backend);
-    Ok(topology)
 }
 
 fn status(lab: &Lab, output: Output) -> Result<ExitCode> {
@@ -249,6 +238,16 @@ fn node(command: NodeCommand) -> Result<()> {
         NodeCommand::Restart { lab, node } => {
             ask::<()>(&lab.name, &LabRequest::NodeRestart { name: node.clone() })?;
             println!("node {node} is ready again");
+        }
+        NodeCommand::Cut { lab, node } => {
+            let settings = vec![Setting::On(Fault::Partition(node.clone()))];
+            ask::<()>(&lab.name, &LabRequest::FaultSet { settings })?;
+            println!("node {node} is cut off");
+        }
+        NodeCommand::Mend { lab, node } => {
+            let names = vec![Fault::Partition(node.clone()).to_string()];
+            ask::<()>(&lab.name, &LabRequest::FaultClear { names })?;
+            println!("node {node} is connected again");
         }
     }
     Ok(())

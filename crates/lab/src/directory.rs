@@ -6,6 +6,7 @@
 //!   pid                          process id and start time of the lab's first process
 //!   topology.json  lab.log       what was asked for; what the lab's processes report
 //!   control.sock                 where that process takes requests
+//!   kubeconfig                   a Kubernetes cluster's administrator's
 //!   fs/                          mount point, used only inside the lab's mount namespace
 //! ```
 
@@ -83,6 +84,10 @@ impl LabDirectory {
 
     pub(crate) fn log(&self) -> PathBuf {
         self.path.join("lab.log")
+    }
+
+    pub(crate) fn kubeconfig(&self) -> PathBuf {
+        self.path.join("kubeconfig")
     }
 
     /// The mount point of the lab's own memory file system.

@@ -9,11 +9,15 @@
 //!                                └ lab-node ─┬ calico-node, datastore (kept running)
 //!                                            └ lab-pod-init   a pod: own network, connected by CNI
 //! ```
+//! With `--kubernetes` nodes run containerd, kubelet and kube-proxy instead, a machine more the
+//! control plane, and pods are Kubernetes' own.
+//!
 //!
 //! What a lab rests on:
 //! - Everything of it hangs on one process. When that ends, even by kill -9, the kernel ends all the
 //!   others, and devices, addresses and mounts go with the namespaces they are in. Outside of them
-//!   there is one directory, `/run/calico-lab/NAME`, removed by `down`.
+//!   there is one directory, `/run/calico-lab/NAME`, and of a Kubernetes cluster's nodes the control
+//!   groups `/calico-lab-NAME`; `down` removes both.
 //! - No namespace of a lab has a link to the machine's own: no packet can leave.
 //! - A machine sees the real machine's files through an overlay, and changes only its own memory.
 //! - Commands enter a machine from the user's side ([`run`], `exec`); everything else is asked of
@@ -22,16 +26,18 @@
 //! Owns: topologies, namespaces of labs, the part of kubelet and container runtime (sandbox, CNI), and
 //! of kube-controllers (Profiles that say pods' namespaces and service accounts to Calico).
 //!
-//! Must not know: how Calico works inside. It starts `calico-node`, `calicoctl`, the datastore and
-//! the CNI plugins as an operator would, by the names under which they are installed.
+//! Must not know: how Calico works inside. It starts `calico-node`, `calicoctl`, the datastore, the
+//! CNI plugins and Kubernetes as an operator would, by the names under which they are installed.
 
 mod certificates;
+mod cgroups;
 mod client;
 mod command;
 mod directory;
 mod fabric;
 mod faults;
 mod http;
+pub mod image;
 mod machine;
 mod namespaces;
 mod preflight;
@@ -46,8 +52,9 @@ pub use command::{
 };
 pub use status::{LabState, LabStatus, NodeStatus, PodStatus};
 pub use topology::{
-    Backend, ContainerPort, DEFAULT, Datastore, DatastoreKind, EXAMPLE, Encapsulation, Namespace,
-    Node, Outside, Pod, Pool, RESERVED_NAMES, Subnet, Topology, TopologyError, Uplink,
+    Backend, CONTROL_PLANE, Cni, ContainerPort, DEFAULT, Datastore, DatastoreKind, EXAMPLE,
+    Encapsulation, KUBERNETES_EXAMPLE, KubeProxy, Kubernetes, Namespace, Node, Outside, Pod, Pool,
+    RESERVED_NAMES, Subnet, Topology, TopologyError, Uplink,
 };
 
 use std::ffi::OsString;

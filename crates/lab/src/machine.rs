@@ -9,11 +9,13 @@
 //! ```
 
 mod cni;
+mod container_host;
 mod pods;
 mod programs;
 mod root;
 mod sandbox;
 
+pub(crate) use container_host::ContainerHost;
 pub(crate) use root::{REFERENCE_PLUGINS, bind, make_private, mount_new};
 pub(crate) use sandbox::pod_init;
 
@@ -47,6 +49,8 @@ pub(crate) struct MachineSpec {
     pub(crate) files: BTreeMap<PathBuf, String>,
     /// Whether it answers HTTP on port 80.
     pub(crate) web: bool,
+    /// What a machine of a Kubernetes cluster has besides.
+    pub(crate) container_host: Option<ContainerHost>,
 }
 
 /// Where a machine finds its own description.

@@ -1,7 +1,7 @@
 //! What a lab needs of the machine, tried out before anything is changed.
 
 use crate::machine::{self, REFERENCE_PLUGINS};
-use crate::topology::{DatastoreKind, Topology};
+use crate::topology::{Cni, DatastoreKind, Kubernetes, Topology};
 use anyhow::{Context, Result, bail};
 use linux::netns::NetNs;
 use std::fs;
@@ -19,7 +19,9 @@ pub(crate) fn check(topology: &Topology) -> Result<()> {
     }
     check_filesystem("overlay", "CONFIG_OVERLAY_FS")?;
     check_filesystem("tmpfs", "CONFIG_TMPFS")?;
-    if topology.cni_config.is_none() {
+    if let Some(kubernetes) = &topology.kubernetes {
+        check_kubernetes(kubernetes)?;
+    } else if topology.cni_config.is_none() {
         for plugin in ["portmap", "bandwidth"] {
             check_file(&REFERENCE_PLUGINS, plugin, "containernetworking-plugins")?;
         }
@@ -30,6 +32,52 @@ pub(crate) fn check(topology: &Topology) -> Result<()> {
     let scratch = NetNs::create()
         .context("this process may not make namespaces; in a container run it with --privileged")?;
     scratch.run(crate::fabric::try_link_kinds)?
+}
+
+/// busybox of Debian's package busybox-static, which lab images are made of.
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
+
+/// Kubernetes' own programs, and what of Debian's it needs.
+fn check_kubernetes(kubernetes: &Kubernetes) -> Result<()> {
+    let programs = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl"];
+    let proxy = kubernetes.kube_proxy.mode().map(|_| "kube-proxy");
+    for program in programs.into_iter().chain(["kubelet"]).chain(proxy) {
+        if !kubernetes.programs.join(program).exists() {
+            bail!(
+                "no {program} in {}; `scripts/kubernetes` builds Kubernetes' programs, \
+                 `--programs` says where they are",
+                kubernetes.programs.display()
+            );
+        }
+    }
+    for (program, package) in [
+        ("etcd", "etcd-server"),
+        ("containerd", "containerd"),
+        ("ctr", "containerd"),
+        ("runc", "runc"),
+        ("curl", "curl"),
+        ("iptables", "iptables"),
+        ("busybox", "busybox-static"),
+    ] {
+        check_file(&machine::PATH.split(':').collect::<Vec<_>>(), program, package)?;
+    }
+    let bridge: &[&str] = match kubernetes.cni {
+        Cni::Bridge => &["bridge", "host-local", "portmap"],
+        Cni::None => &[],
+    };
+    for plugin in bridge.iter().chain(&["loopback"]) {
+        check_file(&REFERENCE_PLUGINS, plugin, "containernetworking-plugins")?;
+    }
+    for image in &kubernetes.images {
+        fs::metadata(image).with_context(|| format!("image archive {}", image.display()))?;
+    }
+    let busybox = fs::read(BUSYBOX).with_context(|| format!("reading {BUSYBOX}"))?;
+    // The loader that an executable asks for, which is in no image.
+    let loader = b"/ld-linux";
+    if busybox.windows(loader.len()).any(|bytes| bytes == loader) {
+        bail!("{BUSYBOX} isn't static; `apt-get install busybox-static`");
+    }
+    Ok(())
 }
 
 /// Checks for root.

@@ -56,6 +56,31 @@ pub(crate) enum LabRequest {
     AgentStart { names: Vec<String> },
 }
 
+impl LabRequest {
+    /// Whether it is about pods that the lab itself makes, or its way of running agents.
+    pub(crate) fn is_of_own_pods(&self) -> bool {
+        match self {
+            LabRequest::PodAdd { .. }
+            | LabRequest::PodRemove { .. }
+            | LabRequest::NamespaceAdd { .. }
+            | LabRequest::NamespaceLabel { .. }
+            | LabRequest::NamespaceList
+            | LabRequest::NamespaceRemove { .. }
+            | LabRequest::AgentStop { .. }
+            | LabRequest::AgentStart { .. } => true,
+            LabRequest::AwaitReady
+            | LabRequest::Status
+            | LabRequest::Locate { .. }
+            | LabRequest::NodeAdd { .. }
+            | LabRequest::NodeRemove { .. }
+            | LabRequest::NodeRestart { .. }
+            | LabRequest::FaultSet { .. }
+            | LabRequest::FaultClear { .. }
+            | LabRequest::FaultList => false,
+        }
+    }
+}
+
 /// What may be asked of a node, by the lab's first process only.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]

@@ -6,6 +6,7 @@
 
 mod calico;
 mod faults;
+mod kubernetes;
 mod machines;
 mod namespaces;
 mod nodes;
@@ -21,7 +22,7 @@ use crate::machine::{bind, make_private, mount_new};
 use crate::protocol::{LabRequest, Location, Reporter, answer, serve};
 use crate::status::{LabState, LabStatus};
 use crate::topology::Topology;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use machines::Machines;
 use nix::sys::prctl::set_name;
 use progress::Progress;
@@ -132,6 +133,9 @@ impl Lab {
         self.fabric.build(&topology)?;
         self.boot_router()?;
         self.boot_outside()?;
+        if let Some(kubernetes) = &topology.kubernetes {
+            return self.boot_kubernetes(&topology, kubernetes);
+        }
         for node in &topology.nodes {
             self.boot_node(node)?;
         }
@@ -158,6 +162,13 @@ impl Lab {
     }
 
     fn handle(&self, request: LabRequest, reporter: &Reporter<'_>) -> Result<serde_json::Value> {
+        if self.topology().kubernetes.is_some() && request.is_of_own_pods() {
+            bail!(
+                "lab {} is a Kubernetes cluster, whose pods, namespaces and agents are Kubernetes' \
+                 own: see `calico lab kubectl`",
+                self.name
+            );
+        }
         match request {
             LabRequest::AwaitReady => answer(self.progress.follow(reporter)?),
             LabRequest::Status => answer(self.status()),
@@ -183,6 +194,10 @@ impl Lab {
         }
     }
 
+    fn directory(&self) -> Result<LabDirectory> {
+        LabDirectory::of(&self.name)
+    }
+
     fn topology(&self) -> MutexGuard<'_, Topology> {
         // Changes are single insertions or removals, so a panic elsewhere leaves none half done.
         self.topology.lock().unwrap_or_else(PoisonError::into_inner)
@@ -199,8 +214,12 @@ impl Lab {
             Some(Err(reason)) => (LabState::Failed, Some(reason)),
         };
         let topology = self.topology().clone();
-        let nodes = topology.nodes.iter().map(|node| self.node_status(&topology, node)).collect();
-        let pods = self.pod_statuses(&topology);
+        let (nodes, pods) = if topology.kubernetes.is_some() {
+            self.kubernetes_status(&topology)
+        } else {
+            let nodes = topology.nodes.iter().map(|node| self.node_status(&topology, node));
+            (nodes.collect(), self.pod_statuses(&topology))
+        };
         let faults = self.faults().iter().map(Fault::to_string).collect();
         LabStatus { name: self.name.clone(), state, reason, faults, nodes, pods }
     }
@@ -217,15 +236,32 @@ impl Lab {
             return Ok(Location { pids, environment: Default::default() });
         }
         let pids = vec![self.machines.pid(name).map_err(|error| {
-            let nodes = topology.nodes.iter().map(|node| node.name.as_str());
+            let machines = topology.machines();
+            let machines = machines.iter().map(|machine| machine.name.as_str());
             let pods = topology.pods.iter().map(|pod| pod.name.as_str());
-            let names: Vec<&str> = nodes.chain(pods).chain(["router", "outside"]).collect();
+            let names: Vec<&str> = machines.chain(pods).chain(["router", "outside"]).collect();
             anyhow!("{error:#}; in lab {} there are {}", self.name, names.join(", "))
         })?];
         let environment = match topology.node(name) {
+            _ if topology.kubernetes.is_some() => kubernetes::environment(name),
             Some(node) => calico::user_environment(&topology, &node.name),
             None => Default::default(),
         };
         Ok(Location { pids, environment })
     }
+}
+
+/// Does the same with all of them, at the same time.
+///
+/// # Errors
+/// The first that failed; the others are done all the same.
+fn for_all<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let work = &work;
+    std::thread::scope(|scope| {
+        let tasks: Vec<_> = items.iter().map(|item| scope.spawn(move || work(item))).collect();
+        let results = tasks.into_iter().map(|task| {
+            task.join().unwrap_or_else(|_| Err(anyhow!("a thread of the lab panicked")))
+        });
+        results.collect::<Vec<_>>().into_iter().collect()
+    })
 }

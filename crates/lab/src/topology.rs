@@ -5,13 +5,15 @@
 
 mod check;
 mod defaults;
+mod kubernetes;
 mod pods;
 
 pub use check::TopologyError;
 pub(crate) use check::{check_name, duplicate};
+pub use kubernetes::{CONTROL_PLANE, Cni, KubeProxy, Kubernetes};
 pub use pods::{ContainerPort, DEFAULT, Namespace, Pod};
 
-use defaults::{all_nodes, default_interface, default_mtu, never, yes};
+use defaults::{all_nodes, default_interface, default_mtu, never, prefix, yes};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -51,6 +53,10 @@ pub struct Topology {
     /// The CNI configuration (a `.conflist`) of every node, instead of Calico's with portmap and
     /// bandwidth.
     pub cni_config: Option<String>,
+    /// Makes the nodes those of a Kubernetes cluster. What is a manifest's then is not said here:
+    /// pods, namespaces, pools, resources, environment, CNI configuration.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// One subnet of the cloud. Its router has the first address of each prefix.
@@ -77,6 +83,9 @@ pub struct Node {
     /// Environment of its calico-node, over the topology's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// Its part of the pods' addresses in a Kubernetes cluster; one that is free if absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pod_cidrs: Vec<IpNet>,
 }
 
 /// A node's network interface.
@@ -180,15 +189,27 @@ pub struct Pool {
     pub node_selector: String,
 }
 
+impl Node {
+    /// The addresses of all its uplinks.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
+        self.uplinks.iter().flat_map(|uplink| uplink.addresses.iter().copied())
+    }
+}
+
 impl Topology {
     /// Parses a topology and checks it; `path` is for messages.
     ///
     /// # Errors
     /// [`TopologyError`] naming the field or object, and what is wrong with it.
     pub fn parse(path: &str, text: &str) -> Result<Topology, TopologyError> {
-        let topology: Topology = serde_saphyr::from_str(text).map_err(|error| {
-            TopologyError::Syntax { path: path.into(), reason: error.to_string() }
-        })?;
+        let syntax = |error: serde_saphyr::Error| TopologyError::Syntax {
+            path: path.into(),
+            reason: error.to_string(),
+        };
+        let topology: Topology = serde_saphyr::from_str(text).map_err(syntax)?;
+        let given: serde_json::Value = serde_saphyr::from_str(text).map_err(syntax)?;
+        let mut topology = topology.with_kubernetes_defaults(&given);
+        topology.complete_kubernetes()?;
         topology.check()?;
         Ok(topology)
     }
@@ -225,6 +246,8 @@ impl Topology {
 
 /// A topology that shows every field.
 pub const EXAMPLE: &str = include_str!("topology/example.yaml");
+/// One with Kubernetes.
+pub const KUBERNETES_EXAMPLE: &str = include_str!("topology/kubernetes.yaml");
 
 /// Names of machines that every lab has.
 pub const RESERVED_NAMES: [&str; 3] = ["router", "outside", "localhost"];

@@ -42,17 +42,24 @@ impl Namespace {
     /// # Errors
     /// The process is gone, or isn't ours to look into.
     pub fn all_of(process: &Path) -> Result<Vec<Namespace>, Error> {
-        KINDS
-            .into_iter()
-            .map(|(kind, flag)| {
-                let path = process.join("ns").join(kind);
-                let name = path.display().to_string();
-                match File::open(&path) {
-                    Ok(file) => Ok(Namespace { kind: flag, file: file.into(), name }),
-                    Err(source) => Err(Error::system("opening the namespace", name, source)),
-                }
-            })
-            .collect()
+        KINDS.into_iter().map(|(kind, flag)| Namespace::open(process, kind, flag)).collect()
+    }
+
+    /// The network namespace of such a process.
+    ///
+    /// # Errors
+    /// As [`Namespace::all_of`].
+    pub fn network_of(process: &Path) -> Result<Namespace, Error> {
+        Namespace::open(process, "net", CloneFlags::CLONE_NEWNET)
+    }
+
+    fn open(process: &Path, kind: &str, flag: CloneFlags) -> Result<Namespace, Error> {
+        let path = process.join("ns").join(kind);
+        let name = path.display().to_string();
+        match File::open(&path) {
+            Ok(file) => Ok(Namespace { kind: flag, file: file.into(), name }),
+            Err(source) => Err(Error::system("opening the namespace", name, source)),
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::directory::LabDirectory;
 use crate::machine::PATH;
 use crate::namespaces::nested_process;
 use crate::protocol::{LabRequest, Location};
+use crate::topology::CONTROL_PLANE;
 use anyhow::{Context, Result};
 use linux::process::{Namespace, Spawn, spawn};
 use nix::errno::Errno;
@@ -43,16 +44,40 @@ fn exec_to(lab: &str, place: &str, command: &[OsString], output: Stdio) -> Resul
     for name in PASSED_VARIABLES {
         inside.envs(std::env::var_os(name).map(|value| (name, value)));
     }
+    let enter = Namespace::all_of(&nested_process(first.pid, &location.pids))?;
+    run_inside(place, inside, enter)
+}
+
+/// Runs the lab's kubectl as the cluster's administrator, with the user's own files and environment
+/// and, to reach the API server, the control plane's network. Returns its exit status.
+///
+/// # Errors
+/// The lab isn't there, or has no control plane.
+pub(crate) fn kubectl(lab: &str, arguments: &[OsString]) -> Result<ExitCode> {
+    let directory = LabDirectory::of(lab)?;
+    let first = find(&directory)?;
+    let kubernetes = super::topology(&directory)?.kubernetes.with_context(|| {
+        format!("lab {lab} is no Kubernetes cluster; start one with `calico lab up --kubernetes`")
+    })?;
+    let location: Location = ask(lab, &LabRequest::Locate { name: CONTROL_PLANE.into() })?;
+    let network = Namespace::network_of(&nested_process(first.pid, &location.pids))?;
+    let mut command = Command::new(kubernetes.programs.join("kubectl"));
+    command.args(arguments).env("KUBECONFIG", directory.kubeconfig());
+    run_inside(CONTROL_PLANE, command, vec![network])
+}
+
+/// Runs a command in namespaces until it ends, passing on signals.
+fn run_inside(place: &str, command: Command, enter: Vec<Namespace>) -> Result<ExitCode> {
+    let program = command.get_program().to_owned();
     let mut signals = SigSet::from_iter(PASSED_SIGNALS);
     signals.add(Signal::SIGCHLD);
     signals.add(Signal::SIGTTOU);
     // Blocked before the start, so that none is lost; the command starts with none blocked.
     signals.thread_block().context("blocking signals")?;
-    let enter = Namespace::all_of(&nested_process(first.pid, &location.pids))?;
-    let started = spawn(Spawn { enter, kill_on_parent_death: true, ..Spawn::new(inside) });
+    let started = spawn(Spawn { enter, kill_on_parent_death: true, ..Spawn::new(command) });
     let mut child = match started {
         Ok(child) => child,
-        Err(error) => return not_started(place, program, error),
+        Err(error) => return not_started(place, &program, error),
     };
     signals.remove(Signal::SIGTTOU);
     let status = wait(&mut child, &signals)?;

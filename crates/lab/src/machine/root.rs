@@ -1,6 +1,6 @@
 //! A machine's own file system tree: the real machine's, with every change kept in memory.
 
-use super::MachineSpec;
+use super::{MachineSpec, container_host};
 use anyhow::{Context, Result};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::pivot_root;
@@ -26,9 +26,10 @@ const DEVICES: [&str; 8] = ["null", "zero", "full", "random", "urandom", "tty", 
 
 /// Where this program is on a machine.
 const BINARY: &str = "usr/local/bin/calico";
-/// Its other names.
-const BINARY_LINKS: [&str; 7] = [
-    "usr/local/bin/calicoctl",
+/// Its name as a client.
+const CLIENT_LINK: &str = "usr/local/bin/calicoctl";
+/// Its names on a node, which on Kubernetes' nodes are a manifest's to bring.
+const NODE_LINKS: [&str; 6] = [
     "usr/local/bin/calico-node",
     "usr/local/bin/calico-ipam",
     "usr/local/bin/calico-kube-controllers",
@@ -49,13 +50,17 @@ pub(super) fn enter(spec: &MachineSpec) -> Result<()> {
     make_private()?;
     mount_overlay(spec, &root)?;
     mount_kernel_filesystems(&root)?;
-    for directory in OWN_DIRECTORIES {
+    let of_container_host = spec.container_host.iter().flat_map(|_| container_host::OWN_DIRECTORIES);
+    for directory in OWN_DIRECTORIES.into_iter().chain(of_container_host) {
         let kept = spec.directory.join("kept").join(directory.replace('/', "-"));
         make_directory(&kept)?;
         make_directory(&root.join(directory))?;
         bind(&kept, &root.join(directory))?;
     }
-    link_programs(&spec.binary, &root)?;
+    link_programs(spec, &root)?;
+    if let Some(host) = &spec.container_host {
+        container_host::mount_below(host, &root)?;
+    }
     std::env::set_current_dir(&root).context("entering the new root")?;
     pivot_root(".", ".").context("pivot_root")?;
     umount2(".", MntFlags::MNT_DETACH).context("leaving the old root")?;
@@ -66,7 +71,7 @@ pub(super) fn enter(spec: &MachineSpec) -> Result<()> {
     for (path, text) in &spec.files {
         write_file(path, text)?;
     }
-    Ok(())
+    spec.container_host.iter().try_for_each(|_| container_host::finish())
 }
 
 /// Keeps mounts made from here on out of every other namespace, and theirs out of this one.
@@ -130,11 +135,12 @@ fn mount_kernel_filesystems(root: &Path) -> Result<()> {
 }
 
 /// Puts this very program on the machine under all its names, and the reference CNI plugins.
-fn link_programs(program: &Path, root: &Path) -> Result<()> {
+fn link_programs(spec: &MachineSpec, root: &Path) -> Result<()> {
     let binary = root.join(BINARY);
     write_file(&binary, "")?;
-    bind(program, &binary)?;
-    for link in BINARY_LINKS {
+    bind(&spec.binary, &binary)?;
+    let names = if spec.container_host.is_none() { &NODE_LINKS[..] } else { &[] };
+    for link in names.iter().chain([&CLIENT_LINK]) {
         make_link(&format!("/{BINARY}"), &root.join(link))?;
     }
     let directories = REFERENCE_PLUGINS
@@ -162,7 +168,14 @@ pub(crate) fn bind(source: &Path, target: &Path) -> Result<()> {
         .with_context(|| format!("binding {} to {}", source.display(), target.display()))
 }
 
-fn make_directory(path: &Path) -> Result<()> {
+/// Makes a file or directory that was bound there unchangeable by that path.
+pub(super) fn remount_read_only(target: &Path) -> Result<()> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+    mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
+        .with_context(|| format!("making {} read-only", target.display()))
+}
+
+pub(super) fn make_directory(path: &Path) -> Result<()> {
     fs::create_dir_all(path).with_context(|| format!("making {}", path.display()))
 }
 

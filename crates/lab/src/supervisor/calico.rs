@@ -232,12 +232,10 @@ fn pool_resource(pool: &Pool) -> Value {
 /// `/etc/hosts` of every machine and pod.
 pub(super) fn hosts(topology: &Topology, pods: &[(String, Vec<IpAddr>)]) -> String {
     let mut text = String::from("127.0.0.1 localhost\n::1 localhost ip6-localhost\n");
-    let nodes = topology.nodes.iter().map(|node| {
-        let addresses = node.uplinks.iter().flat_map(|uplink| uplink.addresses.clone());
-        (node.name.clone(), addresses.collect())
-    });
+    let machines = topology.machines().into_iter();
+    let machines = machines.map(|machine| (machine.name.clone(), machine.addresses().collect()));
     let outside = ("outside".to_owned(), vec![topology.outside.address.addr()]);
-    for (name, addresses) in nodes.chain([outside]).chain(pods.iter().cloned()) {
+    for (name, addresses) in machines.chain([outside]).chain(pods.iter().cloned()) {
         for address in addresses {
             text += &format!("{address} {name}\n");
         }

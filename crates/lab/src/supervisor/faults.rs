@@ -27,7 +27,7 @@ impl Lab {
         let topology = self.topology().clone();
         for setting in &settings {
             if let Setting::On(Fault::Partition(node)) = setting {
-                self.find_node(&topology, node)?;
+                self.find_machine(&topology, node)?;
             }
         }
         let before = self.faults().clone();
@@ -81,7 +81,8 @@ impl Lab {
         let faults = self.faults().clone();
         let ports = self.fabric.ports();
         self.cut_packets(&ports, faults.iter().any(|fault| matches!(fault, Fault::Mtu(_))))?;
-        let of_node = |port: &Port| topology.node(&port.machine).is_some();
+        let machines = topology.machines();
+        let of_node = |port: &Port| machines.iter().any(|machine| machine.name == port.machine);
         let ports: Vec<Port> = ports.into_iter().filter(of_node).collect();
         let desired = faults::tables(&faults, &ports, &vxlan_ports(&topology));
         let mut nft = Nft::open()?;

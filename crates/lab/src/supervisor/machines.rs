@@ -1,6 +1,6 @@
 //! The lab's machines as processes: started, asked, powered off.
 
-use crate::machine::MachineSpec;
+use crate::machine::{ContainerHost, MachineSpec};
 use crate::namespaces::{own_program, spawn_as_machine};
 use crate::protocol::{Finished, NodeRequest, Program, call};
 use anyhow::{Context, Result, bail};
@@ -25,6 +25,17 @@ pub(super) struct Machines {
     running: Mutex<BTreeMap<String, Child>>,
 }
 
+/// What a machine has that others have not.
+#[derive(Default)]
+pub(super) struct Equipment {
+    /// Files written at each boot, by path.
+    pub(super) files: BTreeMap<PathBuf, String>,
+    /// Whether it answers HTTP on port 80.
+    pub(super) web: bool,
+    /// Set on a machine of a Kubernetes cluster.
+    pub(super) container_host: Option<ContainerHost>,
+}
+
 impl Machines {
     pub(super) fn new(directory: PathBuf) -> Machines {
         Machines { directory, running: Mutex::default() }
@@ -34,12 +45,7 @@ impl Machines {
     ///
     /// # Errors
     /// It is on already, or its first process cannot be started.
-    pub(super) fn boot(
-        &self,
-        name: &str,
-        files: BTreeMap<PathBuf, String>,
-        web: bool,
-    ) -> Result<()> {
+    pub(super) fn boot(&self, name: &str, equipment: Equipment) -> Result<()> {
         if self.is_running(name) {
             bail!("{name} is already running");
         }
@@ -50,8 +56,9 @@ impl Machines {
             name: name.into(),
             directory: directory.clone(),
             binary: self.directory.join(BINARY),
-            files,
-            web,
+            files: equipment.files,
+            web: equipment.web,
+            container_host: equipment.container_host,
         };
         let file = directory.join("machine.json");
         let text = serde_json::to_string(&spec).context("encoding a machine's description")?;
@@ -62,6 +69,11 @@ impl Machines {
         let process = spawn_as_machine(command).with_context(|| format!("booting {name}"))?;
         self.lock().insert(name.into(), process);
         Ok(())
+    }
+
+    /// A file of the lab's own, beside the machines' directories.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
     }
 
     fn listen(&self, name: &str) -> Result<UnixListener> {

@@ -1,5 +1,6 @@
 //! Nodes, the router and the outside host: booted, joined to the fabric, restarted, removed.
 
+use super::machines::Equipment;
 use super::{Lab, calico};
 use crate::fabric::Plug;
 use crate::faults::Fault;
@@ -12,14 +13,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// The router's name; it has the first address of every subnet.
-const ROUTER: &str = "router";
+pub(super) const ROUTER: &str = "router";
 /// The outside host's name, and that of the network it is in.
 const OUTSIDE: &str = "outside";
 
 impl Lab {
     pub(super) fn boot_router(&self) -> Result<()> {
         let topology = self.topology().clone();
-        self.machines.boot(ROUTER, BTreeMap::new(), false)?;
+        self.machines.boot(ROUTER, Equipment::default())?;
         let network = self.machines.network(ROUTER)?;
         let gateways = |cidrs: &[IpNet]| {
             let own = cidrs.iter().map(|cidr| IpNet::new(gateway(cidr), cidr.prefix_len()));
@@ -54,7 +55,7 @@ impl Lab {
 
     pub(super) fn boot_outside(&self) -> Result<()> {
         let address = self.topology().outside.address;
-        self.machines.boot(OUTSIDE, BTreeMap::new(), true)?;
+        self.machines.boot(OUTSIDE, Equipment { web: true, ..Equipment::default() })?;
         self.fabric.plug(
             &self.machines.network(OUTSIDE)?,
             &Plug {
@@ -70,11 +71,16 @@ impl Lab {
     /// Switches a node on and plugs it in.
     pub(super) fn boot_node(&self, node: &Node) -> Result<()> {
         let topology = self.topology().clone();
-        let mut files = calico::files(&topology, node);
-        let addresses: Vec<IpAddr> =
-            node.uplinks.iter().flat_map(|uplink| uplink.addresses.iter().copied()).collect();
-        files.extend(self.authority.files(&node.name, &addresses)?);
-        self.machines.boot(&node.name, files, false)?;
+        let equipment = match &topology.kubernetes {
+            Some(kubernetes) => self.kubernetes_equipment(&topology, kubernetes, node)?,
+            None => {
+                let mut files = calico::files(&topology, node);
+                let addresses: Vec<IpAddr> = node.addresses().collect();
+                files.extend(self.authority.files(&node.name, &addresses)?);
+                Equipment { files, ..Equipment::default() }
+            }
+        };
+        self.machines.boot(&node.name, equipment)?;
         let network = self.machines.network(&node.name)?;
         for (index, uplink) in node.uplinks.iter().enumerate() {
             let subnet = topology.subnet(&uplink.subnet).context("an unknown subnet")?;
@@ -96,8 +102,9 @@ impl Lab {
             self.fabric.plug(&network, &plug)?;
         }
         self.apply_faults()?;
-        // New namespaces may inherit the machine's setting; on a node it is calico-node's task.
-        crate::fabric::set_forwarding(&network, false)?;
+        // New namespaces may inherit the machine's setting; on a node it is calico-node's task, and
+        // where Kubernetes is installed, already done.
+        crate::fabric::set_forwarding(&network, topology.kubernetes.is_some())?;
         // Waits for the machine to be able to answer.
         let _: NodeReport = self.machines.ask(&node.name, &NodeRequest::Report)?;
         Ok(())
@@ -122,7 +129,7 @@ impl Lab {
         self.supervise(&node.name, calico::AGENT, program)
     }
 
-    fn supervise(&self, node: &str, name: &str, program: Program) -> Result<()> {
+    pub(super) fn supervise(&self, node: &str, name: &str, program: Program) -> Result<()> {
         let name = name.to_owned();
         self.machines.ask(node, &NodeRequest::Supervise { name, program })
     }
@@ -133,8 +140,9 @@ impl Lab {
         let pods = self.pod_statuses(&topology);
         let pods: Vec<_> = pods.into_iter().map(|pod| (pod.name, pod.addresses)).collect();
         let text = calico::hosts(&topology, &pods);
-        let nodes = topology.nodes.iter().map(|node| node.name.as_str());
-        for machine in nodes.chain([ROUTER, OUTSIDE]) {
+        let machines = topology.machines();
+        let machines = machines.iter().map(|machine| machine.name.as_str());
+        for machine in machines.chain([ROUTER, OUTSIDE]) {
             if self.machines.is_running(machine) {
                 let request = NodeRequest::Hosts { text: text.clone() };
                 let () = self.machines.ask(machine, &request)?;
@@ -159,7 +167,7 @@ impl Lab {
         };
         NodeStatus {
             name: node.name.clone(),
-            addresses: node.uplinks.iter().flat_map(|uplink| uplink.addresses.clone()).collect(),
+            addresses: node.addresses().collect(),
             running,
             ready: ready.is_ok(),
             reason: ready.err().map(|error| format!("{error:#}")),
@@ -170,12 +178,17 @@ impl Lab {
     pub(super) fn node_add(&self, new: NewNode) -> Result<()> {
         let _changing = self.start_change();
         let mut topology = self.topology().clone();
-        let node = choose_addresses(&topology, new)?;
+        let mut node = choose_addresses(&topology, new)?;
         topology.nodes.push(node.clone());
+        topology.complete_kubernetes()?;
         topology.check()?;
-        *self.topology() = topology;
+        node = self.find_node(&topology, &node.name)?.clone();
+        *self.topology() = topology.clone();
         self.boot_node(&node)?;
         self.write_hosts()?;
+        if topology.kubernetes.is_some() {
+            return self.join_kubernetes(&topology, &node);
+        }
         self.start_agent(&node)?;
         self.await_agent(&node)?;
         self.await_routes()
@@ -186,7 +199,8 @@ impl Lab {
         let mut topology = self.topology().clone();
         self.find_node(&topology, name)?;
         let datastore = topology.datastore_node().map(|node| node.name.clone());
-        if datastore.as_deref() == Some(name) {
+        let of_kubernetes = topology.kubernetes.is_some();
+        if datastore.as_deref() == Some(name) && !of_kubernetes {
             bail!("{name} runs the datastore; without it the lab is of no use: `calico lab down`");
         }
         self.power_off(name)?;
@@ -198,6 +212,9 @@ impl Lab {
         self.faults().remove(&Fault::Partition(name.to_owned()));
         self.apply_faults()?;
         self.write_hosts()?;
+        if of_kubernetes {
+            return self.leave_kubernetes(name, keep_resource);
+        }
         if let (false, Some(datastore)) = (keep_resource, datastore) {
             let program = Program::new(&["calicoctl", "delete", "node", name]);
             self.machines.run(&datastore, program, String::new())?;
@@ -209,6 +226,9 @@ impl Lab {
     pub(super) fn node_restart(&self, name: &str) -> Result<()> {
         let _changing = self.start_change();
         let topology = self.topology().clone();
+        if topology.kubernetes.is_some() {
+            return self.restart_of_kubernetes(&topology, name);
+        }
         let node = self.find_node(&topology, name)?;
         self.power_off(name)?;
         self.boot_node(node)?;
@@ -227,11 +247,19 @@ impl Lab {
     }
 
     /// Switches a node off, if it is on, and takes it off the network.
-    fn power_off(&self, name: &str) -> Result<()> {
+    pub(super) fn power_off(&self, name: &str) -> Result<()> {
         if self.machines.is_running(name) {
             self.machines.power_off(name)?;
         }
         self.fabric.unplug(name)
+    }
+
+    /// A node or the control plane.
+    pub(super) fn find_machine(&self, topology: &Topology, name: &str) -> Result<Node> {
+        match topology.control_plane().filter(|machine| machine.name == name) {
+            Some(machine) => Ok(machine),
+            None => self.find_node(topology, name).cloned(),
+        }
     }
 
     pub(super) fn find_node<'a>(&self, topology: &'a Topology, name: &str) -> Result<&'a Node> {
@@ -260,13 +288,14 @@ fn choose_addresses(topology: &Topology, new: NewNode) -> Result<Node> {
         let names: Vec<&str> = topology.subnets.iter().map(|subnet| &*subnet.name).collect();
         format!("node {}: no such subnet; there are {}", new.name, names.join(", "))
     })?;
-    let uplinks = topology.nodes.iter().flat_map(|node| &node.uplinks);
-    let taken: BTreeSet<IpAddr> = uplinks.flat_map(|uplink| uplink.addresses.clone()).collect();
+    let machines = topology.machines();
+    let taken: BTreeSet<IpAddr> = machines.iter().flat_map(Node::addresses).collect();
     let free = |cidr: &IpNet| cidr.hosts().skip(9).find(|address| !taken.contains(address));
     let addresses: Vec<IpAddr> = match new.address {
         Some(address) => vec![address],
         None => subnet.cidrs.iter().filter_map(free).collect(),
     };
     let uplink = Uplink { interface: new.interface, subnet: subnet.name.clone(), addresses };
-    Ok(Node { name: new.name, uplinks: vec![uplink], env: BTreeMap::new() })
+    let (env, pod_cidrs) = (BTreeMap::new(), Vec::new());
+    Ok(Node { name: new.name, uplinks: vec![uplink], env, pod_cidrs })
 }

@@ -1,10 +1,10 @@
 //! Pods, as far as the lab knows them: which there should be, and on which node.
 
-use super::Lab;
+use super::{Lab, for_all};
 use crate::protocol::{NodeReport, NodeRequest, PodStatus};
 use crate::status;
 use crate::topology::{Pod, Topology};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
 
 impl Lab {
     pub(super) fn pod_add(&self, pod: Pod) -> Result<PodStatus> {
@@ -38,14 +38,7 @@ impl Lab {
 
     /// Makes pods, those of different nodes at the same time.
     pub(super) fn add_pods(&self, pods: &[Pod]) -> Result<()> {
-        std::thread::scope(|scope| {
-            let tasks: Vec<_> =
-                pods.iter().map(|pod| scope.spawn(|| self.start_pod(pod))).collect();
-            let results = tasks.into_iter().map(|task| {
-                task.join().unwrap_or_else(|_| Err(anyhow!("a thread of the lab panicked")))
-            });
-            results.collect::<Vec<_>>().into_iter().collect()
-        })
+        for_all(pods, |pod| self.start_pod(pod))
     }
 
     fn start_pod(&self, pod: &Pod) -> Result<()> {

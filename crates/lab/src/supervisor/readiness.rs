@@ -31,7 +31,7 @@ impl Lab {
         let address = calico::datastore_address(topology).context("no datastore address")?;
         let network = self.machines.network(node)?;
         let connect = || Ok(network.run(|| TcpStream::connect(address).map(drop))??);
-        until(DATASTORE_WAIT, connect).map_err(|error| {
+        until(DATASTORE_WAIT, PAUSE, connect).map_err(|error| {
             let log = self.log_tail(node, calico::DATASTORE);
             anyhow!("{node}: the datastore doesn't answer on {address}: {error:#}{log}")
         })
@@ -52,7 +52,7 @@ impl Lab {
 
     fn await_probe(&self, node: &Node, probe: &Program) -> Result<()> {
         let ask = || self.machines.run(&node.name, probe.clone(), String::new()).map(drop);
-        until(AGENT_WAIT, ask).map_err(|error| {
+        until(AGENT_WAIT, PAUSE, ask).map_err(|error| {
             let log = self.log_tail(&node.name, calico::AGENT);
             let waited = AGENT_WAIT.as_secs();
             anyhow!("{}: calico-node isn't ready after {waited} s: {error:#}{log}", node.name)
@@ -65,7 +65,7 @@ impl Lab {
         if self.topology().backend == Backend::None || !self.faults().is_empty() {
             return Ok(());
         }
-        until(ROUTES_WAIT, || self.check_routes()).map_err(|error| {
+        until(ROUTES_WAIT, PAUSE, || self.check_routes()).map_err(|error| {
             let waited = ROUTES_WAIT.as_secs();
             anyhow!("after {waited} s: {error:#}")
         })
@@ -110,7 +110,7 @@ impl Lab {
     }
 
     /// The end of a supervised program's log, ready to be added to a message.
-    fn log_tail(&self, node: &str, name: &str) -> String {
+    pub(super) fn log_tail(&self, node: &str, name: &str) -> String {
         let request = NodeRequest::LogTail { name: name.to_owned() };
         match self.machines.ask::<String>(node, &request) {
             Ok(tail) => {
@@ -126,11 +126,15 @@ impl Lab {
 ///
 /// # Errors
 /// The last attempt's, once `limit` has passed.
-fn until(limit: Duration, mut attempt: impl FnMut() -> Result<()>) -> Result<()> {
+pub(super) fn until(
+    limit: Duration,
+    pause: Duration,
+    mut attempt: impl FnMut() -> Result<()>,
+) -> Result<()> {
     let deadline = Instant::now() + limit;
     loop {
         match attempt() {
-            Err(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            Err(_) if Instant::now() < deadline => std::thread::sleep(pause),
             outcome => return outcome,
         }
     }

@@ -1,6 +1,6 @@
 //! What makes a topology impossible, said before anything is built.
 
-use super::{Node, Pod, RESERVED_NAMES, Subnet, Topology, gateway};
+use super::{CONTROL_PLANE, Node, Pod, RESERVED_NAMES, Subnet, Topology, gateway};
 use ipnet::IpNet;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -42,6 +42,7 @@ impl Topology {
         if self.nodes.is_empty() {
             return Err(TopologyError::Inconsistent("no node; give at least one".into()));
         }
+        names.extend(self.kubernetes.as_ref().map(|_| CONTROL_PLANE.to_owned()));
         let mut subnets = BTreeSet::new();
         for subnet in &self.subnets {
             check_name("subnet", &subnet.name)?;
@@ -57,6 +58,7 @@ impl Topology {
             }
             self.check_uplinks(node, &mut taken)?;
         }
+        self.check_kubernetes(&mut taken)?;
         for pod in &self.pods {
             check_name("pod", &pod.name)?;
             if !names.insert(pod.name.clone()) {

@@ -48,7 +48,7 @@ impl Default for Outside {
 }
 
 /// A prefix known to be valid when this was written.
-fn prefix(address: [u8; 4], length: u8) -> IpNet {
+pub(super) fn prefix(address: [u8; 4], length: u8) -> IpNet {
     IpNet::new(IpAddr::from(address), length).expect("a constant length of at most 32")
 }
 
@@ -67,6 +67,7 @@ impl Default for Topology {
                 addresses: vec![IpAddr::from(address)],
             }],
             env: BTreeMap::new(),
+            pod_cidrs: Vec::new(),
         };
         let pod = |number: u8| Pod {
             name: format!("pod-{number}"),
@@ -96,6 +97,7 @@ impl Default for Topology {
             resources: Vec::new(),
             env: BTreeMap::new(),
             cni_config: None,
+            kubernetes: None,
         }
     }
 }
