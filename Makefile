@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 NAMES := calicoctl calico-node calico-ipam
 export CALICO_GIT_COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: build demo test test-guest bench fmt lint install setup setup-test
+.PHONY: build demo test test-guest test-kubernetes bench fmt lint install setup setup-test setup-kubernetes
 
 build: ## the one static binary, at target/release/calico
 	cargo build --release --locked -p calico
@@ -20,6 +20,9 @@ test: setup-test build ## every test; needs root, for namespaces
 test-guest: setup-test build ## what needs a kernel with ipip and ip_vs, in an emulated machine
 	tests/guest/run
 
+test-kubernetes: setup-kubernetes build ## on real Kubernetes clusters in labs
+	scripts/test-kubernetes
+
 bench: setup-test build ## all figures, into docs/benchmarks.md
 	scripts/bench
 
@@ -29,6 +32,7 @@ fmt: ## format the code
 lint: ## what CI checks before it tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo clippy -p calico --test kubernetes --locked -- -D warnings
 
 install: build ## the binary and its names, below PREFIX
 	install -D -m 0755 $(BUILT) $(DESTDIR)$(PREFIX)/bin/calico
@@ -39,3 +43,6 @@ setup: ## packages that the demo's nodes use
 
 setup-test: ## packages that tests and benchmarks use as peers and oracles
 	scripts/setup test
+
+setup-kubernetes: ## packages and Kubernetes' programs, for clusters in labs; wants Go
+	scripts/setup kubernetes

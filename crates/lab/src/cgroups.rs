@@ -120,7 +120,8 @@ fn remove_tree(group: &Path) -> std::io::Result<()> {
     }
 }
 
-/// The hierarchies of version 1, one for each set of controllers, or the one of version 2.
+/// The hierarchies of version 1, one for each set of controllers and perhaps one of version 2, which
+/// then has none; or the one of version 2.
 fn hierarchies() -> Result<Vec<PathBuf>> {
     let root = Path::new(ROOT);
     if !is_version_1(root) {
@@ -133,9 +134,8 @@ fn hierarchies() -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in entries {
         let entry = entry.with_context(|| format!("reading {ROOT}"))?;
-        // Links are other names of the same; a version 2 beside version 1 has no controllers.
-        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_directory && is_version_1(&entry.path()) {
+        // Links are other names of the same.
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             found.push(entry.path());
         }
     }

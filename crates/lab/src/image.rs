@@ -141,15 +141,17 @@ pub fn write_archive(output: impl Write, layer: &Layer, images: &[Image]) -> Res
     let mut archive = Builder::new(output);
     append(&mut archive, EntryType::Regular, Path::new(&layer_path), 0o644, &layer)?;
     let mut manifest = Vec::new();
-    let mut configurations = BTreeMap::new();
+    let mut texts: Vec<(String, String)> = Vec::new();
     for image in images {
         let configuration = configuration(image, &layer_digest).to_string();
         let path = format!("{}.json", hex(configuration.as_bytes()));
         manifest.push(json!({"Config": path, "RepoTags": [image.name], "Layers": [layer_path]}));
-        configurations.insert(path, configuration);
+        // Two names of the same have it once.
+        if texts.iter().all(|(other, _)| *other != path) {
+            texts.push((path, configuration));
+        }
     }
-    let manifest = Value::from(manifest).to_string();
-    let texts = configurations.into_iter().chain([("manifest.json".to_owned(), manifest)]);
+    texts.push(("manifest.json".to_owned(), Value::from(manifest).to_string()));
     for (path, text) in texts {
         append(&mut archive, EntryType::Regular, Path::new(&path), 0o644, text.as_bytes())?;
     }

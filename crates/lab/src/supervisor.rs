@@ -240,7 +240,11 @@ impl Lab {
             let machines = machines.iter().map(|machine| machine.name.as_str());
             let pods = topology.pods.iter().map(|pod| pod.name.as_str());
             let names: Vec<&str> = machines.chain(pods).chain(["router", "outside"]).collect();
-            anyhow!("{error:#}; in lab {} there are {}", self.name, names.join(", "))
+            let hint = match &topology.kubernetes {
+                Some(_) => "; into pods leads `calico lab kubectl exec`",
+                None => "",
+            };
+            anyhow!("{error:#}; in lab {} there are {}{hint}", self.name, names.join(", "))
         })?];
         let environment = match topology.node(name) {
             _ if topology.kubernetes.is_some() => kubernetes::environment(name),

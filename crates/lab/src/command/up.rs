@@ -42,6 +42,9 @@ pub struct UpArguments {
     /// Give its nodes, pods and services IPv6 addresses, too.
     #[arg(long, requires = "kubernetes")]
     dual_stack: bool,
+    /// Have its API server log each request, in /var/log/calico/audit.log of control-plane.
+    #[arg(long, requires = "kubernetes")]
+    audit: bool,
     /// An archive of images (`docker save`) for its nodes; repeatable.
     #[arg(long = "image", value_name = "FILE", requires = "kubernetes")]
     images: Vec<PathBuf>,
@@ -77,6 +80,7 @@ impl UpArguments {
             cni: if self.no_cni { Cni::None } else { self.cni },
             kube_proxy: self.kube_proxy,
             dual_stack: self.dual_stack,
+            audit: self.audit,
             images: self.images.clone(),
             ..Kubernetes::default()
         };

@@ -29,10 +29,8 @@ const MASKED_PARAMETERS: [(&str, &str); 6] = [
     ("vm/panic_on_oom", "0"),
 ];
 /// Parameters of the network namespace that Kubernetes wants of a node, where the kernel has them.
-const PARAMETERS: [(&str, &str); 2] = [
-    ("net/bridge/bridge-nf-call-iptables", "1"),
-    ("net/bridge/bridge-nf-call-ip6tables", "1"),
-];
+const PARAMETERS: [(&str, &str); 2] =
+    [("net/bridge/bridge-nf-call-iptables", "1"), ("net/bridge/bridge-nf-call-ip6tables", "1")];
 
 /// What such a machine is shown of the real one's files.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

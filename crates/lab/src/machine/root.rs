@@ -50,7 +50,8 @@ pub(super) fn enter(spec: &MachineSpec) -> Result<()> {
     make_private()?;
     mount_overlay(spec, &root)?;
     mount_kernel_filesystems(&root)?;
-    let of_container_host = spec.container_host.iter().flat_map(|_| container_host::OWN_DIRECTORIES);
+    let of_container_host =
+        spec.container_host.iter().flat_map(|_| container_host::OWN_DIRECTORIES);
     for directory in OWN_DIRECTORIES.into_iter().chain(of_container_host) {
         let kept = spec.directory.join("kept").join(directory.replace('/', "-"));
         make_directory(&kept)?;

@@ -3,9 +3,9 @@
 
 mod files;
 mod images;
+mod network;
 mod programs;
 mod readiness;
-mod routes;
 mod status;
 
 use super::machines::Equipment;
@@ -13,7 +13,7 @@ use super::{Lab, for_all};
 use crate::cgroups;
 use crate::machine::ContainerHost;
 use crate::protocol::Program;
-use crate::topology::{CONTROL_PLANE, Cni, Kubernetes, Node, Topology};
+use crate::topology::{CONTROL_PLANE, Kubernetes, Node, Topology};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -50,13 +50,10 @@ impl Lab {
         for node in &topology.nodes {
             self.start_kubelet(topology, kubernetes, node)?;
         }
-        self.route_pods(topology)?;
+        self.connect_nodes(topology, kubernetes.cni)?;
         let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
         self.await_nodes(kubernetes, &names, None)?;
-        self.progress.step(match kubernetes.cni {
-            Cni::Bridge => "every node is Ready",
-            Cni::None => "every node is registered; none is Ready before a CNI plugin is installed",
-        });
+        self.progress.step(network::last_step(kubernetes.cni));
         Ok(())
     }
 
@@ -147,7 +144,7 @@ impl Lab {
         self.start_runtime(kubernetes, node)?;
         self.declare_nodes(std::slice::from_ref(node))?;
         self.start_kubelet(topology, kubernetes, node)?;
-        self.route_pods(topology)?;
+        self.connect_nodes(topology, kubernetes.cni)?;
         self.await_nodes(kubernetes, &[&node.name], None)
     }
 
@@ -168,7 +165,7 @@ impl Lab {
         if name == CONTROL_PLANE {
             self.start_api_server(topology)?;
             self.write_hosts()?;
-            self.route_pods(topology)?;
+            self.connect_nodes(topology, kubernetes.cni)?;
             self.await_api_server()?;
             return self.start_controllers(topology);
         }
@@ -179,7 +176,7 @@ impl Lab {
         self.write_hosts()?;
         self.start_runtime(kubernetes, &machine)?;
         self.start_kubelet(topology, kubernetes, &machine)?;
-        self.route_pods(topology)?;
+        self.connect_nodes(topology, kubernetes.cni)?;
         self.await_nodes(kubernetes, &[name], Some(since))
     }
 

@@ -24,6 +24,9 @@ pub struct Kubernetes {
     pub kube_proxy: KubeProxy,
     /// Whether nodes, pods and services have IPv6 addresses, too.
     pub dual_stack: bool,
+    /// Whether the API server logs who asks it for what, in `/var/log/calico/audit.log` of the
+    /// control plane.
+    pub audit: bool,
     /// Archives of images (`docker save`) that every node has, besides the lab's own.
     pub images: Vec<PathBuf>,
     /// The directory of Kubernetes' programs, as `scripts/kubernetes` builds them.
@@ -74,6 +77,7 @@ impl Default for Kubernetes {
             cni: Cni::default(),
             kube_proxy: KubeProxy::default(),
             dual_stack: false,
+            audit: false,
             images: Vec::new(),
             programs: "target/kubernetes".into(),
             control_plane: Vec::new(),

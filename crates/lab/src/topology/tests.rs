@@ -44,7 +44,7 @@ fn the_example_says_what_it_says() {
     assert_eq!(topology.pods[1].ports[0].name.as_deref(), Some("http"));
     assert_eq!(topology.namespaces[0].service_accounts["cart"]["role"], "clerk");
     assert_eq!(topology.datastore_node().map(|node| node.name.as_str()), Some("master"));
-    // Every field of a topology is shown, but a whole CNI configuration.
+    // Every field of a topology is shown, but a whole CNI configuration; Kubernetes has its own.
     let fields = serde_json::to_value(&topology).unwrap();
     for field in fields.as_object().unwrap().keys().filter(|field| *field != "cniConfig") {
         assert!(EXAMPLE.lines().any(|line| line.starts_with(&format!("{field}:"))), "{field}");
@@ -144,4 +144,70 @@ fn the_routers_address_is_the_first() {
     {
         assert_eq!(gateway(&cidr.parse().unwrap()), first.parse::<IpAddr>().unwrap());
     }
+}
+
+#[test]
+fn the_example_with_kubernetes_says_what_it_says() {
+    let topology = Topology::parse("example.yaml", KUBERNETES_EXAMPLE).unwrap();
+    let kubernetes = topology.kubernetes.as_ref().unwrap();
+    assert_eq!(kubernetes.kube_proxy, KubeProxy::Nftables);
+    assert!(kubernetes.programs.is_absolute());
+    assert_eq!(topology.nodes[0].pod_cidrs[1].to_string(), "fd00:244:0:7::/64");
+    let fields = serde_json::to_value(kubernetes).unwrap();
+    for field in fields.as_object().unwrap().keys() {
+        let shown = |line: &str| line.starts_with(&format!("  {field}:"));
+        assert!(KUBERNETES_EXAMPLE.lines().any(shown), "{field}");
+    }
+    let json = serde_json::to_string(&topology).unwrap();
+    assert_eq!(serde_json::from_str::<Topology>(&json).unwrap(), topology);
+}
+
+#[test]
+fn kubernetes_has_its_own_defaults() {
+    let topology = Topology::parse("lab.yaml", "kubernetes: {dualStack: true}").unwrap();
+    let machines = topology.machines();
+    let lines: Vec<String> = machines
+        .iter()
+        .map(|machine| {
+            let texts = |values: Vec<String>| values.join(" ");
+            let addresses = texts(machine.addresses().map(|it| it.to_string()).collect());
+            let pods = texts(machine.pod_cidrs.iter().map(IpNet::to_string).collect());
+            format!("{} {addresses} {pods}", machine.name).trim_end().to_owned()
+        })
+        .collect();
+    let expected = [
+        "n1 172.31.0.11 fd00:31::11 10.244.1.0/24 fd00:244:0:1::/64",
+        "n2 172.31.0.12 fd00:31::12 10.244.2.0/24 fd00:244:0:2::/64",
+        "n3 172.31.0.13 fd00:31::13 10.244.3.0/24 fd00:244:0:3::/64",
+        "control-plane 172.31.0.10 fd00:31::9",
+    ];
+    assert_eq!(lines, expected);
+    // What the text says is as it says it.
+    let text = "{kubernetes: {}, podCidr: 10.0.0.0/8, nodes: [{name: a, podCidrs: [10.0.1.0/24], \
+                uplinks: [{subnet: s, addresses: [10.9.0.10]}]}, {name: b, \
+                uplinks: [{subnet: s, addresses: [10.9.0.11]}]}], \
+                subnets: [{name: s, cidrs: [10.9.0.0/24]}]}";
+    let topology = Topology::parse("lab.yaml", text).unwrap();
+    assert_eq!(topology.nodes[1].pod_cidrs, ["10.0.2.0/24".parse().unwrap()]);
+    let control_plane = topology.control_plane().unwrap();
+    assert_eq!(control_plane.addresses().next(), "10.9.0.12".parse().ok());
+    assert!(topology.pods.is_empty());
+}
+
+#[test]
+fn what_kubernetes_has_no_use_for_is_refused() {
+    for (text, part) in [
+        ("pods: [{name: a, node: n1}]", "pods are made with `calico lab kubectl`"),
+        ("resources: [{kind: Tier}]", "resources are made with `calico lab kubectl`"),
+        ("env: {A: b}", "what a manifest says"),
+        ("podCidr: 10.244.0.0/24", "podCidr: 10.244.0.0/24 has no /24 left for node n1"),
+        ("nodes: [{name: control-plane, uplinks: []}]", "already in use"),
+    ] {
+        let said = refusal(&format!("{{kubernetes: {{}}, {text}}}"));
+        assert!(said.contains(part), "{text}: {said}");
+    }
+    let kubernetes = "{kubernetes: {dualStack: true}, subnets: [{name: s, cidrs: [10.9.0.0/24]}], \
+                      nodes: [{name: a, uplinks: [{subnet: s, addresses: [10.9.0.11]}]}]}";
+    let said = refusal(kubernetes);
+    assert!(said.contains("dualStack, but a has no IPv6 address"), "{said}");
 }

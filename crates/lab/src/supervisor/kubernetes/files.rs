@@ -1,10 +1,10 @@
 //! Configuration files, kubeconfigs and certificates of a cluster's machines.
 
 use super::images::PAUSE;
-use super::programs;
+use super::{network, programs};
 use crate::certificates::{Authority, Identity};
 use crate::cgroups;
-use crate::topology::{Cni, Kubernetes, Node, Topology};
+use crate::topology::{Kubernetes, Node, Topology};
 use anyhow::{Context, Result};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -25,6 +25,10 @@ pub(super) const KUBE_PROXY: &str = "/etc/kubernetes/kube-proxy.yaml";
 const KUBE_PROXY_KUBECONFIG: &str = "/etc/kubernetes/kube-proxy.conf";
 pub(super) const CONTAINERD: &str = "/etc/containerd/config.toml";
 const CONTAINERD_SOCKET: &str = "/run/containerd/containerd.sock";
+
+/// What of each request the API server logs, and where, if it does.
+pub(super) const AUDIT_POLICY: &str = "/etc/kubernetes/audit-policy.yaml";
+pub(super) const AUDIT_LOG: &str = "/var/log/calico/audit.log";
 
 /// Pods that a node may have: what a /24 has addresses for.
 const PODS_MAX: u32 = 250;
@@ -53,6 +57,7 @@ pub(super) fn of_control_plane(authority: &Authority, topology: &Topology) -> Re
     files.insert(format!("{PKI}/sa.key").into(), private);
     files.insert(format!("{PKI}/sa.pub").into(), public);
     files.insert(ADMIN.into(), admin_kubeconfig(authority, topology)?);
+    files.insert(AUDIT_POLICY.into(), audit_policy().to_string());
     for (path, user) in [
         (CONTROLLER_MANAGER, "system:kube-controller-manager"),
         (SCHEDULER, "system:kube-scheduler"),
@@ -84,11 +89,8 @@ pub(super) fn of_node(
         let user = kubeconfig(authority, topology, "system:kube-proxy", None)?;
         files.insert(KUBE_PROXY_KUBECONFIG.into(), user);
     }
-    match kubernetes.cni {
-        Cni::Bridge => {
-            files.insert("/etc/cni/net.d/10-bridge.conflist".into(), bridge(node).to_string());
-        }
-        Cni::None => {}
+    if let Some((name, text)) = network::configuration(kubernetes.cni, node) {
+        files.insert(format!("/etc/cni/net.d/{name}").into(), format!("{text:#}\n"));
     }
     Ok(files)
 }
@@ -125,6 +127,16 @@ fn kubeconfig(
         "current-context": "lab",
     });
     Ok(format!("{kubeconfig:#}\n"))
+}
+
+/// Who asked for what and how it went, once it is answered.
+fn audit_policy() -> Value {
+    json!({
+        "apiVersion": "audit.k8s.io/v1",
+        "kind": "Policy",
+        "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata"}],
+    })
 }
 
 fn kubelet(cgroup: &str) -> Value {
@@ -171,25 +183,6 @@ fn kube_proxy(topology: &Topology, node: &Node, mode: &str) -> Value {
         // These are the whole machine's: it may not set them, and ends if it cannot.
         "conntrack": {"maxPerCore": 0, "min": 0},
         "oomScoreAdj": 0,
-    })
-}
-
-/// The bridge's network, with the addresses that the node has for its pods.
-fn bridge(node: &Node) -> Value {
-    let ranges: Vec<Value> = node.pod_cidrs.iter().map(|cidr| json!([{"subnet": cidr}])).collect();
-    json!({
-        "cniVersion": "0.4.0",
-        "name": "lab",
-        "plugins": [
-            {
-                "type": "bridge",
-                "bridge": "cni0",
-                "isDefaultGateway": true,
-                "hairpinMode": true,
-                "ipam": {"type": "host-local", "ranges": ranges},
-            },
-            {"type": "portmap", "capabilities": {"portMappings": true}},
-        ],
     })
 }
 

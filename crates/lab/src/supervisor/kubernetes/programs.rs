@@ -60,14 +60,20 @@ pub(super) fn etcd() -> Program {
 
 pub(super) fn api_server(topology: &Topology) -> Result<Program> {
     let pki = files::PKI;
-    let services = topology.kubernetes.iter().flat_map(|kubernetes| kubernetes.service_cidrs());
+    let kubernetes = topology.kubernetes.as_ref().context("no Kubernetes")?;
+    let audit = [
+        format!("--audit-policy-file={}", files::AUDIT_POLICY),
+        format!("--audit-log-path={}", files::AUDIT_LOG),
+    ];
+    let audit = audit.into_iter().filter(|_| kubernetes.audit);
+    let services = list(kubernetes.service_cidrs());
     Ok(of_kubernetes(
         API_SERVER,
-        vec![
+        [
             format!("--etcd-servers={ETCD_CLIENTS}"),
             format!("--advertise-address={}", api_address(topology)?),
             format!("--secure-port={PORT}"),
-            format!("--service-cluster-ip-range={}", list(services)),
+            format!("--service-cluster-ip-range={services}"),
             format!("--client-ca-file={pki}/ca.crt"),
             format!("--tls-cert-file={pki}/apiserver.crt"),
             format!("--tls-private-key-file={pki}/apiserver.key"),
@@ -83,7 +89,10 @@ pub(super) fn api_server(topology: &Topology) -> Result<Program> {
             "--enable-admission-plugins=NodeRestriction".into(),
             "--allow-privileged=true".into(),
             "--profiling=false".into(),
-        ],
+        ]
+        .into_iter()
+        .chain(audit)
+        .collect(),
     ))
 }
 

@@ -1,7 +1,7 @@
 //! Waiting until a cluster works.
 
 use super::super::{Lab, readiness::until};
-use super::{files, programs};
+use super::{files, network, programs};
 use crate::protocol::Program;
 use crate::topology::{CONTROL_PLANE, Cni, Kubernetes};
 use anyhow::{Context, Result, anyhow, bail};
@@ -74,11 +74,7 @@ fn check(nodes: &Value, name: &str, cni: Cni, since: Option<Timestamp>) -> Resul
     if heartbeat <= since {
         bail!("{name}: kubelet hasn't said anything since the node was switched on");
     }
-    let is_expected = match cni {
-        Cni::Bridge => ready["status"] == "True",
-        Cni::None => ready["reason"] != "NodeStatusNeverUpdated",
-    };
-    if !is_expected {
+    if !network::is_as_expected(cni, ready) {
         bail!("{name} is not ready: {}", ready["message"].as_str().unwrap_or("no reason given"));
     }
     Ok(())

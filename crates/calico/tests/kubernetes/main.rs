@@ -1,0 +1,6 @@
+//! Labs that are Kubernetes clusters: kube-apiserver, kubelets, containerd, kube-proxy, kubectl, all
+//! as others built them. `make test-kubernetes` runs them, as root.
+
+mod cluster;
+mod lifecycle;
+mod pods;

@@ -1,0 +1,124 @@
+//! Who connects the pods: all that differs between one [`Cni`] and another, except for what of it
+//! `preflight` looks for.
+
+use super::super::{Lab, nodes::ROUTER};
+use crate::topology::{Cni, Node, Topology};
+use anyhow::Result;
+use ipnet::IpNet;
+use kernel::{Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, TABLE_MAIN};
+use linux::rtnetlink::Rtnetlink;
+use serde_json::{Value, json};
+use std::net::IpAddr;
+
+/// `proto static` (/etc/iproute2/rt_protos).
+const PROTOCOL_STATIC: u8 = 4;
+
+/// The CNI configuration that a node starts with, and the file's name.
+pub(super) fn configuration(cni: Cni, node: &Node) -> Option<(&'static str, Value)> {
+    match cni {
+        Cni::Bridge => Some(("10-bridge.conflist", bridge(node))),
+        Cni::None => None,
+    }
+}
+
+/// Whether a node's condition `Ready` is what `lab up` waits for.
+pub(super) fn is_as_expected(cni: Cni, ready: &Value) -> bool {
+    match cni {
+        Cni::Bridge => ready["status"] == "True",
+        // Said by kubelet, at least, and not by the controller that misses it.
+        Cni::None => ready["reason"] != "NodeStatusNeverUpdated",
+    }
+}
+
+/// The last step of `lab up`, in words.
+pub(super) fn last_step(cni: Cni) -> &'static str {
+    match cni {
+        Cni::Bridge => "every node is Ready",
+        Cni::None => "every node is registered; none is Ready before a CNI plugin is installed",
+    }
+}
+
+impl Lab {
+    /// Does, once the API server knows the nodes, what connects the pods of different nodes. To be
+    /// repeated when a machine is booted again.
+    pub(super) fn connect_nodes(&self, topology: &Topology, cni: Cni) -> Result<()> {
+        match cni {
+            Cni::Bridge => self.route_pods(topology),
+            Cni::None => Ok(()),
+        }
+    }
+
+    /// Routes each node's pods to it: on the router, and on the machines that are in a subnet with
+    /// it. All others send by the router.
+    fn route_pods(&self, topology: &Topology) -> Result<()> {
+        let subnets = topology.subnets.iter();
+        let links: Vec<Link<'_>> =
+            subnets.map(|subnet| Link { device: &subnet.name, subnet: &subnet.name }).collect();
+        self.route_pods_on(ROUTER, &links, &topology.nodes)?;
+        let machines = topology.machines();
+        for machine in machines.iter().filter(|machine| self.machines.is_running(&machine.name)) {
+            let uplinks = machine.uplinks.iter();
+            let links: Vec<Link<'_>> = uplinks
+                .map(|uplink| Link { device: &uplink.interface, subnet: &uplink.subnet })
+                .collect();
+            let others = topology.nodes.iter().filter(|node| node.name != machine.name);
+            self.route_pods_on(&machine.name, &links, others)?;
+        }
+        Ok(())
+    }
+
+    fn route_pods_on<'a>(
+        &self,
+        machine: &str,
+        links: &[Link<'_>],
+        nodes: impl IntoIterator<Item = &'a Node>,
+    ) -> Result<()> {
+        let mut netlink = Rtnetlink::open_in(&self.machines.network(machine)?)?;
+        let pods = nodes.into_iter();
+        let pods = pods.flat_map(|node| node.pod_cidrs.iter().map(move |cidr| (*cidr, node)));
+        for (destination, node) in pods {
+            let Some((device, gateway)) = next_hop(links, node, &destination) else { continue };
+            let key = RouteKey { table: TABLE_MAIN, destination, metric: 0 };
+            let device = device.to_owned();
+            let target = RouteTarget::Via { device, gateway: Some(gateway), onlink: false };
+            let (protocol, scope, source) = (PROTOCOL_STATIC, SCOPE_UNIVERSE, None);
+            netlink.replace_route(&key, &Route { target, protocol, scope, source })?;
+        }
+        Ok(())
+    }
+}
+
+/// An interface of a machine, and the subnet that it is in.
+struct Link<'a> {
+    device: &'a str,
+    subnet: &'a str,
+}
+
+/// By which of its interfaces and at which address a machine reaches a node directly.
+fn next_hop<'a>(links: &[Link<'a>], node: &Node, destination: &IpNet) -> Option<(&'a str, IpAddr)> {
+    let is_ipv4 = destination.addr().is_ipv4();
+    node.uplinks.iter().find_map(|uplink| {
+        let link = links.iter().find(|link| link.subnet == uplink.subnet)?;
+        let address = uplink.addresses.iter().find(|address| address.is_ipv4() == is_ipv4)?;
+        Some((link.device, *address))
+    })
+}
+
+/// The reference plugins', with the addresses that the node has for its pods.
+fn bridge(node: &Node) -> Value {
+    let ranges: Vec<Value> = node.pod_cidrs.iter().map(|cidr| json!([{"subnet": cidr}])).collect();
+    json!({
+        "cniVersion": "0.4.0",
+        "name": "lab",
+        "plugins": [
+            {
+                "type": "bridge",
+                "bridge": "cni0",
+                "isDefaultGateway": true,
+                "hairpinMode": true,
+                "ipam": {"type": "host-local", "ranges": ranges},
+            },
+            {"type": "portmap", "capabilities": {"portMappings": true}},
+        ],
+    })
+}
