@@ -77,8 +77,11 @@ impl Topology {
     }
 
     /// Writes down namespaces and service accounts that are only named by pods, and those that are
-    /// always there.
+    /// always there. Kubernetes has its own.
     pub(crate) fn complete_namespaces(&mut self) {
+        if self.kubernetes.is_some() {
+            return;
+        }
         for namespace in &mut self.namespaces {
             namespace.service_accounts.entry(default_name()).or_default();
         }
