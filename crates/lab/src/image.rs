@@ -74,18 +74,20 @@ impl Layer {
 
     /// The layer as tar.
     fn to_tar(&self) -> Result<Vec<u8>> {
-        let mut entries = self.entries.clone();
-        for path in self.entries.keys() {
-            for parent in path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()) {
-                let directory = || Entry::Directory { mode: DIRECTORY_MODE };
-                match entries.entry(parent.to_owned()).or_insert_with(directory) {
-                    Entry::Directory { .. } => {}
-                    _ => return Err(not_a_directory(path, parent)),
-                }
+        let parent = Entry::Directory { mode: DIRECTORY_MODE };
+        let mut entries: BTreeMap<&Path, &Entry> = BTreeMap::new();
+        for (path, entry) in &self.entries {
+            let parents = path.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+            for directory in parents {
+                match self.entries.get(directory).unwrap_or(&parent) {
+                    known @ Entry::Directory { .. } => entries.insert(directory, known),
+                    _ => return Err(not_a_directory(path, directory)),
+                };
             }
+            entries.insert(path, entry);
         }
         let mut tar = Builder::new(Vec::new());
-        for (path, entry) in &entries {
+        for (path, entry) in entries {
             match entry {
                 Entry::Directory { mode } => {
                     append(&mut tar, EntryType::Directory, path, *mode, &[])?;

@@ -68,16 +68,30 @@ fn check_kubernetes(kubernetes: &Kubernetes) -> Result<()> {
     for plugin in bridge.iter().chain(&["loopback"]) {
         check_file(&REFERENCE_PLUGINS, plugin, "containernetworking-plugins")?;
     }
+    let filtered = "net/bridge/bridge-nf-call-iptables";
+    if kubernetes.cni == Cni::Bridge && !linux::sysctl::exists(filtered) {
+        // Between pods of one node a service would be answered by the pod's own address.
+        bail!("no kernel parameter {filtered}; `modprobe br_netfilter`, or choose another --cni");
+    }
     for image in &kubernetes.images {
         fs::metadata(image).with_context(|| format!("image archive {}", image.display()))?;
     }
     let busybox = fs::read(BUSYBOX).with_context(|| format!("reading {BUSYBOX}"))?;
-    // The loader that an executable asks for, which is in no image.
-    let loader = b"/ld-linux";
-    if busybox.windows(loader.len()).any(|bytes| bytes == loader) {
+    if asks_for_loader(&busybox) {
         bail!("{BUSYBOX} isn't static; `apt-get install busybox-static`");
     }
     Ok(())
+}
+
+/// Whether an executable has a program header `PT_INTERP` (elf(5)); no image has a loader.
+fn asks_for_loader(elf: &[u8]) -> bool {
+    const INTERPRETER: u32 = 3;
+    let short = |at| Some(usize::from(u16::from_le_bytes(*elf.get(at..)?.first_chunk()?)));
+    let long = |at| Some(u32::from_le_bytes(*elf.get(at..)?.first_chunk()?));
+    // e_phoff, which is never large, e_phentsize and e_phnum of a 64-bit file.
+    let header = (long(32), short(54), short(56));
+    let (Some(first), Some(bytes), Some(count)) = header else { return false };
+    (0..count).any(|index| long(first as usize + index * bytes) == Some(INTERPRETER))
 }
 
 /// Checks for root.
@@ -117,4 +131,17 @@ fn holds_module(directory: &Path, name: &str) -> bool {
     };
     let file = |entry: std::io::Result<fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
     entries.filter_map(file).any(|file| file.starts_with(&format!("{name}.ko")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::asks_for_loader;
+
+    #[test]
+    fn executables_are_static_or_ask_for_a_loader() {
+        assert!(asks_for_loader(&std::fs::read("/bin/sh").unwrap()));
+        // This very test is as static as the product.
+        assert!(!asks_for_loader(&std::fs::read("/proc/self/exe").unwrap()));
+        assert!(!asks_for_loader(b"#!/bin/sh\n"));
+    }
 }

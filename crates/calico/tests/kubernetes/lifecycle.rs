@@ -42,6 +42,30 @@ fn nodes_reboot_are_cut_off_come_and_go() {
 }
 
 #[test]
+fn pods_outlive_kubelet_and_containerd() {
+    let cluster = Cluster::up("killed", &["--nodes", "1"]);
+    cluster.serve_web();
+    let uid = cluster.web("n1", "status.containerStatuses[0].containerID");
+    for program in ["containerd", "kubelet", "kube-proxy"] {
+        cluster.run("n1", &format!("pkill -KILL -x {program}"));
+    }
+    // Another pod starts, so all of them are there again.
+    cluster.within(LIMIT, "a pod starts", |cluster| {
+        cluster.try_kubectl("delete pod later --ignore-not-found --now");
+        let run = "run later --image calico.lab/busybox:1 -- sleep 1000000";
+        let ready = "wait --for=condition=Ready pod/later --timeout=20s";
+        cluster.try_kubectl(run).0 && cluster.try_kubectl(ready).0
+    });
+    let service = cluster.kubectl("get service web -o jsonpath={.spec.clusterIP}");
+    let url = format!("http://{service}/");
+    cluster.kubectl(&format!("exec later -- wget -qO- {url}"));
+    assert_eq!(cluster.web("n1", "status.containerStatuses[0].containerID"), uid);
+    let status = cluster.lab(&["status", "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
+    assert_eq!(status["nodes"][0]["restarts"], 3, "{status}");
+}
+
+#[test]
 fn nothing_is_left_of_a_cluster() {
     let before = Machine::read();
     let cluster = Cluster::up("down", &["--nodes", "1"]);
@@ -59,7 +83,7 @@ fn nothing_is_left_of_a_cluster() {
     assert_eq!(left, Vec::<String>::new());
 
     // Killed, it leaves to `down` only what the machine itself keeps.
-    let cluster = Cluster::up("killed", &["--nodes", "1", "--no-cni"]);
+    let cluster = Cluster::up("dead", &["--nodes", "1", "--no-cni"]);
     let directory = format!("/run/calico-lab/{}", cluster.name());
     let pid = first_process(cluster.name());
     assert!(Command::new("kill").args(["-KILL", &pid]).status().expect("kill").success());

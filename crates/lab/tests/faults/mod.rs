@@ -67,6 +67,11 @@ fn a_partitioned_node_is_alone_also_when_it_restarts() {
     assert!(!pings(&rig, "worker-1", "worker-2", 100), "its new port is as the old one");
     rig.run(&["fault", "clear", "partition=worker-1"]);
     rig::until("worker-1 is back", || pings(&rig, "worker-1", "worker-2", 100));
+    // The same by another name.
+    rig.run(&["node", "cut", "worker-1"]);
+    assert_eq!(list(&rig)[0].0, "partition=worker-1");
+    rig.run(&["node", "mend", "worker-1"]);
+    assert_eq!(list(&rig), []);
 }
 
 #[test]
