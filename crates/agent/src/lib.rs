@@ -10,11 +10,14 @@
 //!
 //! Must not know: what to program (that is `plan`) or how (`linux`).
 
+mod arguments;
 mod autodetect;
 pub mod bgp;
+mod cni_credentials;
 mod connections;
 mod endpoint_status;
 mod health;
+mod host_paths;
 mod kernel_thread;
 mod log;
 mod logged_packets;
@@ -30,9 +33,11 @@ mod spool;
 mod startup;
 mod worker;
 
+pub use run::watched;
+
 use anyhow::{Context, Result};
+use arguments::{USAGE, Wanted};
 use model::config::Warning;
-use probe::Probe;
 use settings::Startup;
 use std::ffi::OsString;
 use std::path::Path;
@@ -44,44 +49,18 @@ use store::Datastore;
 /// How long start-up waits between attempts at a datastore that doesn't answer.
 const DATASTORE_PAUSE: Duration = Duration::from_secs(1);
 
-const USAGE: &str = "\
-calico-node: the node agent, or with flags a probe of it
-
-  (no flag), -felix        run the agent
-  -felix-live              is the agent alive?        -bird-live    is BGP alive?
-  -felix-ready             does the kernel follow?    -bird-ready   are BGP sessions up?
-  -bird6-live, -bird6-ready                           the same for IPv6
-  -threshold-time 30s      so long after the start -bird-ready wants all sessions, later one
-  -v                       the version
-
-Newer manifests' `health --felix-live --felix-ready` is understood as well.
-
-Settings are environment variables: ETCD_ENDPOINTS, NODENAME, IP_AUTODETECTION_METHOD,
-CALICO_NETWORKING_BACKEND, CALICO_IPV4POOL_CIDR …; docs/configuration.md lists all.
-Probes ask http://FELIX_HEALTHHOST:FELIX_HEALTHPORT, so the agent needs FELIX_HEALTHENABLED=true.";
-
-/// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
-enum Wanted {
-    Run,
-    Probe(Vec<Probe>, Duration),
-    Version,
-    Help,
-}
-
 /// Runs calico-node with the arguments after its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<String> =
         arguments.into_iter().map(|a| a.to_string_lossy().into_owned()).collect();
-    match parse(&arguments) {
-        Ok(Wanted::Run) => match start() {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                tracing::error!("{error:#}");
-                eprintln!("calico-node: {error:#}");
-                ExitCode::FAILURE
-            }
-        },
+    match arguments::parse(&arguments) {
+        Ok(Wanted::Run) => report(start(run_agent)),
+        Ok(Wanted::Startup) => report(start(register_alone)),
+        Ok(Wanted::HostPaths) => report(make_host_paths()),
+        Ok(Wanted::Nothing(why)) => {
+            println!("calico-node: {why}");
+            ExitCode::SUCCESS
+        }
         Ok(Wanted::Probe(probes, threshold)) => {
             let resolved = settings::resolve(&settings::environment());
             let asking = probe::Asking {
@@ -107,43 +86,24 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Older manifests write `-felix-live`, newer ones `health --felix-live`; both mean the same.
-fn parse(arguments: &[String]) -> Result<Wanted, String> {
-    let (mut probes, mut wanted) = (Vec::new(), Wanted::Run);
-    let (mut threshold, mut asks) = (probe::THRESHOLD_DEFAULT, false);
-    let mut arguments = arguments.iter();
-    while let Some(argument) = arguments.next() {
-        let (flag, value) = match argument.split_once('=') {
-            Some((flag, value)) => (flag, Some(value)),
-            None => (argument.as_str(), None),
-        };
-        match flag.trim_start_matches('-') {
-            "felix-live" => probes.push(Probe::FelixLive),
-            "felix-ready" => probes.push(Probe::FelixReady),
-            "bird-live" => probes.push(Probe::BirdLive(4)),
-            "bird6-live" => probes.push(Probe::BirdLive(6)),
-            "bird-ready" => probes.push(Probe::BirdReady(4)),
-            "bird6-ready" => probes.push(Probe::BirdReady(6)),
-            "threshold-time" => {
-                let value = value.or_else(|| arguments.next().map(String::as_str));
-                threshold = value.and_then(model::duration::parse).ok_or_else(|| {
-                    format!("{argument} needs a duration: --threshold-time=30s, say")
-                })?;
-            }
-            "v" | "version" => wanted = Wanted::Version,
-            "h" | "help" => wanted = Wanted::Help,
-            "health" => asks = true,
-            "felix" | "run" => {}
-            _ => return Err(format!("unknown argument {argument}")),
+fn report(done: Result<()>) -> ExitCode {
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            eprintln!("calico-node: {error:#}");
+            ExitCode::FAILURE
         }
     }
-    if asks && probes.is_empty() && wanted == Wanted::Run {
-        return Err("health needs to be told of what: --felix-ready, say".to_owned());
-    }
-    Ok(if probes.is_empty() { wanted } else { Wanted::Probe(probes, threshold) })
 }
 
-fn start() -> Result<()> {
+fn make_host_paths() -> Result<()> {
+    let resolved = settings::resolve(&settings::environment());
+    host_paths::make(Path::new("/"), resolved.get(&model::config::NODE_USER_ID))
+}
+
+/// Reads the settings, and does `work` with them.
+fn start(work: impl AsyncFnOnce(&Startup, Vec<(String, String)>) -> Result<()>) -> Result<()> {
     let environment = settings::environment();
     let settings = settings::read(&environment).map_err(anyhow::Error::msg)?;
     let file = settings.file_logging.then_some(Path::new(log::FILE));
@@ -160,14 +120,29 @@ fn start() -> Result<()> {
         tracing::debug!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(join(&settings, environment))
+    runtime.block_on(work(&settings, environment))
 }
 
 /// Joins the cluster, then runs until told to stop.
-async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<()> {
+async fn run_agent(settings: &Startup, environment: Vec<(String, String)>) -> Result<()> {
+    // Without them pods run, but not a plugin that asks the API itself: no reason not to start.
+    if let Err(why) = cni_credentials::start(&environment, &settings::resolve(&environment)) {
+        tracing::warn!("{why:#}");
+    }
+    let datastore = join(settings, &environment).await?;
+    run::run(datastore, settings, environment).await
+}
+
+/// `calico-node -startup`: joins the cluster, and that is all.
+async fn register_alone(settings: &Startup, environment: Vec<(String, String)>) -> Result<()> {
+    join(settings, &environment).await.map(|_| ())
+}
+
+/// Joins the cluster.
+async fn join(settings: &Startup, environment: &[(String, String)]) -> Result<Arc<dyn Datastore>> {
     let machine = machine::read(&settings.ip_autodetection_method).await?;
     let (datastore, node) = loop {
-        match register(settings, &machine, &environment).await {
+        match register(settings, &machine, environment).await {
             Ok(joined) => break joined,
             Err(startup::StartupError::Datastore(
                 store::Error::Unreachable { .. } | store::Error::Busy { .. },
@@ -184,7 +159,7 @@ async fn join(settings: &Startup, environment: Vec<(String, String)>) -> Result<
         Some(address) => tracing::info!("node {} has address {address}", settings.node),
         None => tracing::warn!("node {} has no IPv4 address: nothing is routed", settings.node),
     }
-    run::run(datastore, settings, environment).await
+    Ok(datastore)
 }
 
 async fn register(
@@ -198,39 +173,4 @@ async fn register(
     })?;
     let node = startup::run(&*datastore, settings, machine).await?;
     Ok((datastore, node))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn both_spellings_of_probes_are_understood() {
-        use Probe::{BirdLive, BirdReady, FelixLive, FelixReady};
-        let probe = |probes: &[Probe]| Wanted::Probe(probes.to_vec(), probe::THRESHOLD_DEFAULT);
-        let minute = Wanted::Probe(vec![BirdReady(6)], Duration::from_secs(60));
-        for (line, wanted) in [
-            ("", Wanted::Run),
-            ("-felix", Wanted::Run),
-            ("-felix-live -bird-live", probe(&[FelixLive, BirdLive(4)])),
-            ("-bird-ready -felix-ready", probe(&[BirdReady(4), FelixReady])),
-            ("-bird6-live", probe(&[BirdLive(6)])),
-            ("health --felix-ready --threshold-time 30s", probe(&[FelixReady])),
-            ("health --bird6-ready --threshold-time=1m", minute),
-            ("-v", Wanted::Version),
-            ("--help", Wanted::Help),
-        ] {
-            let arguments: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-            assert_eq!(parse(&arguments), Ok(wanted), "{line}");
-        }
-        for (argument, said) in [
-            ("-banana", "-banana"),
-            ("health", "--felix-ready"),
-            ("--threshold-time", "a duration"),
-            ("--threshold-time=soon", "a duration"),
-        ] {
-            let message = parse(&[argument.to_owned()]).expect_err(argument);
-            assert!(message.contains(said), "{message}");
-        }
-    }
 }

@@ -5,7 +5,9 @@
 //! | `calicoctl`, or `calico ctl` | calicoctl |
 //! | `calico-node`, or `calico node` and `calico component node` | the node agent, its probes |
 //! | `calico-ipam` | the IPAM plugin |
-//! | any, with `CNI_COMMAND` set | the CNI plugin |
+//! | `install`, or `calico component cni install` | what brings the plugins onto a node |
+//! | `uds`, or `calico component flexvol` | kubelet's volume driver; as `flexvol.sh`, what installs it |
+//! | any, with `CNI_COMMAND` set and no arguments, or with `-v` or `-t` | the CNI plugin |
 //! | `calico datastore` | the embedded datastore |
 //! | `calico lab` | a cluster in namespaces |
 //! | `calico bench` | benchmarks in labs |
@@ -25,7 +27,7 @@ enum Calico {
     /// The node agent (calico-node)
     #[command(disable_help_flag = true)]
     Node(Rest),
-    /// Calico's newer spelling: component node …
+    /// Calico's newer spelling: component node …, component cni install
     #[command(hide = true, disable_help_flag = true)]
     Component(Rest),
     /// The embedded datastore: etcd's v3 API on one file
@@ -59,11 +61,21 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args_os();
     let called = arguments.next().unwrap_or_default();
     let name = Path::new(&called).file_name().and_then(|n| n.to_str()).unwrap_or("calico");
+    let first = std::env::args_os().nth(1);
     match name {
         "calicoctl" => return ctl::run(arguments),
-        "calico-node" => return agent::run(arguments),
+        // What the image of Calico's calico/node starts is called the second name.
+        "calico-node" | "start_runit" => return agent::run(arguments),
         "calico-ipam" => return cni::run_ipam(),
-        _ if std::env::var_os("CNI_COMMAND").is_some() => return cni::run_plugin(),
+        "install" | "install-cni.sh" => return cni::run_install(),
+        "uds" | "flexvol" => return cni::run_driver(arguments),
+        "flexvol.sh" => return cni::run_driver_install(arguments),
+        // With other arguments, somebody has CNI_COMMAND in a shell.
+        _ if first.as_ref().is_some_and(|first| first == "-v" || first == "-t")
+            || first.is_none() && std::env::var_os("CNI_COMMAND").is_some() =>
+        {
+            return cni::run_plugin();
+        }
         _ => {}
     }
     if let Some(code) = lab::hidden(&std::env::args_os().collect::<Vec<_>>()) {
@@ -79,15 +91,21 @@ fn main() -> ExitCode {
     }
 }
 
-/// `calico component node …` is `calico-node …` since 3.33.
-fn component(mut arguments: Vec<OsString>) -> ExitCode {
-    if arguments.first().is_some_and(|first| first == "node") {
-        arguments.remove(0);
-        return agent::run(arguments);
+/// `calico component NAME …` is what has a name of its own before 3.33.
+fn component(arguments: Vec<OsString>) -> ExitCode {
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    match words[..] {
+        ["node", ..] => agent::run(arguments.into_iter().skip(1)),
+        ["cni", "install"] => cni::run_install(),
+        ["flexvol", ..] => cni::run_driver(arguments.into_iter().skip(1)),
+        _ => {
+            eprintln!(
+                "calico component {}: this build has node, cni install and flexvol",
+                words.join(" ")
+            );
+            ExitCode::FAILURE
+        }
     }
-    let asked = arguments.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
-    eprintln!("calico component {asked}: this build has `calico component node`");
-    ExitCode::FAILURE
 }
 
 fn report<E: std::fmt::Display>(result: Result<(), E>) -> ExitCode {

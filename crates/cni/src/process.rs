@@ -5,6 +5,7 @@ use crate::addresses::{self, calico_ipam};
 use crate::call::Input;
 use crate::places::Places;
 use crate::plugin::{Outcome, calico};
+use crate::upgrade;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -18,9 +19,13 @@ pub fn run_plugin() -> ExitCode {
     run(calico)
 }
 
-/// The IPAM plugin `calico-ipam`, with the same options.
+/// The IPAM plugin `calico-ipam`, with the same options; `-upgrade` moves the node's addresses from
+/// `host-local` to it.
 pub fn run_ipam() -> ExitCode {
-    run(calico_ipam)
+    match std::env::args().nth(1).as_deref() {
+        Some("-upgrade" | "--upgrade") => upgrade::run(),
+        _ => run(calico_ipam),
+    }
 }
 
 fn run(plugin: fn(&Input, &Places) -> Outcome) -> ExitCode {
@@ -41,10 +46,15 @@ fn run(plugin: fn(&Input, &Places) -> Outcome) -> ExitCode {
     finish(&plugin(&input, &Places::default()))
 }
 
-fn read() -> std::io::Result<Input> {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
+/// The process's environment; bytes that are no UTF-8 are replaced.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
         .map(|(k, v)| (k.to_string_lossy().into_owned(), v.to_string_lossy().into_owned()))
-        .collect();
+        .collect()
+}
+
+fn read() -> std::io::Result<Input> {
+    let environment = environment();
     let mut stdin = vec![];
     // VERSION may come without; a terminal would never end.
     let stream = std::io::stdin();

@@ -15,6 +15,7 @@
 //!  own_process  what this process uses
 //!  process      starting processes in namespaces
 //!  file         files replaced as a whole
+//!  mount        mounts of a pod's volume
 //!  allocation   how the allocator is set, and what benchmarks count
 //! ```
 //!
@@ -36,6 +37,7 @@ mod error;
 pub mod file;
 pub mod ipip;
 pub mod monitor;
+pub mod mount;
 pub mod netns;
 pub mod nflog;
 mod nfnetlink;

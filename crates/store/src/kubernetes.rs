@@ -16,12 +16,17 @@
 //! Source: `calico-features.md` §3.2 and §3.3.
 
 mod client;
+mod collections;
 mod feed;
 mod object;
 mod own;
 mod place;
+mod token;
 mod uid;
 mod write;
+
+pub use collections::{Collection, collections};
+pub use token::{ServiceAccountToken, request_token};
 
 use crate::settings;
 use crate::{BoxFuture, BoxStream, Change, Datastore, Error, Listing};

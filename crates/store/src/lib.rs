@@ -12,7 +12,7 @@
 //! Must not know: what the resources mean to Felix, BGP or the kernel.
 
 mod etcd;
-mod kubernetes;
+pub mod kubernetes;
 pub mod settings;
 mod text;
 pub mod typed;

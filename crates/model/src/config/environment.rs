@@ -3,14 +3,13 @@
 //! Source: `calico-features.md` §3.1, §5, §7, §8, §10.
 
 use super::definition::Definition;
-use super::setting::ValueType::{self, Bool, GoDuration, Integer, Text};
+use super::setting::ValueType::{self, Bool, Text};
 
 const CLIENT: &str = "The connection to the datastore.";
 const KUBERNETES: &str = "The Kubernetes datastore.";
 const NODE: &str = "calico-node.";
 const BGP: &str = "BGP.";
 const EBPF: &str = "The eBPF dataplane.";
-const CNI: &str = "The CNI plugin's credentials.";
 const CONTROLLERS: &str = "kube-controllers.";
 
 const fn row(
@@ -30,13 +29,10 @@ pub(super) static RECOGNISED: &[Definition] = &[
     row(NODE, "CALICO_SHUTDOWN_TIMESTAMP_FILE", Text, "/var/lib/calico/shutdownTS"),
     row(NODE, "CALICO_DISABLE_FELIX", Bool, "false"),
     row(NODE, "CALICO_NETWORKING", Bool, ""),
-    row(NODE, "NODE_USER_ID", Integer(0, 4_294_967_295), "1000"),
     row(BGP, "CALICO_ADVERTISE_CLUSTER_IPS", Text, ""),
     row(BGP, "BGP_LOGSEVERITYSCREEN", Text, ""),
     row(EBPF, "CALICO_CGROUP_PATH", Text, ""),
     row(EBPF, "KUBERNETES_SERVICE_IPS_PORTS", Text, ""),
     row(EBPF, "KUBERNETES_APISERVER_ENDPOINTS", Text, ""),
-    row(CNI, "CALICO_CNI_SERVICE_ACCOUNT", Text, "calico-cni-plugin"),
-    row(CNI, "CNI_TOKEN_REFRESH_INTERVAL", GoDuration, ""),
     row(CONTROLLERS, "CALICO_KUBE_CONTROLLERS_INNER", Text, ""),
 ];

@@ -308,7 +308,15 @@ parameters! {
     /// The node's name in Kubernetes.
     K8S_NODE_REF: Option<String> = variable("CALICO_K8S_NODE_REF", Text, "");
     /// Whether the agent keeps the CNI plugin's credentials fresh.
-    MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true").not_acted_on();
+    MANAGE_CNI: bool = variable("CALICO_MANAGE_CNI", Bool, "true");
+    /// Whose tokens the CNI plugin gets, in the agent's namespace.
+    CNI_SERVICE_ACCOUNT: String = variable("CALICO_CNI_SERVICE_ACCOUNT", Text, "calico-cni-plugin");
+    /// How often the CNI plugin gets a new token; unset means after a quarter to a half of its
+    /// validity.
+    CNI_TOKEN_REFRESH_INTERVAL: Option<Duration> =
+        variable("CNI_TOKEN_REFRESH_INTERVAL", GoDuration, "");
+    /// Who is to own the host's directories that `calico-node hostpath-init` makes.
+    NODE_USER_ID: u32 = variable("NODE_USER_ID", Integer(0, 4_294_967_295), "1000").fatal();
     /// Whether pods' addresses come from the Kubernetes Node's podCIDR.
     USE_POD_CIDR: bool = variable("USE_POD_CIDR", Bool, "false").not_acted_on();
     /// Which datastore: etcd (or `calico datastore`), or the Kubernetes API.

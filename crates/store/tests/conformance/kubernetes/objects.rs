@@ -9,7 +9,7 @@ use model::{
 };
 use serde_json::json;
 use std::collections::BTreeMap;
-use store::{Change, Datastore, Error, typed};
+use store::{Change, Datastore, Error, Settings, typed};
 
 fn block_value() -> Vec<u8> {
     json!({
@@ -450,4 +450,30 @@ pub(crate) async fn definitions_are_enforced(server: &mut Kubernetes<true>) {
         let path = format!("{policies}?fieldSelector=spec.tier%3D{tier}");
         assert_eq!(server.ask("GET", &path, "").1["items"].as_array().map(Vec::len), Some(count));
     }
+}
+
+/// What install-cni and the agent give the CNI plugin.
+#[test]
+fn a_service_account_has_tokens() {
+    crate::run(async {
+        let server = Kubernetes::<false>::start().await;
+        let settings = server.settings().kubernetes.expect("settings of Kubernetes");
+        let hour = std::time::Duration::from_secs(3600);
+        let ask = || store::kubernetes::request_token(&settings, "default", "plugin", hour);
+        let refused = ask().await.unwrap_err().to_string();
+        assert!(refused.contains("refused: serviceaccounts \"plugin\" not found"), "{refused}");
+        server.make(
+            "/api/v1/namespaces/default/serviceaccounts",
+            &json!({"metadata": {"name": "plugin"}}),
+        );
+        let token = ask().await.unwrap();
+        assert_eq!(token.validity, hour);
+        assert!(!format!("{token:?}").contains(&token.text));
+        // With it, the API server takes us for the account, which may do nothing.
+        let own = store::settings::Kubernetes { token: Some(token.text), ..settings };
+        let settings = Settings { kubernetes: Some(own), ..server.settings() };
+        let datastore = store::connect(&settings).await.unwrap();
+        let refused = datastore.list(&Query::kind(Kind::IpPool)).await.unwrap_err().to_string();
+        assert!(refused.contains("system:serviceaccount:default:plugin"), "{refused}");
+    });
 }
