@@ -5,11 +5,15 @@ PREFIX ?= /usr/local
 NAMES := calicoctl calico-node calico-ipam
 export CALICO_GIT_COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: build demo test test-guest test-kubernetes bench fmt lint install setup setup-test setup-kubernetes
+.PHONY: build demo images test test-guest test-kubernetes bench fmt lint install setup setup-test setup-kubernetes
 
 build: ## the one static binary, at target/release/calico
 	cargo build --release --locked -p calico
 	@mkdir -p target/release && ln -sf ../$(TARGET)/release/calico target/release/calico
+
+images: build ## the container images, at target/calico-images.tar; needs Go
+	scripts/plugins
+	$(BUILT) lab image target/calico-images.tar
 
 demo: setup build ## four nodes, the modes, reachability, a recovery; checked step by step
 	scripts/demo

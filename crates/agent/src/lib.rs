@@ -33,8 +33,6 @@ mod spool;
 mod startup;
 mod worker;
 
-pub use run::watched;
-
 use anyhow::{Context, Result};
 use arguments::{USAGE, Wanted};
 use model::config::Warning;

@@ -86,7 +86,11 @@ pub fn run_install() -> ExitCode {
     let mut say = |line: String| println!("{line}");
     let done = install(&environment, root, &mut say)
         .and_then(|()| Settings::read(&environment, root))
-        .map(|settings| if settings.sleep { stay(&settings, root, &mut say) });
+        .map(|settings| {
+            if settings.sleep {
+                stay(&settings, root, &mut say)
+            }
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -128,9 +132,8 @@ fn plugin_token(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let why = match runtime {
         Ok(runtime) => {
-            let bounded = async {
-                tokio::time::timeout(TOKEN_TIME_MAX, credentials.request_token()).await
-            };
+            let bounded =
+                async { tokio::time::timeout(TOKEN_TIME_MAX, credentials.request_token()).await };
             match runtime.block_on(bounded) {
                 Ok(Ok(token)) => return Ok(token.text),
                 Ok(Err(error)) => error.to_string(),

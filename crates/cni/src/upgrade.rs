@@ -71,15 +71,18 @@ pub enum UpgradeError {
     /// The datastore has no answer.
     #[error(transparent)]
     Datastore(#[from] store::Error),
+    /// IPAM's settings cannot be read.
+    #[error(transparent)]
+    Settings(Box<ipam::Error>),
     /// An address could not be assigned.
-    #[error("pod {pod} keeps {address} not: {reason}")]
+    #[error("{address} of pod {pod} cannot be assigned in Calico's IPAM: {reason}")]
     Assignment {
         /// Whose it is, `namespace/name`.
         pod: String,
         /// Which.
         address: IpAddr,
         /// Why, and what to do.
-        reason: ipam::Error,
+        reason: Box<ipam::Error>,
     },
 }
 
@@ -159,13 +162,10 @@ struct Mover<'a> {
 }
 
 impl<'a> Mover<'a> {
-    async fn new(
-        datastore: &'a dyn Datastore,
-        node: &'a str,
-    ) -> Result<Mover<'a>, UpgradeError> {
+    async fn new(datastore: &'a dyn Datastore, node: &'a str) -> Result<Mover<'a>, UpgradeError> {
         let pools = typed::list::<IpPoolSpec>(datastore, None).await?;
         let config = drive(datastore, ReadConfig.start()).await;
-        let config = config.map_err(|why| store::Error::Settings(why.to_string()))?;
+        let config = config.map_err(|why| UpgradeError::Settings(Box::new(why)))?;
         let (pods, pools) = (HashMap::new(), pools_of_requested(&pools));
         Ok(Mover { datastore, node, pods, pools, config })
     }
@@ -233,7 +233,10 @@ impl<'a> Mover<'a> {
                     ));
                 }
             }
-            Err(reason) => return Err(UpgradeError::Assignment { pod, address, reason }),
+            Err(reason) => {
+                let reason = Box::new(reason);
+                return Err(UpgradeError::Assignment { pod, address, reason });
+            }
         }
         Ok(())
     }
@@ -241,8 +244,7 @@ impl<'a> Mover<'a> {
 
 /// The files that are named after an address.
 fn addresses(given: &Path) -> Result<Vec<(IpAddr, PathBuf)>, UpgradeError> {
-    let failed =
-        |source| UpgradeError::File { action: "reading", path: given.to_owned(), source };
+    let failed = |source| UpgradeError::File { action: "reading", path: given.to_owned(), source };
     let mut found = Vec::new();
     for entry in std::fs::read_dir(given).map_err(failed)? {
         let path = entry.map_err(failed)?.path();

@@ -198,7 +198,9 @@ pub fn run_driver_install(arguments: impl IntoIterator<Item = OsString>) -> Exit
 fn install(target: &Path) -> Result<(), String> {
     let shown = target.display();
     if target.file_name().is_none_or(|name| name != NAME) {
-        return Err(format!("{shown}: the driver's name must be {NAME}, by which it knows its task"));
+        return Err(format!(
+            "{shown}: the driver's name must be {NAME}, by which it knows its task"
+        ));
     }
     if !target.parent().is_some_and(Path::is_dir) {
         return Err(format!(

@@ -8,6 +8,7 @@ pub use conditions::{AgentCommand, FaultCommand, FaultSetting};
 pub use pods::{LabelChange, NamespaceCommand, PodArguments, PodCommand};
 pub use up::UpArguments;
 
+use crate::calico_image;
 use crate::client::{self, ask, exec};
 use crate::faults::{Fault, Setting};
 use crate::protocol::{LabRequest, NewNode};
@@ -16,6 +17,7 @@ use anyhow::{Context, Result};
 use clap::{Args, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// A cluster in network namespaces of this machine. Needs root; touches nothing outside of itself.
@@ -67,6 +69,17 @@ pub enum Command {
         /// kubectl's arguments.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
+    },
+    /// Write this program's images (node, cni, pod2daemon-flexvol) as `docker save` would.
+    Image {
+        /// The archive.
+        archive: PathBuf,
+        /// The directory that `scripts/plugins` has built the reference CNI plugins into.
+        #[arg(long, value_name = "DIRECTORY", default_value = "target/plugins")]
+        plugins: PathBuf,
+        /// What the images' names begin with.
+        #[arg(long, default_value = calico_image::REGISTRY)]
+        registry: String,
     },
     /// Add and remove pods.
     #[command(subcommand)]
@@ -195,6 +208,10 @@ pub fn run(command: Command) -> Result<ExitCode> {
             return exec::capture(&lab.name, &place, &interface, &arguments);
         }
         Command::Kubectl { lab, arguments } => return exec::kubectl(&lab.name, &arguments),
+        Command::Image { archive, plugins, registry } => {
+            let program = std::env::current_exe().context("finding this program")?;
+            calico_image::write(&archive, &program, &plugins, &registry)?;
+        }
         Command::Pod(command) => pods::pod(command)?,
         Command::Namespace(command) => pods::namespace(command)?,
         Command::Node(command) => node(command)?,

@@ -29,6 +29,7 @@
 //! Must not know: how Calico works inside. It starts `calico-node`, `calicoctl`, the datastore, the
 //! CNI plugins and Kubernetes as an operator would, by the names under which they are installed.
 
+pub mod calico_image;
 mod certificates;
 mod cgroups;
 mod client;

@@ -3,4 +3,5 @@
 
 mod cluster;
 mod lifecycle;
+mod manifest;
 mod pods;

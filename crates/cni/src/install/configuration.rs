@@ -84,7 +84,12 @@ pub(super) fn write(
             Err(source) if source.kind() == io::ErrorKind::NotFound => {}
             Err(source) => {
                 let next_step = "remove it by hand: the runtime may use it instead of the new one";
-                return Err(InstallError::File { action: "removing", path: old, source, next_step });
+                return Err(InstallError::File {
+                    action: "removing",
+                    path: old,
+                    source,
+                    next_step,
+                });
             }
         }
     }
@@ -127,7 +132,8 @@ fn filled(
     let host = &settings.host_directory;
     for (file, placeholder) in secrets::FILES {
         let there = secrets.contains(&file);
-        let path = if there { format!("{host}/{}/{file}", secrets::DIRECTORY) } else { <_>::default() };
+        let path =
+            if there { format!("{host}/{}/{file}", secrets::DIRECTORY) } else { <_>::default() };
         text = text.replace(placeholder, &path);
     }
     const NODE: &str = "__KUBERNETES_NODE_NAME__";
@@ -154,9 +160,8 @@ fn system_name() -> Result<String, InstallError> {
 
 /// What looks like a variable, `__NAME__`.
 fn placeholders(text: &str) -> Vec<String> {
-    let is_word = |word: &str| {
-        !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '_')
-    };
+    let is_word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     let mut found = Vec::new();
     for word in text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
         let inner = word.strip_prefix("__").and_then(|word| word.strip_suffix("__"));

@@ -45,11 +45,9 @@ impl Settings {
         let switch = |name: &'static str| match text(name, "true").as_str() {
             "true" | "True" | "TRUE" | "t" | "T" | "1" => Ok(true),
             "false" | "False" | "FALSE" | "f" | "F" | "0" => Ok(false),
-            other => Err(InstallError::Setting {
-                name,
-                value: other.to_owned(),
-                takes: "true or false",
-            }),
+            other => {
+                Err(InstallError::Setting { name, value: other.to_owned(), takes: "true or false" })
+            }
         };
         let secrets = text("TLS_ASSETS_DIR", "/calico-secrets");
         let skipped = text("SKIP_CNI_BINARIES", "");

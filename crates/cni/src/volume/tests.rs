@@ -60,7 +60,11 @@ fn kubelet_is_told_what_cannot_be_done() {
     for (words, status, said) in [
         (&["attach", "{}", "node"][..], "Not supported", "init, mount and unmount"),
         (&["mount", "/somewhere", "{}"], "Failure", "kubernetes.io/pod.uid"),
-        (&["mount", "/somewhere", r#"{"kubernetes.io/pod.uid": "../.."}"#], "Failure", "no pod's UID"),
+        (
+            &["mount", "/somewhere", r#"{"kubernetes.io/pod.uid": "../.."}"#],
+            "Failure",
+            "no pod's UID",
+        ),
         (&["unmount", "/somewhere"], "Failure", "no pod's UID"),
     ] {
         let (actual, message) = ask(words, home);

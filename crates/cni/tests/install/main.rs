@@ -95,7 +95,8 @@ fn what_is_installed() {
         let root = root.path();
         prepare(&case, root);
         let mut outcome = String::new();
-        let mut say = |line: String| writeln!(outcome, "{}", without_reason(&line)).expect("a text");
+        let mut say =
+            |line: String| writeln!(outcome, "{}", without_reason(&line)).expect("a text");
         let result = cni::install(&case.environment, root, &mut say);
         if let Err(error) = result {
             writeln!(outcome, "FAILED {error}").expect("a text");

@@ -77,7 +77,8 @@ impl Node {
     /// Handle and pod of who holds an address.
     async fn holder(&self, address: &str) -> Option<(String, String)> {
         let address = address.parse().expect("an address");
-        let held = drive(&*self.datastore, CheckIp { address }.start()).await.expect("an answer")?;
+        let held =
+            drive(&*self.datastore, CheckIp { address }.start()).await.expect("an answer")?;
         let pod = held.attributes.get("pod").cloned().unwrap_or_default();
         Some((held.handle.unwrap_or_default(), pod))
     }

@@ -205,7 +205,9 @@ fn apply(settings: &settings::Kubernetes, config: &mut Config) -> Result<(), Err
         _ => None,
     };
     if let Some(authority) = path(&settings.tls.authority) {
-        config.root_cert = None;
+        // The file alone counts. Without a list, the system's authorities would be read too, and a
+        // container from scratch has none.
+        config.root_cert = Some(Vec::new());
         config.root_cert_file = Some(authority.into());
     }
     if let Some((certificate, key)) = &settings.tls.identity {
