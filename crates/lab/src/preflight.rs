@@ -63,8 +63,15 @@ fn check_kubernetes(kubernetes: &Kubernetes) -> Result<()> {
     }
     let bridge: &[&str] = match kubernetes.cni {
         Cni::Bridge => &["bridge", "host-local", "portmap"],
-        Cni::None => &[],
+        Cni::Calico | Cni::None => &[],
     };
+    if kubernetes.cni == Cni::Calico && !kubernetes.plugins.join("portmap").exists() {
+        bail!(
+            "no CNI plugins in {}; `scripts/plugins` builds those of Calico's images, `--plugins` \
+             says where they are",
+            kubernetes.plugins.display()
+        );
+    }
     for plugin in bridge.iter().chain(&["loopback"]) {
         check_file(&REFERENCE_PLUGINS, plugin, "containernetworking-plugins")?;
     }

@@ -27,8 +27,11 @@ pub(crate) fn calico() -> Command {
     let binary = std::env::var_os("CALICO_BINARY").map_or(built, PathBuf::from);
     assert!(binary.exists(), "{} is missing: run `make build` first", binary.display());
     let mut command = Command::new(binary);
-    if std::env::var_os("CALICO_LAB_KUBERNETES").is_none() {
-        command.env("CALICO_LAB_KUBERNETES", repository().join("target/kubernetes"));
+    let built = [("CALICO_LAB_KUBERNETES", "kubernetes"), ("CALICO_LAB_PLUGINS", "plugins")];
+    for (variable, directory) in built {
+        if std::env::var_os(variable).is_none() {
+            command.env(variable, repository().join("target").join(directory));
+        }
     }
     command
 }

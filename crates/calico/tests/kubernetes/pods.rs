@@ -15,7 +15,7 @@ fn is_balanced(cluster: &Cluster, what: &str, mut ask: impl FnMut() -> String) {
 
 #[test]
 fn pods_reach_each_other_and_services_reach_pods() {
-    let cluster = Cluster::up("pods", &["--nodes", "2"]);
+    let cluster = Cluster::up("pods", &["--nodes", "2", "--cni", "bridge"]);
     cluster.serve_web();
     let addresses = ["n1", "n2"].map(|node| cluster.web(node, "status.podIP"));
     for (address, cidr) in addresses.iter().zip(["10.244.1.", "10.244.2."]) {
@@ -60,8 +60,8 @@ fn pods_reach_each_other_and_services_reach_pods() {
 
 #[test]
 fn dual_stack_with_kube_proxy_by_nftables() {
-    let cluster =
-        Cluster::up("dual", &["--nodes", "2", "--dual-stack", "--kube-proxy", "nftables"]);
+    let kind = ["--cni", "bridge", "--dual-stack", "--kube-proxy", "nftables"];
+    let cluster = Cluster::up("dual", &[&["--nodes", "2"], &kind[..]].concat());
     cluster.serve_web();
     cluster.apply(include_str!("manifests/web6.yaml"));
     let tables = cluster.run("n1", "nft list tables");

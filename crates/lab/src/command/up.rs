@@ -51,6 +51,9 @@ pub struct UpArguments {
     /// The directory that `scripts/kubernetes` has built Kubernetes' programs into.
     #[arg(long, value_name = "DIRECTORY", env = "CALICO_LAB_KUBERNETES")]
     programs: Option<PathBuf>,
+    /// The directory that `scripts/plugins` has built the reference CNI plugins into.
+    #[arg(long, value_name = "DIRECTORY", env = "CALICO_LAB_PLUGINS")]
+    plugins: Option<PathBuf>,
 }
 
 impl UpArguments {
@@ -67,8 +70,14 @@ impl UpArguments {
         };
         topology.datastore.kind = self.datastore.unwrap_or(topology.datastore.kind);
         topology.backend = self.backend.unwrap_or(topology.backend);
-        if let (Some(kubernetes), Some(programs)) = (&mut topology.kubernetes, &self.programs) {
-            kubernetes.programs.clone_from(programs);
+        if let Some(kubernetes) = &mut topology.kubernetes {
+            let own = [
+                (&self.programs, &mut kubernetes.programs),
+                (&self.plugins, &mut kubernetes.plugins),
+            ];
+            for (given, directory) in own {
+                directory.clone_from(given.as_ref().unwrap_or(&directory.clone()));
+            }
         }
         topology.complete_kubernetes()?;
         topology.check()?;

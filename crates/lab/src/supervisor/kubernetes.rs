@@ -10,18 +10,19 @@ mod status;
 
 use super::machines::Equipment;
 use super::{Lab, for_all};
-use crate::cgroups;
 use crate::machine::ContainerHost;
 use crate::protocol::Program;
-use crate::topology::{CONTROL_PLANE, Kubernetes, Node, Topology};
+use crate::topology::{CONTROL_PLANE, Cni, Kubernetes, Node, Topology};
+use crate::{calico_image, cgroups};
 use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// The archive of the lab's own images, in the lab's memory file system.
+/// The archives of the lab's own images and of Calico's, in the lab's memory file system.
 const IMAGES: &str = ".images.tar";
+const CALICO_IMAGES: &str = ".calico-images.tar";
 /// Where machines have Kubernetes' programs, and nodes the archives of images.
 const PROGRAMS: &str = "/opt/kubernetes";
 const ARCHIVES: &str = "/opt/images";
@@ -34,6 +35,11 @@ impl Lab {
         kubernetes: &Kubernetes,
     ) -> Result<()> {
         images::write(&self.machines.file(IMAGES))?;
+        if kubernetes.cni == Cni::Calico {
+            let program = std::env::current_exe().context("finding this program")?;
+            let archive = self.machines.file(CALICO_IMAGES);
+            calico_image::write(&archive, &program, &kubernetes.plugins, calico_image::REGISTRY)?;
+        }
         self.start_api_server(topology)?;
         for node in &topology.nodes {
             self.boot_node(node)?;
@@ -51,8 +57,10 @@ impl Lab {
             self.start_kubelet(topology, kubernetes, node)?;
         }
         self.connect_nodes(topology, kubernetes.cni)?;
+        self.install(kubernetes.cni)?;
         let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
         self.await_nodes(kubernetes, &names, None)?;
+        self.await_daemons(kubernetes.cni, topology.nodes.len())?;
         self.progress.step(network::last_step(kubernetes.cni));
         Ok(())
     }
@@ -73,10 +81,8 @@ impl Lab {
             files::of_control_plane(&self.authority, topology)?
         } else {
             cgroups::make(&self.name, &machine.name)?;
-            let own = self.machines.file(IMAGES);
-            let archives = [&own].into_iter().chain(&kubernetes.images);
             let targets = image_archives(kubernetes).into_iter().map(PathBuf::from);
-            shown.extend(archives.cloned().zip(targets));
+            shown.extend(self.image_files(kubernetes).into_iter().zip(targets));
             files::of_node(&self.authority, &self.name, topology, kubernetes, machine)?
         };
         Ok(Equipment { files, container_host: Some(ContainerHost { shown }), web: false })
@@ -98,6 +104,12 @@ impl Lab {
         let manager = programs::controller_manager(topology);
         self.supervise(CONTROL_PLANE, programs::CONTROLLER_MANAGER, manager)?;
         self.supervise(CONTROL_PLANE, programs::SCHEDULER, programs::scheduler())
+    }
+
+    /// The archives of all images: the lab's own, and the topology's.
+    fn image_files(&self, kubernetes: &Kubernetes) -> Vec<PathBuf> {
+        let own = own_images(kubernetes.cni).iter().map(|name| self.machines.file(name));
+        own.chain(kubernetes.images.iter().cloned()).collect()
     }
 
     /// Starts containerd on a node and gives it all images.
@@ -147,7 +159,8 @@ impl Lab {
         self.declare_nodes(std::slice::from_ref(node))?;
         self.start_kubelet(topology, kubernetes, node)?;
         self.connect_nodes(topology, kubernetes.cni)?;
-        self.await_nodes(kubernetes, &[&node.name], None)
+        self.await_nodes(kubernetes, &[&node.name], None)?;
+        self.await_daemons(kubernetes.cni, topology.nodes.len())
     }
 
     /// The rest of `node rm`, of a node that is off.
@@ -196,9 +209,18 @@ impl Lab {
     }
 }
 
-/// Where a node has the archives of all its images: the lab's own, and the topology's.
+/// The lab's own archives of images.
+fn own_images(cni: Cni) -> &'static [&'static str] {
+    match cni {
+        Cni::Calico => &[IMAGES, CALICO_IMAGES],
+        Cni::Bridge | Cni::None => &[IMAGES],
+    }
+}
+
+/// Where a node has the archives of all its images, in the order of [`Lab::image_files`].
 fn image_archives(kubernetes: &Kubernetes) -> Vec<String> {
-    (0..=kubernetes.images.len()).map(|index| format!("{ARCHIVES}/{index}.tar")).collect()
+    let count = own_images(kubernetes.cni).len() + kubernetes.images.len();
+    (0..count).map(|index| format!("{ARCHIVES}/{index}.tar")).collect()
 }
 
 /// Environment of commands that a user runs on a machine of the cluster.

@@ -31,6 +31,9 @@ pub struct Kubernetes {
     pub images: Vec<PathBuf>,
     /// The directory of Kubernetes' programs, as `scripts/kubernetes` builds them.
     pub programs: PathBuf,
+    /// The directory of the reference CNI plugins that Calico's images have beside it, as
+    /// `scripts/plugins` builds them.
+    pub plugins: PathBuf,
     /// The control plane's addresses, in the first subnet; the first free ones from the tenth on if
     /// none are given.
     pub control_plane: Vec<IpAddr>,
@@ -40,8 +43,10 @@ pub struct Kubernetes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Cni {
-    /// The reference plugins `bridge` and `host-local`; the lab routes between the nodes.
+    /// Calico, by manifests/calico.yaml, with images of this very program.
     #[default]
+    Calico,
+    /// The reference plugins `bridge` and `host-local`; the lab routes between the nodes.
     Bridge,
     /// Nobody: the nodes are not ready until somebody installs a CNI plugin.
     None,
@@ -71,6 +76,17 @@ impl KubeProxy {
     }
 }
 
+impl Cni {
+    /// What pods' addresses are from: Calico's default pool, or the range of the reference plugins'
+    /// documentation.
+    fn pod_cidr(self) -> IpNet {
+        match self {
+            Cni::Calico | Cni::None => prefix([192, 168, 0, 0], 16),
+            Cni::Bridge => prefix([10, 244, 0, 0], 16),
+        }
+    }
+}
+
 impl Default for Kubernetes {
     fn default() -> Kubernetes {
         Kubernetes {
@@ -80,6 +96,7 @@ impl Default for Kubernetes {
             audit: false,
             images: Vec::new(),
             programs: "target/kubernetes".into(),
+            plugins: "target/plugins".into(),
             control_plane: Vec::new(),
         }
     }
@@ -128,7 +145,7 @@ impl Topology {
             nodes: (1..=nodes).map(node).collect(),
             subnets: vec![subnet],
             pods: Vec::new(),
-            pod_cidr: prefix([10, 244, 0, 0], 16),
+            pod_cidr: kubernetes.cni.pod_cidr(),
             kubernetes: Some(kubernetes),
             ..Topology::default()
         }
@@ -160,7 +177,8 @@ impl Topology {
         let taken = self.nodes.iter().flat_map(|node| &node.uplinks);
         let taken: BTreeSet<IpAddr> = taken.flat_map(|uplink| uplink.addresses.clone()).collect();
         let Some(kubernetes) = &mut self.kubernetes else { return Ok(()) };
-        for path in kubernetes.images.iter_mut().chain([&mut kubernetes.programs]) {
+        let directories = [&mut kubernetes.programs, &mut kubernetes.plugins];
+        for path in kubernetes.images.iter_mut().chain(directories) {
             // The lab isn't where its user is. What has no absolute path will not be found, either.
             *path = std::path::absolute(&*path).unwrap_or_default();
         }
@@ -229,6 +247,12 @@ impl Topology {
                     "{field} are made with `calico lab kubectl`, not by the topology"
                 ));
             }
+        }
+        if kubernetes.cni == Cni::Calico && kubernetes.dual_stack {
+            return wrong(
+                "Calico routes no IPv6 between nodes yet: dualStack wants cni bridge or none"
+                    .into(),
+            );
         }
         if self.cni_config.is_some() || !self.env.is_empty() {
             return wrong("cniConfig and env are what a manifest says, not the topology".into());

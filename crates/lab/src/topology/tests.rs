@@ -164,7 +164,8 @@ fn the_example_with_kubernetes_says_what_it_says() {
 
 #[test]
 fn kubernetes_has_its_own_defaults() {
-    let topology = Topology::parse("lab.yaml", "kubernetes: {dualStack: true}").unwrap();
+    let topology =
+        Topology::parse("lab.yaml", "kubernetes: {cni: bridge, dualStack: true}").unwrap();
     let machines = topology.machines();
     let lines: Vec<String> = machines
         .iter()
@@ -206,8 +207,10 @@ fn what_kubernetes_has_no_use_for_is_refused() {
         let said = refusal(&format!("{{kubernetes: {{}}, {text}}}"));
         assert!(said.contains(part), "{text}: {said}");
     }
-    let kubernetes = "{kubernetes: {dualStack: true}, subnets: [{name: s, cidrs: [10.9.0.0/24]}], \
+    let kubernetes = "{kubernetes: {cni: none, dualStack: true}, subnets: [{name: s, cidrs: [10.9.0.0/24]}], \
                       nodes: [{name: a, uplinks: [{subnet: s, addresses: [10.9.0.11]}]}]}";
     let said = refusal(kubernetes);
     assert!(said.contains("dualStack, but a has no IPv6 address"), "{said}");
+    let said = refusal("kubernetes: {dualStack: true}");
+    assert!(said.contains("dualStack wants cni bridge"), "{said}");
 }

@@ -1,9 +1,10 @@
 //! Who connects the pods: all that differs between one [`Cni`] and another, except for what of it
 //! `preflight` looks for.
 
-use super::super::{Lab, nodes::ROUTER};
+use super::super::{Lab, nodes::ROUTER, readiness::until};
+use super::readiness::{NODE_WAIT, PAUSE};
 use crate::topology::{Cni, Node, Topology};
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use kernel::{Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, TABLE_MAIN};
 use linux::rtnetlink::Rtnetlink;
@@ -12,19 +13,21 @@ use std::net::IpAddr;
 
 /// `proto static` (/etc/iproute2/rt_protos).
 const PROTOCOL_STATIC: u8 = 4;
+/// Calico, as users apply it.
+const MANIFEST: &str = include_str!("../../../../../manifests/calico.yaml");
 
 /// The CNI configuration that a node starts with, and the file's name.
 pub(super) fn configuration(cni: Cni, node: &Node) -> Option<(&'static str, Value)> {
     match cni {
         Cni::Bridge => Some(("10-bridge.conflist", bridge(node))),
-        Cni::None => None,
+        Cni::Calico | Cni::None => None,
     }
 }
 
 /// Whether a node's condition `Ready` is what `lab up` waits for.
 pub(super) fn is_as_expected(cni: Cni, ready: &Value) -> bool {
     match cni {
-        Cni::Bridge => ready["status"] == "True",
+        Cni::Bridge | Cni::Calico => ready["status"] == "True",
         // Said by kubelet, at least, and not by the controller that misses it.
         Cni::None => ready["reason"] != "NodeStatusNeverUpdated",
     }
@@ -34,6 +37,7 @@ pub(super) fn is_as_expected(cni: Cni, ready: &Value) -> bool {
 pub(super) fn last_step(cni: Cni) -> &'static str {
     match cni {
         Cni::Bridge => "every node is Ready",
+        Cni::Calico => "every node is Ready, with calico-node",
         Cni::None => "every node is registered; none is Ready before a CNI plugin is installed",
     }
 }
@@ -44,8 +48,33 @@ impl Lab {
     pub(super) fn connect_nodes(&self, topology: &Topology, cni: Cni) -> Result<()> {
         match cni {
             Cni::Bridge => self.route_pods(topology),
-            Cni::None => Ok(()),
+            Cni::Calico | Cni::None => Ok(()),
         }
+    }
+
+    /// Applies what connects the pods, where that is Kubernetes' own to run.
+    pub(super) fn install(&self, cni: Cni) -> Result<()> {
+        if cni == Cni::Calico {
+            self.kubectl(&["apply", "-f", "-"], MANIFEST.to_owned())
+                .context("applying manifests/calico.yaml")?;
+        }
+        Ok(())
+    }
+
+    /// Waits until that is ready on all nodes.
+    pub(super) fn await_daemons(&self, cni: Cni, nodes: usize) -> Result<()> {
+        if cni != Cni::Calico {
+            return Ok(());
+        }
+        let look = || {
+            let get = ["get", "daemonset", "calico-node", "-n", "kube-system"];
+            let ready = self.kubectl_json(&get)?["status"]["numberReady"].as_u64().unwrap_or(0);
+            match ready >= nodes as u64 {
+                true => Ok(()),
+                false => bail!("calico-node is ready on {ready} of {nodes} nodes"),
+            }
+        };
+        until(NODE_WAIT, PAUSE, look)
     }
 
     /// Routes each node's pods to it: on the router, and on the machines that are in a subnet with

@@ -14,9 +14,9 @@ const API_SERVER_WAIT: Duration = Duration::from_secs(60);
 /// How long containerd may take until it accepts images.
 const RUNTIME_WAIT: Duration = Duration::from_secs(30);
 /// How long kubelet may take until its node is ready.
-const NODE_WAIT: Duration = Duration::from_secs(90);
+pub(super) const NODE_WAIT: Duration = Duration::from_secs(90);
 /// Between one look and the next: each costs a process.
-const PAUSE: Duration = Duration::from_millis(150);
+pub(super) const PAUSE: Duration = Duration::from_millis(150);
 
 impl Lab {
     pub(super) fn import_image(&self, node: &str, archive: &str) -> Result<()> {
