@@ -5,7 +5,7 @@ PREFIX ?= /usr/local
 NAMES := calicoctl calico-node calico-ipam
 export CALICO_GIT_COMMIT := $(shell git rev-parse --short=8 HEAD 2>/dev/null || echo unknown)
 
-.PHONY: build demo images test test-guest test-kubernetes bench fmt lint install setup setup-test setup-kubernetes
+.PHONY: build demo demo-kubernetes images test test-guest test-kubernetes bench fmt lint install setup setup-test setup-kubernetes
 
 build: ## the one static binary, at target/release/calico
 	cargo build --release --locked -p calico
@@ -17,6 +17,9 @@ images: build ## the container images, at target/calico-images.tar; needs Go
 
 demo: setup build ## four nodes, the modes, reachability, a recovery; checked step by step
 	scripts/demo
+
+demo-kubernetes: setup-kubernetes images ## a real Kubernetes cluster of three nodes, from one manifest; needs Go
+	scripts/demo-kubernetes
 
 test: setup-test build ## every test; needs root, for namespaces
 	scripts/test
