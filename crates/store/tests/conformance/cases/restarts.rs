@@ -98,17 +98,13 @@ pub(crate) async fn a_watcher_follows_through_restart_kill_and_compaction<S: Ser
     create(&*datastore, "goes", 0).await;
     let queries = vec![pools(), Query::Blocks];
     let mut events = store::watcher::watch(server.datastore().await, queries);
-    let mut told = BTreeMap::new();
-    let mut syncs = 0;
-    follow(&*datastore, &mut events, &mut told, &mut syncs).await;
+    let mut told = Told::default();
+    told.follow(&*datastore, &mut events).await;
 
     for (round, how) in [Stop::Orderly, Stop::Kill, Stop::Kill].into_iter().enumerate() {
         server.stop(how).await;
-        loop {
-            match events.recv().await.expect("the watcher lives") {
-                DatastoreEvent::Unreachable(_) => break,
-                event => take(event, &mut told, &mut syncs),
-            }
+        while told.is_reachable() {
+            told.take(events.recv().await.expect("the watcher lives"));
         }
         server.resume().await;
         for number in 0..20 {
@@ -119,38 +115,47 @@ pub(crate) async fn a_watcher_follows_through_restart_kill_and_compaction<S: Ser
             let last = create(&*datastore, "last", 1).await;
             server.compact(last).await;
         }
-        follow(&*datastore, &mut events, &mut told, &mut syncs).await;
+        told.follow(&*datastore, &mut events).await;
     }
-    assert_eq!(syncs, 1);
-    assert!(!told.contains_key(&pool("goes")));
+    assert_eq!(told.syncs, 1);
+    assert!(!told.revisions.contains_key(&pool("goes")));
 }
 
-/// Reads events until they come to what the datastore holds.
-async fn follow(
-    datastore: &dyn Datastore,
-    events: &mut Receiver<DatastoreEvent>,
-    told: &mut BTreeMap<Key, Revision>,
-    syncs: &mut usize,
-) {
-    let wanted: BTreeMap<Key, Revision> =
-        list(datastore).await.0.into_iter().map(|(key, _, revision)| (key, revision)).collect();
-    while *told != wanted || *syncs == 0 {
-        let event = events.recv().await.expect("the watcher lives");
-        take(event, told, syncs);
-    }
+/// What a watcher has told.
+#[derive(Default)]
+struct Told {
+    revisions: BTreeMap<Key, Revision>,
+    syncs: usize,
+    is_unreachable: bool,
 }
 
-fn take(event: DatastoreEvent, told: &mut BTreeMap<Key, Revision>, syncs: &mut usize) {
-    match event {
-        DatastoreEvent::Changed(entry) => {
-            let before = told.insert(entry.key.clone(), entry.revision);
-            assert!(before < Some(entry.revision), "{} is told twice", entry.key);
+impl Told {
+    fn is_reachable(&self) -> bool {
+        !self.is_unreachable
+    }
+
+    /// Reads events until they come to what the datastore holds, all of it followed.
+    async fn follow(&mut self, datastore: &dyn Datastore, events: &mut Receiver<DatastoreEvent>) {
+        let wanted: BTreeMap<Key, Revision> =
+            list(datastore).await.0.into_iter().map(|(key, _, revision)| (key, revision)).collect();
+        while self.revisions != wanted || self.syncs == 0 || self.is_unreachable {
+            self.take(events.recv().await.expect("the watcher lives"));
         }
-        DatastoreEvent::Deleted { key, revision } => {
-            assert!(told.remove(&key).expect("it was told") < revision);
+    }
+
+    fn take(&mut self, event: DatastoreEvent) {
+        match event {
+            DatastoreEvent::Changed(entry) => {
+                let before = self.revisions.insert(entry.key.clone(), entry.revision);
+                assert!(before < Some(entry.revision), "{} is told twice", entry.key);
+            }
+            DatastoreEvent::Deleted { key, revision } => {
+                assert!(self.revisions.remove(&key).expect("it was told") < revision);
+            }
+            DatastoreEvent::InSync => self.syncs += 1,
+            DatastoreEvent::Unreachable(_) => self.is_unreachable = true,
+            DatastoreEvent::Reachable => self.is_unreachable = false,
         }
-        DatastoreEvent::InSync => *syncs += 1,
-        DatastoreEvent::Unreachable(_) | DatastoreEvent::Reachable => {}
     }
 }
 
