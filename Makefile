@@ -30,7 +30,7 @@ test-guest: setup-test build ## what needs a kernel with ipip and ip_vs, in an e
 test-kubernetes: setup-kubernetes build ## on real Kubernetes clusters in labs
 	scripts/test-kubernetes
 
-bench: setup-test build ## all figures, into docs/benchmarks.md
+bench: setup-test setup-kubernetes build ## all figures, into docs/benchmarks.md
 	scripts/bench
 
 fmt: ## format the code

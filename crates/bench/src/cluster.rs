@@ -107,6 +107,14 @@ impl Cluster {
         Ok(self.run(place, &["sh", "-ec", line], SHORT)?.output)
     }
 
+    /// What kubectl prints, in a lab with Kubernetes.
+    ///
+    /// # Errors
+    /// It fails, or takes longer than `limit`.
+    pub(crate) fn kubectl(&self, words: &[&str], limit: Duration) -> Result<String> {
+        Ok(run(self.command(&[&["kubectl"], words].concat()), limit)?.output)
+    }
+
     /// `calico lab agent stop`, or `start`, of several nodes.
     pub(crate) fn agents(&self, verb: &str, nodes: &[String]) -> Result<()> {
         let words = ["agent", verb].into_iter().chain(nodes.iter().map(String::as_str));

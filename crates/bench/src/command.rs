@@ -11,8 +11,8 @@ use crate::scenario::bgp_mesh::{self, Mesh};
 use crate::scenario::cni::Datastore;
 use crate::scenario::throughput::Plan;
 use crate::scenario::{
-    binary, cni, cost, lab_up, memory, mode_change, nft, policy, policy_cost, policy_latency,
-    throughput,
+    binary, cni, cost, kubernetes, lab_up, memory, mode_change, nft, policy, policy_cost,
+    policy_latency, throughput,
 };
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -62,6 +62,24 @@ pub enum Command {
         /// How many pods on its node
         #[arg(long, default_value_t = MEMORY_PODS)]
         pods: u32,
+        /// How to report, and in which lab to measure
+        #[command(flatten)]
+        options: Options,
+    },
+    /// A Kubernetes cluster of two nodes, beside one with the reference plugins
+    Kubernetes {
+        /// How often the plugin is called directly
+        #[arg(long, default_value_t = KUBERNETES.calls)]
+        calls: u32,
+        /// How many pods are started one at a time
+        #[arg(long, default_value_t = KUBERNETES.single)]
+        single: u32,
+        /// How many pods the Deployment has
+        #[arg(long, default_value_t = KUBERNETES.deployed)]
+        deployed: u32,
+        /// How many pods there are of other nodes
+        #[arg(long, default_value_t = KUBERNETES.elsewhere)]
+        elsewhere: u32,
         /// How to report, and in which lab to measure
         #[command(flatten)]
         options: Options,
@@ -146,6 +164,8 @@ const LAB_UPS: u32 = 5;
 const CNI_PODS: u32 = 200;
 const MODE_CHANGES: u32 = 10;
 const MEMORY_PODS: u32 = 100;
+const KUBERNETES: kubernetes::Plan =
+    kubernetes::Plan { calls: 40, single: 10, deployed: 100, elsewhere: 10_000 };
 const THROUGHPUT: Plan = Plan { runs: 20, seconds: 2 };
 const MESH: Mesh = Mesh { nodes: 50, runs: 3 };
 const POLICY_CHANGES: u32 = 100;
@@ -195,6 +215,10 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::ModeChange { runs, options } => (options, vec![mode_change_scenario(runs)]),
         Command::AgentMemory { pods, options } => (options, vec![memory_scenario(pods)]),
+        Command::Kubernetes { calls, single, deployed, elsewhere, options } => {
+            let plan = kubernetes::Plan { calls, single, deployed, elsewhere };
+            (options, vec![kubernetes_scenario(plan)])
+        }
         Command::Throughput { runs, seconds, options } => {
             (options, vec![throughput_scenario(Plan { runs, seconds })])
         }
@@ -230,6 +254,7 @@ fn all() -> Vec<Scenario> {
     scenarios.extend(DATASTORES.map(|datastore| cni_scenario(datastore, CNI_PODS)));
     scenarios.push(mode_change_scenario(MODE_CHANGES));
     scenarios.push(memory_scenario(MEMORY_PODS));
+    scenarios.push(kubernetes_scenario(KUBERNETES));
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());
@@ -283,6 +308,10 @@ fn mode_change_scenario(runs: u32) -> Scenario {
 
 fn memory_scenario(pods: u32) -> Scenario {
     ("agent-memory".into(), Box::new(move |lab| memory::measure(lab, pods)))
+}
+
+fn kubernetes_scenario(plan: kubernetes::Plan) -> Scenario {
+    ("kubernetes".into(), Box::new(move |lab| kubernetes::measure(lab, plan)))
 }
 
 fn policy_latency_scenario(changes: u32) -> Scenario {

@@ -4,6 +4,7 @@ pub(crate) mod bgp_feed;
 pub(crate) mod bgp_mesh;
 pub(crate) mod binary;
 pub(crate) mod cni;
+pub(crate) mod kubernetes;
 pub(crate) mod lab_up;
 pub(crate) mod memory;
 pub(crate) mod mode_change;

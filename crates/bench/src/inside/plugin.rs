@@ -12,9 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// Where the node's configurations and plugins are.
+/// Where the node's configurations and plugins are, and Debian's reference plugins.
 const CONFIGURATIONS: &str = "/etc/cni/net.d";
 const PLUGINS: &str = "/opt/cni/bin";
+const REFERENCE_PLUGINS: &str = "/usr/lib/cni";
 
 /// Whose plugin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -70,11 +71,11 @@ impl Plugin {
     /// # Errors
     /// The node has no such plugin in its CNI configuration.
     pub(crate) fn of_node(kind: Kind) -> Result<Plugin> {
-        let configuration = match kind {
-            Kind::Calico => calico_of(Path::new(CONFIGURATIONS))?,
-            Kind::Bridge => bridge(Path::new("/var/lib/cni/bench")),
+        let (directory, configuration) = match kind {
+            Kind::Calico => (PLUGINS, calico_of(Path::new(CONFIGURATIONS))?),
+            Kind::Bridge => (REFERENCE_PLUGINS, bridge(Path::new("/var/lib/cni/bench"))),
         };
-        let directory = PathBuf::from(PLUGINS);
+        let directory = PathBuf::from(directory);
         Ok(Plugin { program: directory.join(kind.as_str()), directory, configuration })
     }
 
