@@ -8,6 +8,8 @@
 //! | `install`, or `calico component cni install` | what brings the plugins onto a node |
 //! | `uds`, or `calico component flexvol` | kubelet's volume driver; as `flexvol.sh`, what installs it |
 //! | any, with `CNI_COMMAND` set and no arguments, or with `-v` or `-t` | the CNI plugin |
+//! | `kube-controllers`, or `calico component kube-controllers` | calico-kube-controllers |
+//! | `check-status` | its probes |
 //! | `calico datastore` | the embedded datastore |
 //! | `calico lab` | a cluster in namespaces |
 //! | `calico bench` | benchmarks in labs |
@@ -68,6 +70,8 @@ fn main() -> ExitCode {
         "calico-node" | "start_runit" => return agent::run(arguments),
         "calico-ipam" => return cni::run_ipam(),
         "install" | "install-cni.sh" => return cni::run_install(),
+        "kube-controllers" => return controllers::run(arguments),
+        "check-status" => return controllers::run_check(arguments),
         "uds" | "flexvol" => return cni::run_driver(arguments),
         "flexvol.sh" => return cni::run_driver_install(arguments),
         // With other arguments, somebody has CNI_COMMAND in a shell.
@@ -97,10 +101,12 @@ fn component(arguments: Vec<OsString>) -> ExitCode {
     match words[..] {
         ["node", ..] => agent::run(arguments.into_iter().skip(1)),
         ["cni", "install"] => cni::run_install(),
+        ["kube-controllers", ..] => controllers::run(arguments.into_iter().skip(1)),
         ["flexvol", ..] => cni::run_driver(arguments.into_iter().skip(1)),
         _ => {
             eprintln!(
-                "calico component {}: this build has node, cni install and flexvol",
+                "calico component {}: this build has node, cni install, kube-controllers and \
+                 flexvol",
                 words.join(" ")
             );
             ExitCode::FAILURE

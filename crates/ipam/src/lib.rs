@@ -35,7 +35,7 @@ pub use lookup::{AddressesByHandle, BlockUsage, CheckIp, Held, PoolUsage, ReadCo
 pub use operation::Operation;
 pub use pool::Pool;
 pub use release::{
-    ReleaseAddresses, ReleaseBlockAffinity, ReleaseByHandle, ReleaseHost, ReleaseOne,
+    ReleaseAddresses, ReleaseBlockAffinity, ReleaseByHandle, ReleaseHost, ReleaseOne, ReleaseSeen,
 };
 pub use selection::{Demand, pools_of_requested, select_pools};
 pub use tunnel::EnsureTunnelAddress;

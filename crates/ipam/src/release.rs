@@ -1,14 +1,14 @@
 //! Taking addresses and blocks back.
 
 use crate::claim::{GiveUp, affinities, give_up, touch};
-use crate::contents::{held_by, holder, host_owner, ordinal_of, owner, release};
+use crate::contents::{address_of, held_by, holder, host_owner, ordinal_of, owner, release};
 use crate::handles::{settle, write_count};
 use crate::operation::{Io, Operation, Stored, Swap};
 use crate::{Error, RETRIES_MAX};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{Block, Handle, IpamConfig, Key};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// Releases every address held under a handle. A handle that isn't there has none: that is success.
@@ -38,6 +38,20 @@ pub struct ReleaseOne {
 pub struct ReleaseAddresses {
     /// The addresses.
     pub addresses: Vec<ReleaseOne>,
+    /// The cluster's settings.
+    pub config: IpamConfig,
+    /// The present.
+    pub now: Timestamp,
+}
+
+/// Releases what was seen to be held under a handle, of each block all or nothing: only where the
+/// handle still holds these very addresses of it, each assigned when it was.
+#[derive(Clone, Debug)]
+pub struct ReleaseSeen {
+    /// The handle.
+    pub handle: String,
+    /// The addresses with the numbers at which they were assigned, by block.
+    pub seen: BTreeMap<IpNet, BTreeMap<IpAddr, Option<u64>>>,
     /// The cluster's settings.
     pub config: IpamConfig,
     /// The present.
@@ -84,6 +98,21 @@ impl ReleaseAddresses {
                 }
             }
             Ok(unassigned)
+        })
+    }
+}
+
+impl ReleaseSeen {
+    /// The operation: the addresses released. Blocks whose content has changed are left alone.
+    pub fn start(self) -> Operation<Result<Vec<IpAddr>, Error>> {
+        Operation::new(|io| async move {
+            let mut released = Vec::new();
+            for (cidr, seen) in &self.seen {
+                if release_seen(&io, &self, *cidr, seen).await? {
+                    released.extend(seen.keys());
+                }
+            }
+            Ok(released)
         })
     }
 }
@@ -144,7 +173,7 @@ async fn empty_block_of_handle(
 ) -> Result<bool, Error> {
     let Some(mut block) = io.block(cidr).await? else { return Ok(true) };
     let ordinals = held_by(&block.value, &wish.handle);
-    let addresses = ordinals.iter().map(|i| crate::contents::address_of(&block.value, *i));
+    let addresses = ordinals.iter().map(|i| address_of(&block.value, *i));
     let addresses = addresses.collect::<Vec<_>>();
     release(&mut block.value, &ordinals, wish.now, wish.config.ip_cooldown_seconds);
     let done = touch(io, block).await?.is_some();
@@ -180,6 +209,41 @@ async fn release_one(io: &Io, one: &ReleaseOne, wish: &ReleaseAddresses) -> Resu
         return Ok(true);
     }
     Err(Error::Contention(Key::Handle(one.handle.clone().unwrap_or_default())))
+}
+
+// False: it isn't as it was seen.
+async fn release_seen(
+    io: &Io,
+    wish: &ReleaseSeen,
+    cidr: IpNet,
+    seen: &BTreeMap<IpAddr, Option<u64>>,
+) -> Result<bool, Error> {
+    let key = Key::Handle(wish.handle.clone());
+    for _ in 0..RETRIES_MAX {
+        // Read before the block is written, see `handles.rs`.
+        let handle = io.get::<Handle>(&key).await?;
+        let Some(mut block) = io.block(cidr).await? else { return Ok(false) };
+        let ordinals = held_by(&block.value, &wish.handle);
+        let assigned = &block.value.sequence_number_for_allocation;
+        let holds: BTreeMap<IpAddr, Option<u64>> = ordinals
+            .iter()
+            .map(|i| (address_of(&block.value, *i), assigned.get(&i.to_string()).copied()))
+            .collect();
+        if holds != *seen {
+            return Ok(false);
+        }
+        release(&mut block.value, &ordinals, wish.now, wish.config.ip_cooldown_seconds);
+        if touch(io, block).await?.is_none() {
+            continue;
+        }
+        if let Some(handle) = handle
+            && !write_count(io, &key, handle, cidr, 0).await?
+        {
+            settle(io, &wish.handle, cidr).await?;
+        }
+        return Ok(true);
+    }
+    Err(Error::Contention(key))
 }
 
 // The block an address is in; blocks are found by listing, as pools may have gone since.

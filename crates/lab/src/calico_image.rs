@@ -41,6 +41,7 @@ pub fn images(registry: &str) -> Vec<Image> {
         image("node", &[], &["/bin/calico-node"]),
         // Since 3.33 manifests have `args: [component, cni, install]`, before `command`.
         image("cni", &[PROGRAM], &["component", "cni", "install"]),
+        image("kube-controllers", &["/usr/bin/kube-controllers"], &[]),
         image("pod2daemon-flexvol", &["/usr/local/bin/flexvol.sh"], &[]),
     ]
 }
@@ -56,7 +57,8 @@ pub fn layer(program: &Path, plugins: &Path) -> Result<Layer> {
     for link in links() {
         layer.link(link, PROGRAM);
     }
-    layer.directory("/tmp", 0o1777);
+    // Whoever kube-controllers runs as writes its readiness to the second.
+    layer.directory("/tmp", 0o1777).directory("/status", 0o1777);
     let missing =
         || format!("there are no CNI plugins in {}: run scripts/plugins", plugins.display());
     let entries = fs::read_dir(plugins).with_context(missing)?;

@@ -42,7 +42,7 @@ pub(crate) fn parse_seconds(text: &str) -> Option<Duration> {
 }
 
 /// Writes a duration as Go does: `1m30s`, `1.5s`, `0s`.
-pub(crate) fn format(duration: Duration) -> String {
+pub fn format(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     let fraction = duration.subsec_nanos();

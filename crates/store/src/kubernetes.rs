@@ -18,6 +18,7 @@
 mod client;
 mod collections;
 mod feed;
+mod lease;
 mod object;
 mod own;
 mod place;
@@ -26,6 +27,7 @@ mod uid;
 mod write;
 
 pub use collections::{Collection, collections};
+pub use lease::{Lease, Leases};
 pub use token::{ServiceAccountToken, request_token};
 
 use crate::settings;
@@ -57,6 +59,8 @@ pub(crate) struct Kubernetes {
     client: Arc<Client>,
     configured: Option<Group>,
     group: OnceCell<Group>,
+    /// Calico's resources are elsewhere: only Kubernetes' own objects are looked at.
+    own_objects_only: bool,
     interface_prefix: Arc<str>,
     /// Whether every affinity has the label that those of a host are found by.
     labelled: OnceCell<bool>,
@@ -90,6 +94,21 @@ struct GroupName {
     name: String,
 }
 
+/// The cluster's own objects as what they are to Calico (Nodes, Pods, Namespaces, ServiceAccounts,
+/// NetworkPolicies), where Calico's resources are in another datastore.
+///
+/// # Errors
+/// [`Error::Settings`] when the settings cannot be used.
+pub async fn own_objects(settings: &settings::Kubernetes) -> Result<Arc<dyn Datastore>, Error> {
+    let settings = settings::Kubernetes {
+        // There need be no resources of Calico's to find the group by.
+        api_group: Some(Group::Crd.api_version().to_owned()),
+        ..settings.clone()
+    };
+    let driver = Kubernetes::new(&settings).await?;
+    Ok(Arc::new(Kubernetes { own_objects_only: true, ..driver }))
+}
+
 impl Kubernetes {
     /// Checks the settings; connects when first asked.
     pub(crate) async fn new(settings: &settings::Kubernetes) -> Result<Kubernetes, Error> {
@@ -110,6 +129,7 @@ impl Kubernetes {
             client: Arc::new(Client::new(settings).await?),
             configured,
             group: OnceCell::new(),
+            own_objects_only: false,
             interface_prefix: settings.interface_prefix.as_str().into(),
             labelled: OnceCell::new(),
             positions: Mutex::default(),
@@ -254,6 +274,10 @@ impl Kubernetes {
 
     async fn sources(&self, group: Group, query: &Query) -> Result<Vec<Source>, Error> {
         let mut sources = place::sources(group, query);
+        if self.own_objects_only {
+            sources.retain(|source| !source.object.is_deletable());
+            return Ok(sources);
+        }
         if let Query::Affinities { host: Some(host), .. } = query
             && self.affinities_are_labelled(&sources[0]).await?
         {

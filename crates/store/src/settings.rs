@@ -165,6 +165,20 @@ impl Settings {
         Settings::from_values(&environment(vars))
     }
 
+    /// Settings of the Kubernetes API from environment variables, whatever `DATASTORE_TYPE` is: for
+    /// who asks it beside a datastore that is another.
+    ///
+    /// # Errors
+    /// As [`Settings::from_env`].
+    pub fn kubernetes_from_env<I, K, V>(vars: I) -> Result<Kubernetes, Error>
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: Into<String>,
+        V: Into<String>,
+    {
+        Kubernetes::from_values(&environment(vars))
+    }
+
     /// Settings from a `CalicoAPIConfig` file, each overridden by its variable where that is set.
     ///
     /// # Errors
