@@ -48,6 +48,11 @@ pub(crate) enum Wanted {
 /// # Errors
 /// What is wrong with them.
 pub(crate) fn of_controllers(arguments: &[String]) -> Result<Wanted, String> {
+    // Since 3.33 manifests have it in full, after an entry point that is `calico`.
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    if let ["component", "kube-controllers", ..] = words[..] {
+        return of_controllers(&arguments[2..]);
+    }
     if let [health, rest @ ..] = arguments
         && health == "kube-controllers-health"
     {
@@ -134,6 +139,7 @@ mod tests {
     fn the_status_file_may_be_elsewhere() {
         let run = |file: &str| Ok(Wanted::Run { status_file: file.into() });
         assert_eq!(of_controllers(&[]), run(STATUS_FILE));
+        assert_eq!(of_controllers(&words("component kube-controllers")), run(STATUS_FILE));
         assert_eq!(of_controllers(&words("--status-file /tmp/s")), run("/tmp/s"));
         assert_eq!(of_controllers(&words("-status-file=/tmp/s")), run("/tmp/s"));
         assert!(of_controllers(&words("--banana")).is_err());

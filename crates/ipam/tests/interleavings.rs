@@ -7,7 +7,7 @@ mod world;
 use model::{Failure, Request, Response};
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use world::{Process, Task, World, check, now, pool, release, wish};
+use world::{Process, Task, World, check, now, pool, release, seen, wish};
 
 /// One choice of the scheduler: step a process, or kill it.
 type Choice = (usize, bool);
@@ -147,6 +147,22 @@ fn a_host_is_removed_while_another_borrows_and_an_address_is_asked_for() {
         Task::Exact(exact),
     ];
     let (states, ends) = explore(&start, &tasks, 0);
+    assert!(states > 100 && ends > 10, "{states} states, {ends} ends");
+}
+
+/// What a process is given after it was looked is its own, whatever is released of what was seen.
+#[test]
+fn what_was_seen_is_released_while_its_handle_gets_more() {
+    let mut start = World::default();
+    start.run(wish("a", "h", pool("10.0.0.0/30", 31)).start()).unwrap();
+    let task = Task::ReleaseSeen(seen(&start, "h"));
+    let again = assign("a", "h", "10.0.0.0/30", 31);
+    let (states, ends) = explore(&start, &[task.clone(), again.clone()], 1);
+    assert!(states > 50 && ends > 5, "{states} states, {ends} ends");
+    // It has been released and given again meanwhile.
+    start.run(release("h")).unwrap();
+    let of_other = assign("b", "other", "10.0.0.0/30", 31);
+    let (states, ends) = explore_within(&start, &[task, again, of_other], 0, 3);
     assert!(states > 100 && ends > 10, "{states} states, {ends} ends");
 }
 

@@ -179,3 +179,24 @@ proptest::proptest! {
         }
     }
 }
+
+/// One that was seen long ago is left alone; nothing is left of one that is as it was seen.
+#[test]
+fn only_what_is_as_it_was_seen_is_released() {
+    let mut world = World::default();
+    let mut two = wish("n", "h", pool("10.0.0.0/30", 30));
+    two.count = 2;
+    world.run(two.clone().start()).unwrap();
+    let stale = world::seen(&world, "h");
+    world.run(release("h")).unwrap();
+    world.run(two.start()).unwrap();
+    let before = world.values.clone();
+    assert_eq!(world.run(stale.start()).unwrap(), [""; 0].map(|_| std::net::IpAddr::from([0; 4])));
+    assert_eq!(world.values, before);
+    let seen = world::seen(&world, "h");
+    let mut operation = seen.start();
+    let (released, asked) = world.count(&mut operation);
+    assert_eq!((released.unwrap().len(), asked.len()), (2, 4));
+    assert!(world.handles().is_empty());
+    world.check();
+}

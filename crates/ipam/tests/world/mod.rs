@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part")]
 
-use ipam::{AssignAddress, AutoAssign, Error, Operation, Pool, ReleaseByHandle, ReleaseHost};
+use ipam::{AssignAddress, AutoAssign, Error, Operation, Pool, ReleaseByHandle, ReleaseHost, ReleaseSeen};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{AffinityKind, Query, Step};
@@ -177,12 +177,25 @@ pub(crate) fn release(handle: &str) -> Operation<Result<Vec<IpAddr>, Error>> {
     ReleaseByHandle { handle: handle.to_owned(), config: IpamConfig::default(), now: now() }.start()
 }
 
+/// All that is held under a handle now, to be released.
+pub(crate) fn seen(world: &World, handle: &str) -> ReleaseSeen {
+    let mut seen: BTreeMap<IpNet, BTreeMap<IpAddr, Option<u64>>> = BTreeMap::new();
+    for held in world.blocks().iter().flat_map(ipam::lookup::held) {
+        if held.handle.as_deref() == Some(handle) {
+            seen.entry(held.block).or_default().insert(held.address, held.sequence_number);
+        }
+    }
+    ReleaseSeen { handle: handle.to_owned(), seen, config: IpamConfig::default(), now: now() }
+}
+
 /// What a process of a simulation does.
 #[derive(Clone, Debug)]
 pub(crate) enum Task {
     Assign(AutoAssign),
     Exact(AssignAddress),
     Release(String),
+    /// What somebody has seen, at any time before.
+    ReleaseSeen(ReleaseSeen),
     ReleaseHost(String),
 }
 
@@ -211,6 +224,7 @@ impl Process {
             Task::Assign(wish) => Running::Assign(wish.start()),
             Task::Exact(wish) => Running::Exact(wish.start()),
             Task::Release(handle) => Running::Release(release(&handle)),
+            Task::ReleaseSeen(wish) => Running::Release(wish.start()),
             Task::ReleaseHost(host) => {
                 let config = IpamConfig::default();
                 Running::ReleaseHost(ReleaseHost { host, config, now: now() }.start())
