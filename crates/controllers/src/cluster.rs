@@ -59,6 +59,8 @@ pub(crate) struct Pod {
 pub(crate) struct Block {
     /// The node that claims it.
     pub(crate) host: Option<Box<str>>,
+    /// Somebody does.
+    pub(crate) is_claimed: bool,
     /// Addresses with a holder.
     pub(crate) held: Vec<Allocation>,
     /// Whether no address is held or rests.
@@ -302,13 +304,13 @@ impl Node {
         let spec = &node.spec;
         let reference = spec.orch_refs.iter().find(|one| one.orchestrator == "k8s");
         let bgp = spec.bgp.as_ref();
-        let of_bgp = bgp.into_iter().flat_map(|bgp| {
-            [&bgp.ipv4_address, &bgp.ipv6_address, &bgp.ipv4_ipip_tunnel_addr]
-        });
-        let wireguard = |field: &str| {
-            Some(spec.wireguard.as_ref()?.get(field)?.as_str()?.to_owned())
-        };
-        let internal = spec.addresses.iter().filter(|one| one.kind.as_deref() == Some("InternalIP"));
+        let of_bgp = bgp
+            .into_iter()
+            .flat_map(|bgp| [&bgp.ipv4_address, &bgp.ipv6_address, &bgp.ipv4_ipip_tunnel_addr]);
+        let wireguard =
+            |field: &str| Some(spec.wireguard.as_ref()?.get(field)?.as_str()?.to_owned());
+        let internal =
+            spec.addresses.iter().filter(|one| one.kind.as_deref() == Some("InternalIP"));
         let interfaces: Vec<(String, Vec<IpAddr>)> = spec
             .interfaces
             .iter()
@@ -343,8 +345,8 @@ impl Node {
 
 impl Block {
     fn of(block: &model::Block) -> Block {
-        let host = ipam::contents::owner(block);
-        let host = host.as_deref().and_then(|owner| owner.strip_prefix("host:"));
+        let owner = ipam::contents::owner(block);
+        let host = owner.as_deref().and_then(|owner| owner.strip_prefix("host:"));
         let held = ipam::lookup::held(block).into_iter().map(|held| {
             let attribute = |name: &str| held.attributes.get(name).map(|text| text.as_str().into());
             Allocation {
@@ -357,6 +359,7 @@ impl Block {
         });
         Block {
             host: host.map(Into::into),
+            is_claimed: owner.is_some(),
             held: held.collect(),
             is_empty: block.allocations.iter().all(Option::is_none),
         }

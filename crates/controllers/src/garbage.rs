@@ -69,6 +69,8 @@ pub(crate) struct Findings {
     pub(crate) hosts: Vec<GoneHost>,
     /// Blocks that their nodes have no use for.
     pub(crate) blocks: Vec<(String, IpNet)>,
+    /// Empty blocks that nobody claims.
+    pub(crate) unclaimed: Vec<IpNet>,
     /// Addresses that seem lost, by block and node.
     pub(crate) candidates: BTreeMap<(IpNet, String), usize>,
     /// When to look again although nothing has changed.
@@ -124,6 +126,9 @@ pub(crate) fn judge(
     for (cidr, block) in &cluster.blocks {
         for allocation in &block.held {
             judgement.allocation(*cidr, allocation);
+        }
+        if block.is_empty && !block.is_claimed {
+            judgement.findings.unclaimed.push(*cidr);
         }
     }
     judgement.leaks();

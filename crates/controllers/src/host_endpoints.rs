@@ -76,9 +76,10 @@ fn wanted(
     settings: &AutoHostEndpoints,
 ) -> (BTreeMap<String, Made>, Vec<String>) {
     let mut warnings = Vec::new();
-    let read = settings.templates.iter().filter_map(|given| {
-        Template::read(given).map_err(|why| warnings.push(why)).ok()
-    });
+    let read = settings
+        .templates
+        .iter()
+        .filter_map(|given| Template::read(given).map_err(|why| warnings.push(why)).ok());
     let templates: Vec<Template<'_>> = read.collect();
     let mut wanted = BTreeMap::new();
     for (name, node) in nodes {
@@ -278,7 +279,11 @@ mod tests {
             .iter()
             .map(|(name, made)| {
                 let HostEndpointSpec { interface_name, expected_ips, .. } = &made.spec;
-                format!("{name} [{interface_name}] {} {}", expected_ips.join(","), made.labels["zone"])
+                format!(
+                    "{name} [{interface_name}] {} {}",
+                    expected_ips.join(","),
+                    made.labels["zone"]
+                )
             })
             .collect();
         assert_eq!(
@@ -308,6 +313,8 @@ mod tests {
     fn a_long_name_is_hashed() {
         let name = endpoint_name(&[&"n".repeat(250)]);
         assert!(name.ends_with("-auto-hep") && name.len() < 60, "{name}");
-        assert!(name.bytes().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == b'-'));
+        assert!(
+            name.bytes().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || one == b'-')
+        );
     }
 }

@@ -163,7 +163,8 @@ async fn serve(
                 }
             };
             log.set(&settings.log_level);
-            for (condition, used) in [(CALICO_DATASTORE, true), (KUBERNETES_API, !datastores.same)] {
+            for (condition, used) in [(CALICO_DATASTORE, true), (KUBERNETES_API, !datastores.same)]
+            {
                 match settings.health && used {
                     true => status.set(condition, Err("it is being read")),
                     false => status.forget(condition),

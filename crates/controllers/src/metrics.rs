@@ -67,7 +67,8 @@ impl Figures {
     pub(crate) fn of(cluster: &Cluster, findings: &Findings, reclaimed: &Reclaimed) -> Figures {
         let mut figures = Figures::default();
         let size = |cidr: &IpNet| 2f64.powi((cidr.max_prefix_len() - cidr.prefix_len()).into());
-        figures.pools = cluster.pools.iter().map(|(name, cidr)| (name.clone(), size(cidr))).collect();
+        figures.pools =
+            cluster.pools.iter().map(|(name, cidr)| (name.clone(), size(cidr))).collect();
         let mut at = |block: &IpNet, node: Option<&str>, count: &dyn Fn(&mut Counts)| {
             count(figures.counts.entry(labels(cluster, block, node)).or_default());
         };

@@ -40,10 +40,7 @@ pub(crate) enum Change {
     /// It is no more.
     Remove(Key),
     /// An endpoint's labels, and whose they are.
-    Labels {
-        endpoint: Key,
-        pod: Key,
-    },
+    Labels { endpoint: Key, pod: Key },
 }
 
 impl Mirror {

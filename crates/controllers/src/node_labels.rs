@@ -66,7 +66,11 @@ mod tests {
         ] {
             let known = known.map(|text| annotation(&labels(text)));
             let found = synced(&labels(before), known.as_deref(), &labels(of_kubernetes));
-            assert_eq!(found.as_ref().map(|(found, _)| found.clone()), after.map(labels), "{before}");
+            assert_eq!(
+                found.as_ref().map(|(found, _)| found.clone()),
+                after.map(labels),
+                "{before}"
+            );
             if let Some((found, known)) = found {
                 assert_eq!(synced(&found, Some(&known), &labels(of_kubernetes)), None);
             }

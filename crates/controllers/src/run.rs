@@ -48,9 +48,9 @@ fn followed_in_etcd(settings: &Settings) -> (Vec<Query>, Vec<Query>) {
         kubernetes.push(Query::kind(Kind::WorkloadEndpoint));
     }
     kubernetes.push(Query::kind(Kind::Node));
-    calico.extend(followed().into_iter().filter(|query| {
-        *query != Query::kind(Kind::WorkloadEndpoint)
-    }));
+    calico.extend(
+        followed().into_iter().filter(|query| *query != Query::kind(Kind::WorkloadEndpoint)),
+    );
     (calico, kubernetes)
 }
 
@@ -135,7 +135,7 @@ pub(crate) async fn run(
         };
         let Some(event) = event else { break };
         controllers.take(feed, event);
-        if feed.in_sync && controllers.is_reconfigured() {
+        if calico.in_sync && kubernetes.in_sync && controllers.is_reconfigured() {
             tracing::info!("the settings have changed: the controllers start anew");
             break;
         }
@@ -230,9 +230,9 @@ impl Controllers<'_> {
 
     async fn read_host_endpoints(&mut self) -> Result<(), store::Error> {
         let stored = typed::list::<HostEndpointSpec>(&*self.datastores.calico, None).await?;
-        let ours = stored.into_iter().filter_map(|endpoint| {
-            Some((endpoint.metadata.name.clone(), Made::of(endpoint)?))
-        });
+        let ours = stored
+            .into_iter()
+            .filter_map(|endpoint| Some((endpoint.metadata.name.clone(), Made::of(endpoint)?)));
         self.cluster.host_endpoints = ours.collect();
         self.endpoints_known = true;
         Ok(())
@@ -267,6 +267,7 @@ impl Controllers<'_> {
         jobs.extend(findings.hosts.iter().cloned().map(Job::ReleaseHost));
         let blocks = findings.blocks.iter().cloned();
         jobs.extend(blocks.map(|(host, block)| Job::ReleaseBlock(host, block)));
+        jobs.extend(findings.unclaimed.iter().copied().map(Job::DeleteBlock));
         if !self.cluster.same {
             let gone = self.cluster.gone_nodes();
             jobs.extend(gone.into_iter().map(Job::DeleteNode));

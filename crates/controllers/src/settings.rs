@@ -29,8 +29,7 @@ const COMPACTION_PERIOD: Duration = Duration::from_secs(10 * 60);
 const RECONCILER_PERIOD: &str = "5m0s";
 const ENABLED: &str = "Enabled";
 const DISABLED: &str = "Disabled";
-const LEVELS: [&str; 8] =
-    ["none", "trace", "debug", "info", "warning", "error", "fatal", "panic"];
+const LEVELS: [&str; 8] = ["none", "trace", "debug", "info", "warning", "error", "fatal", "panic"];
 
 /// What the environment says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -114,13 +113,12 @@ impl Environment {
             let reason = "it takes debug, info, warning, error or fatal";
             known.then(|| given.clone()).ok_or_else(|| wrong("LOG_LEVEL", &given, reason))
         });
-        let auto = text("AUTO_HOST_ENDPOINTS").map(|given| {
-            match given.to_ascii_lowercase().as_str() {
+        let auto =
+            text("AUTO_HOST_ENDPOINTS").map(|given| match given.to_ascii_lowercase().as_str() {
                 "enabled" => Ok(true),
                 "disabled" => Ok(false),
                 _ => Err(wrong("AUTO_HOST_ENDPOINTS", &given, "it takes enabled or disabled")),
-            }
-        });
+            });
         let enabled = text("ENABLED_CONTROLLERS").map(|given| controllers(&given));
         let datastore = text("DATASTORE_TYPE").unwrap_or_default();
         Ok(Environment {
@@ -262,7 +260,10 @@ impl Environment {
                     Controller::WorkloadEndpoint,
                     &configured.workload_endpoint,
                 ),
-                service_account: reconciler(Controller::ServiceAccount, &configured.service_account),
+                service_account: reconciler(
+                    Controller::ServiceAccount,
+                    &configured.service_account,
+                ),
                 namespace: reconciler(Controller::Namespace, &configured.namespace),
                 load_balancer: None,
                 migration: None,

@@ -5,7 +5,7 @@ use crate::cluster::{CREATED_BY, CREATOR, Made, Pod, endpoint_key};
 use crate::garbage::{GoneHost, Leak, is_held};
 use crate::{configuration, host_endpoints, mirror, node_labels};
 use anyhow::{Context, Result, anyhow, bail};
-use ipam::{ReadConfig, ReleaseBlockAffinity, ReleaseHost, ReleaseSeen};
+use ipam::{ReadConfig, ReleaseBlockAffinity, ReleaseHost, ReleaseSeen, ReleaseUnclaimed};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{
@@ -29,6 +29,8 @@ pub(crate) enum Job {
     ReleaseHost(GoneHost),
     /// Takes an empty block from a node.
     ReleaseBlock(String, IpNet),
+    /// Deletes an empty block that nobody claims.
+    DeleteBlock(IpNet),
     /// Deletes Calico's node, in etcd.
     DeleteNode(String),
     /// Brings the labels of Calico's node up to date, in etcd.
@@ -88,6 +90,13 @@ impl<'a> Worker<'a> {
                     ReleaseBlockAffinity { host: host.clone(), block, now: Timestamp::now() };
                 if drive(&*self.datastores.calico, operation.start()).await? {
                     tracing::info!("block {block}, which is empty, is taken from node {host}");
+                }
+                Ok(Done::Well)
+            }
+            Job::DeleteBlock(block) => {
+                let operation = ReleaseUnclaimed { block };
+                if drive(&*self.datastores.calico, operation.start()).await? {
+                    tracing::info!("block {block}, which is empty and no node's, is deleted");
                 }
                 Ok(Done::Well)
             }
@@ -319,9 +328,7 @@ impl<'a> Worker<'a> {
             let written = match (wanted, stored) {
                 (None, None) => return Ok(Done::Well),
                 (None, Some(_)) => typed::delete::<S>(&**calico, namespace, name).await,
-                (Some(wanted), None) => {
-                    typed::create(&**calico, written(wanted)).await.map(|_| ())
-                }
+                (Some(wanted), None) => typed::create(&**calico, written(wanted)).await.map(|_| ()),
                 (Some(wanted), Some(mut stored)) => {
                     if stored.spec == wanted.spec
                         && stored.metadata.labels == wanted.metadata.labels

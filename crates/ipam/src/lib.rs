@@ -36,6 +36,7 @@ pub use operation::Operation;
 pub use pool::Pool;
 pub use release::{
     ReleaseAddresses, ReleaseBlockAffinity, ReleaseByHandle, ReleaseHost, ReleaseOne, ReleaseSeen,
+    ReleaseUnclaimed,
 };
 pub use selection::{Demand, pools_of_requested, select_pools};
 pub use tunnel::EnsureTunnelAddress;

@@ -1,7 +1,9 @@
 //! Taking addresses and blocks back.
 
 use crate::claim::{GiveUp, affinities, give_up, touch};
-use crate::contents::{address_of, held_by, holder, host_owner, ordinal_of, owner, release};
+use crate::contents::{
+    address_of, held_by, holder, host_owner, is_empty, ordinal_of, owner, release,
+};
 use crate::handles::{settle, write_count};
 use crate::operation::{Io, Operation, Stored, Swap};
 use crate::{Error, RETRIES_MAX};
@@ -78,6 +80,32 @@ pub struct ReleaseBlockAffinity {
     pub block: IpNet,
     /// The present.
     pub now: Timestamp,
+}
+
+/// Deletes a block that nobody claims, if it is empty: what a host that is gone has left, once the
+/// last of its addresses is released.
+#[derive(Clone, Copy, Debug)]
+pub struct ReleaseUnclaimed {
+    /// The block.
+    pub block: IpNet,
+}
+
+impl ReleaseUnclaimed {
+    /// The operation: whether it is deleted, now.
+    pub fn start(self) -> Operation<Result<bool, Error>> {
+        Operation::new(|io| async move {
+            for _ in 0..RETRIES_MAX {
+                let Some(block) = io.block(self.block).await? else { return Ok(false) };
+                if owner(&block.value).is_some() || !is_empty(&block.value) {
+                    return Ok(false);
+                }
+                if io.delete(&Key::Block(self.block), block.revision).await? != Swap::Lost {
+                    return Ok(true);
+                }
+            }
+            Err(Error::Contention(Key::Block(self.block)))
+        })
+    }
 }
 
 impl ReleaseByHandle {

@@ -2,7 +2,10 @@
 
 mod world;
 
-use ipam::{AutoAssign, CheckIp, EnsureTunnelAddress, Error, ReleaseAddresses, ReleaseOne, Usage};
+use ipam::{
+    AutoAssign, CheckIp, EnsureTunnelAddress, Error, ReleaseAddresses, ReleaseHost, ReleaseOne,
+    ReleaseUnclaimed, Usage,
+};
 use model::{IpamConfig, Key, Request, names::Tunnel};
 use world::{Process, Task, World, check, now, pool, release, wish};
 
@@ -199,4 +202,20 @@ fn only_what_is_as_it_was_seen_is_released() {
     assert_eq!((released.unwrap().len(), asked.len()), (2, 4));
     assert!(world.handles().is_empty());
     world.check();
+}
+
+#[test]
+fn a_block_that_nobody_claims_goes_with_its_last_address() {
+    let mut world = World::default();
+    world.run(wish("n", "h", pool("10.0.0.0/30", 30)).start()).unwrap();
+    let block = "10.0.0.0/30".parse().unwrap();
+    let unclaimed = |world: &mut World| world.run(ReleaseUnclaimed { block }.start()).unwrap();
+    assert!(!unclaimed(&mut world), "it is a node's");
+    let config = IpamConfig::default();
+    world.run(ReleaseHost { host: "n".to_owned(), config, now: now() }.start()).unwrap();
+    assert!(!unclaimed(&mut world), "it holds an address");
+    world.run(release("h")).unwrap();
+    assert!(unclaimed(&mut world));
+    assert!(!unclaimed(&mut world), "it is gone");
+    assert_eq!(world.values.len(), 0);
 }

@@ -16,6 +16,8 @@ const LINKS: &str = include_str!("../../../images/links");
 /// Where the reference plugins are, beside ours.
 const PLUGINS: &str = "/opt/cni/bin";
 const EXECUTABLE: u32 = 0o755;
+/// The user of what needs no privileges, as in Calico's image.
+const UNPRIVILEGED: &str = "999";
 
 /// Writes the archive of the images.
 ///
@@ -41,7 +43,11 @@ pub fn images(registry: &str) -> Vec<Image> {
         image("node", &[], &["/bin/calico-node"]),
         // Since 3.33 manifests have `args: [component, cni, install]`, before `command`.
         image("cni", &[PROGRAM], &["component", "cni", "install"]),
-        image("kube-controllers", &["/usr/bin/kube-controllers"], &[]),
+        Image {
+            // Manifests of Calico's have it run as anybody but root.
+            user: UNPRIVILEGED.to_owned(),
+            ..image("kube-controllers", &["/usr/bin/kube-controllers"], &[])
+        },
         image("pod2daemon-flexvol", &["/usr/local/bin/flexvol.sh"], &[]),
     ]
 }

@@ -41,6 +41,8 @@ pub struct Image {
     pub entrypoint: Vec<String>,
     /// Further arguments, which a pod's `args` replace.
     pub command: Vec<String>,
+    /// The number of the user it runs as; empty: root.
+    pub user: String,
     /// Environment, besides a `PATH` of the usual directories.
     pub environment: BTreeMap<String, String>,
 }
@@ -171,6 +173,7 @@ fn configuration(image: &Image, layer_digest: &str) -> Value {
         "os": "linux",
         "created": CREATED,
         "config": {
+            "User": image.user,
             "Entrypoint": image.entrypoint,
             "Cmd": image.command,
             "Env": environment,

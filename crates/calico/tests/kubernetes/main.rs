@@ -2,6 +2,7 @@
 //! as others built them. `make test-kubernetes` runs them, as root.
 
 mod cluster;
+mod controllers;
 mod lifecycle;
 mod manifest;
 mod pods;

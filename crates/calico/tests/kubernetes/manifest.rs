@@ -62,8 +62,8 @@ fn pods_reach_each_other(cluster: &Cluster) {
     assert_eq!(said.trim(), format!("n2 {other}"));
 }
 
-/// What calico's accounts were denied, as `account: verb resource`.
-fn denied(cluster: &Cluster) -> BTreeSet<String> {
+/// What Calico's accounts were denied, as `account: verb resource`.
+pub(crate) fn denied(cluster: &Cluster) -> BTreeSet<String> {
     let log = cluster.run("control-plane", "cat /var/log/calico/audit.log");
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -83,14 +83,16 @@ fn denied(cluster: &Cluster) -> BTreeSet<String> {
     denied
 }
 
-/// calico-ipam as another plugin than `calico` starts it: it asks the API server itself.
-fn calico_ipam(command: &str) -> String {
+/// calico-ipam as another plugin than `calico` starts it, for a container and with `CNI_ARGS`: it asks
+/// the API server itself.
+pub(crate) fn calico_ipam(command: &str, container: &str, arguments: &str) -> String {
     let configuration = r#"{"cniVersion": "1.0.0", "name": "other", "type": "macvlan",
         "datastore_type": "kubernetes", "ipam": {"type": "calico-ipam"},
         "kubernetes": {"kubeconfig": "/etc/cni/net.d/calico-kubeconfig"}}"#;
     format!(
-        "CNI_COMMAND={command} CNI_CONTAINERID=c0ffee CNI_NETNS=/proc/1/ns/net CNI_IFNAME=eth0 \
-         CNI_PATH=/opt/cni/bin /opt/cni/bin/calico-ipam 2>/dev/null <<'END'\n{configuration}\nEND\n"
+        "CNI_COMMAND={command} CNI_CONTAINERID={container} CNI_ARGS='{arguments}' \
+         CNI_NETNS=/proc/1/ns/net CNI_IFNAME=eth0 CNI_PATH=/opt/cni/bin \
+         /opt/cni/bin/calico-ipam 2>/dev/null <<'END'\n{configuration}\nEND\n"
     )
 }
 
@@ -121,7 +123,7 @@ fn one_manifest_makes_the_cluster_work() {
     let claims = cluster.run("n1", claims);
     assert!(claims.contains("system:serviceaccount:kube-system:calico-cni-plugin"), "{claims}");
     for (command, said) in [("ADD", r#""address":"192.168."#), ("DEL", "")] {
-        let answer = cluster.run("n1", &calico_ipam(command));
+        let answer = cluster.run("n1", &calico_ipam(command, "c0ffee", ""));
         assert!(answer.contains(said), "{command}: {answer}");
     }
     assert_eq!(denied(&cluster), BTreeSet::new());

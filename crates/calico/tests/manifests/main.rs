@@ -68,6 +68,8 @@ impl Variant {
             ("version", model::VERSION),
             ("node_rules", permissions::of_node().trim_end()),
             ("plugin_rules", permissions::of_plugin().trim_end()),
+            ("controllers_rules", permissions::of_controllers().trim_end()),
+            ("election_rules", permissions::of_election().trim_end()),
         ] {
             let placeholder = format!("{{{name}}}");
             assert!(text.contains(&placeholder), "no template has {placeholder}");
@@ -95,14 +97,19 @@ fn manifests_are_what_templates_and_code_say() {
 
 /// A variable that does nothing would be a promise.
 #[test]
-fn variables_of_the_agent_are_acted_on() {
+fn variables_are_acted_on() {
     for document in documents(&BIRD.manifest()) {
         let containers = &document["spec"]["template"]["spec"]["containers"];
         for container in containers.as_array().into_iter().flatten() {
             let variables = container["env"].as_array().into_iter().flatten();
             let names: Vec<&str> = variables.filter_map(|one| one["name"].as_str()).collect();
             assert!(names.contains(&"DATASTORE_TYPE"), "{names:?}");
+            let of_controllers = document["metadata"]["name"] == "calico-kube-controllers";
             for name in names {
+                if of_controllers {
+                    assert!(controllers::VARIABLES.contains(&name), "{name}");
+                    continue;
+                }
                 let known = definition_of_variable(name).unwrap_or_else(|| panic!("{name}"));
                 assert!(known.acted_on, "{name}");
             }
@@ -126,9 +133,14 @@ fn what_is_referred_to_is_there() {
     let mut checked = 0;
     for document in &all {
         match document["kind"].as_str() {
-            Some("ClusterRoleBinding") => {
-                has("ClusterRole", &document["roleRef"]["name"]);
+            Some("ClusterRoleBinding" | "RoleBinding") => {
+                let role = text(&document["roleRef"]["kind"]);
+                has(&role, &document["roleRef"]["name"]);
                 has("ServiceAccount", &document["subjects"][0]["name"]);
+                checked += 1;
+            }
+            Some("Deployment") => {
+                has("ServiceAccount", &document["spec"]["template"]["spec"]["serviceAccountName"]);
                 checked += 1;
             }
             Some("DaemonSet") => {
@@ -149,5 +161,5 @@ fn what_is_referred_to_is_there() {
             _ => {}
         }
     }
-    assert_eq!(checked, 3);
+    assert_eq!(checked, 6);
 }

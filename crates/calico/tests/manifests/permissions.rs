@@ -1,4 +1,4 @@
-//! What the roles allow: what the agent follows is taken from the agent; the rest is a list, each line
+//! What the roles allow: what each program follows is taken from it; the rest is a list, each line
 //! with its reason.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,6 +8,7 @@ use store::kubernetes::collections;
 /// The API group of Calico's resources in `crds.yaml`.
 const CALICO: &str = "crd.projectcalico.org";
 const CORE: &str = "";
+const COORDINATION: &str = "coordination.k8s.io";
 
 /// One rule: API group, resources, verbs, only for objects of these names, reason.
 struct Rule {
@@ -85,10 +86,66 @@ const PLUGIN: &[Rule] = &[
     rule(CALICO, &["clusterinformations"], &["get"], "Whether the cluster is ready (calico -t)."),
 ];
 
+const CONTROLLERS: &[Rule] = &[
+    rule(CORE, &["nodes", "pods"], &["get"], "Asked once more before what was theirs is freed."),
+    rule(
+        CALICO,
+        &["kubecontrollersconfigurations"],
+        &["get", "create", "update"],
+        "Settings, made where they are missing; their status says what runs.",
+    ),
+    rule(CALICO, &["ipamconfigs"], &["get"], "IPAM's settings."),
+    rule(
+        CALICO,
+        &["blockaffinities", "ipamblocks", "ipamhandles"],
+        &["get", "update", "delete"],
+        "Addresses that no pod has are freed, and what deleted nodes had.",
+    ),
+    rule(
+        CALICO,
+        &["hostendpoints"],
+        &["get", "list", "create", "update", "delete"],
+        "Automatic host endpoints.",
+    ),
+];
+
+/// What is allowed in the namespace of its own pod alone.
+const ELECTION: &[Rule] = &[
+    rule(COORDINATION, &["leases"], &["create"], "One of several instances acts."),
+    Rule {
+        group: COORDINATION,
+        resources: &["leases"],
+        verbs: &["get", "update"],
+        names: &["calico-kube-controllers"],
+        reason: "The one that holds this lease.",
+    },
+];
+
 /// The rules of calico-node, as YAML.
 pub(crate) fn of_node() -> String {
+    let mut text = followed(node::queries());
+    NODE.iter().chain(IPAM).for_each(|rule| rule.write(&mut text));
+    text
+}
+
+/// The rules of kube-controllers, as YAML.
+pub(crate) fn of_controllers() -> String {
+    let mut text = followed(controllers::followed());
+    CONTROLLERS.iter().for_each(|rule| rule.write(&mut text));
+    text
+}
+
+/// The rules of kube-controllers in its own namespace, as YAML.
+pub(crate) fn of_election() -> String {
+    let mut text = String::new();
+    ELECTION.iter().for_each(|rule| rule.write(&mut text));
+    text
+}
+
+/// What is listed and watched.
+fn followed(queries: Vec<model::Query>) -> String {
     let mut followed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for query in node::queries() {
+    for query in queries {
         for collection in collections(&query) {
             followed.entry(collection.group).or_default().insert(collection.resource);
         }
@@ -98,7 +155,6 @@ pub(crate) fn of_node() -> String {
         let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
         write_rule(&mut text, group, &resources, &["list", "watch"], &[], "Followed.");
     }
-    NODE.iter().chain(IPAM).for_each(|rule| rule.write(&mut text));
     text
 }
 

@@ -43,7 +43,8 @@ fn cluster(nodes: &[&str], held: Vec<Allocation>) -> Cluster {
     for name in nodes {
         add_node(&mut cluster, name);
     }
-    let of_block = Block { host: Some("n1".into()), is_empty: held.is_empty(), held };
+    let host = Some("n1".into());
+    let of_block = Block { host, is_claimed: true, is_empty: held.is_empty(), held };
     cluster.blocks.insert(block(), of_block);
     cluster.affinities.insert(("n1".to_owned(), block()));
     cluster
@@ -211,6 +212,11 @@ fn a_node_gives_up_empty_blocks_but_one() {
     let rests = cluster.blocks.get_mut(&block()).expect("a block");
     rests.is_empty = false;
     assert_eq!(given_up(&cluster, &[1, 901]), [("n1".to_owned(), other)]);
+    // One that is nobody's goes at once.
+    let lost = cluster.blocks.get_mut(&other).expect("a block");
+    (lost.host, lost.is_claimed) = (None, false);
+    let (_, found) = judge(&cluster, &Suspects::default(), GRACE, at(1));
+    assert_eq!(found.unclaimed, [other]);
 }
 
 /// What happens to a small cluster.

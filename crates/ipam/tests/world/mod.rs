@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "test code outside of test functions")]
 #![allow(dead_code, clippy::allow_attributes, reason = "each test binary uses a part")]
 
-use ipam::{AssignAddress, AutoAssign, Error, Operation, Pool, ReleaseByHandle, ReleaseHost, ReleaseSeen};
+use ipam::{
+    AssignAddress, AutoAssign, Error, Operation, Pool, ReleaseByHandle, ReleaseHost, ReleaseSeen,
+};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{AffinityKind, Query, Step};

@@ -74,9 +74,10 @@ fn the_containerfile_starts_what_the_images_start() {
             let line = stage.lines().find_map(|line| line.strip_prefix(word));
             line.map(|list| serde_json::from_str::<Vec<String>>(list).unwrap()).unwrap_or_default()
         };
+        let user = stage.lines().find_map(|line| line.strip_prefix("USER ")).unwrap_or_default();
         assert_eq!(
-            (said("ENTRYPOINT "), said("CMD ")),
-            (image.entrypoint, image.command),
+            (said("ENTRYPOINT "), said("CMD "), user),
+            (image.entrypoint, image.command, image.user.as_str()),
             "{name}"
         );
     }

@@ -1,6 +1,7 @@
 //! A kube-apiserver on an etcd of its own, with the resources of `manifests/`; nothing else of
 //! Kubernetes runs. `scripts/setup test` builds it.
 
+pub(crate) mod beside;
 pub(crate) mod credentials;
 pub(crate) mod objects;
 

@@ -105,6 +105,8 @@ conformance_on_one! {
         kubernetes::objects::ipam_is_compared_and_swapped,
         kubernetes::objects::metadata_stand_in_an_annotation,
         kubernetes::objects::kubernetes_own_objects_are_calicos_too,
+        kubernetes::beside::own_objects_are_told_without_calicos,
+        kubernetes::beside::a_lease_has_one_holder,
         kubernetes::credentials::refusals_say_what_to_do,
         cases::restarts::a_restart_keeps_everything_and_ends_watches,
         cases::restarts::kill_in_the_middle_of_writes_loses_nothing_acknowledged,
