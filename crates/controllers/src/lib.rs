@@ -116,6 +116,8 @@ pub(crate) struct Datastores {
     pub(crate) calico: Arc<dyn Datastore>,
     pub(crate) kubernetes: Arc<dyn Datastore>,
     pub(crate) same: bool,
+    /// The settings of Calico's datastore, where that is an etcd.
+    pub(crate) etcd: Option<Settings>,
 }
 
 impl Datastores {
@@ -135,20 +137,22 @@ impl Datastores {
         };
         let election = Election::new(&of_kubernetes).await?;
         let same = settings.kubernetes.is_some();
-        Ok((Datastores { calico, kubernetes, same }, election))
+        let etcd = (!same).then_some(settings);
+        Ok((Datastores { calico, kubernetes, same, etcd }, election))
     }
 }
 
 /// Runs the controllers, anew with each change of their settings, for as long as this process
 /// leads.
 async fn serve(
-    environment: Environment,
+    mut environment: Environment,
     variables: &[(String, String)],
     log: log::Level,
     status: StatusFile,
 ) -> Result<()> {
     status.set(STARTUP, Err("the datastore is not connected yet"));
     let (datastores, election) = Datastores::connect(variables).await?;
+    environment.kubernetes = datastores.same;
     loop {
         let mut leadership = election.win(&status).await;
         status.set(STARTUP, Ok(()));

@@ -132,7 +132,10 @@ impl Figures {
 
 /// Serves `/metrics` on all addresses, for ever; port 0: does nothing.
 pub(crate) async fn serve(port: u16, figures: watch::Receiver<Figures>) {
-    while port != 0 {
+    if port == 0 {
+        return;
+    }
+    loop {
         if let Err(why) = listen(port, figures.clone()).await {
             tracing::warn!(
                 "no metrics on port {port}: {why}; set prometheusMetricsPort of \

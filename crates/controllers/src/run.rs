@@ -12,7 +12,7 @@ use model::{AffinityKind, DatastoreEvent, HostEndpointSpec, Kind, Query};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
-use store::{typed, watcher};
+use store::{Compactor, typed, watcher};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -100,6 +100,7 @@ pub(crate) async fn run(
 ) {
     let (figures, shown) = watch::channel(Figures::default());
     let metrics = tokio::spawn(metrics::serve(settings.metrics_port, shown));
+    let compaction = tokio::spawn(compact(datastores.etcd.clone(), settings.compaction_period));
     let (mut calico, mut kubernetes) = feeds(datastores, &settings);
     let cluster = Cluster { same: datastores.same, ..Cluster::default() };
     let mut controllers = Controllers {
@@ -141,6 +142,24 @@ pub(crate) async fn run(
         }
     }
     metrics.abort();
+    compaction.abort();
+}
+
+/// Compacts etcd, where it is the datastore, for ever.
+async fn compact(etcd: Option<store::Settings>, period: Duration) {
+    let Some(settings) = etcd.filter(|_| !period.is_zero()) else { return };
+    let mut compactor = match Compactor::new(&settings) {
+        Ok(compactor) => compactor,
+        Err(why) => return tracing::warn!("etcd is not compacted: {why}"),
+    };
+    loop {
+        tokio::time::sleep(period).await;
+        match compactor.step().await {
+            Ok(Some(revision)) => tracing::info!("compacted etcd up to revision {revision}"),
+            Ok(None) => {}
+            Err(why) => tracing::warn!("etcd is not compacted: {why}; it is tried again"),
+        }
+    }
 }
 
 fn feeds(datastores: &Datastores, settings: &Settings) -> (Feed, Feed) {
@@ -181,7 +200,8 @@ impl Controllers<'_> {
         };
         if let Some(met) = condition.filter(|_| self.settings.health) {
             for condition in feed.conditions {
-                self.status.set(condition, met.as_ref().map(|()| ()).map_err(String::as_str));
+                let met = met.as_ref().copied();
+                self.status.set(condition, met.map_err(String::as_str));
             }
         }
         if self.cluster.take(feed.source, event) {

@@ -66,6 +66,8 @@ pub(crate) struct Settings {
     pub(crate) health: bool,
     /// Where metrics are served; 0: nowhere.
     pub(crate) metrics_port: u16,
+    /// How often etcd is compacted, where it is the datastore; zero: never.
+    pub(crate) compaction_period: Duration,
     /// The node controller.
     pub(crate) node: Option<NodeSettings>,
     /// Policies into etcd.
@@ -152,10 +154,12 @@ impl Environment {
         let given = self.log_level.clone().or_else(|| spec.log_severity_screen.clone());
         let log_level = given.unwrap_or_else(|| "Info".to_owned());
         let of_spec = spec.health_checks.as_deref() != Some(DISABLED);
+        let compaction = spec.etcd_v3_compaction_period.as_deref().and_then(duration::parse);
         let port = spec.prometheus_metrics_port.map(u16::try_from).and_then(Result::ok);
         let settings = Settings {
             health: self.health.unwrap_or(of_spec),
             metrics_port: port.unwrap_or(METRICS_PORT),
+            compaction_period: self.compaction_period.or(compaction).unwrap_or(COMPACTION_PERIOD),
             policy: runs(Controller::Policy),
             namespace: runs(Controller::Namespace),
             service_account: runs(Controller::ServiceAccount),
@@ -231,12 +235,10 @@ impl Environment {
                 .contains(&controller)
                 .then_some(ReconcilerConfiguration { reconciler_period: Some(period) })
         };
-        let of_spec = spec.etcd_v3_compaction_period.as_deref().and_then(duration::parse);
-        let compaction = self.compaction_period.or(of_spec).unwrap_or(COMPACTION_PERIOD);
         KubeControllersConfigurationSpec {
             log_severity_screen: Some(capitalised(&settings.log_level)),
             health_checks: word(settings.health),
-            etcd_v3_compaction_period: Some(duration::format(compaction)),
+            etcd_v3_compaction_period: Some(duration::format(settings.compaction_period)),
             prometheus_metrics_port: Some(settings.metrics_port.into()),
             debug_profile_port: None,
             controllers: ControllersConfiguration {

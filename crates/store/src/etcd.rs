@@ -11,9 +11,12 @@
 //! `calico-features.md` §3.1).
 
 mod cluster;
+mod compaction;
 pub(crate) mod dial;
 mod feed;
 mod refusal;
+
+pub use compaction::Compactor;
 
 use crate::settings::Settings;
 use crate::{BoxFuture, BoxStream, Change, Datastore, Error, Listing};

@@ -18,6 +18,7 @@ mod text;
 pub mod typed;
 pub mod watcher;
 
+pub use etcd::Compactor;
 pub use settings::Settings;
 
 use model::{Entry, Key, Query, Request, Response, Revision, WorkloadEndpoint};

@@ -135,6 +135,7 @@ conformance! {
         writes::values_come_back_byte_for_byte,
         writes::corrupt_objects_are_named,
         lists::foreign_keys_are_left_out,
+        watches::those_who_compact_take_turns,
         watches::a_future_is_told,
         restarts::a_watch_resumes_after_a_restart,
     ]

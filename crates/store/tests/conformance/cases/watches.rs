@@ -1,7 +1,8 @@
 //! Watches: from a revision, in order, each change once.
 
-use super::{Changes, Told, create, list, pool, pools, put, update, watch};
+use super::{Changes, Told, create, list, pool, pools, put, update, value, watch};
 use crate::server::Server;
+use futures_util::StreamExt;
 use model::{BgpPeer, BgpPeerSpec, Revision};
 use store::Error;
 
@@ -82,4 +83,28 @@ pub(crate) async fn a_future_is_told<S: Server>(server: &mut S) {
     let future = Revision(now.0 + 1000);
     let begun = datastore.watch(&pools(), future).await.map(|_| ());
     assert_eq!(begun, Err(Error::Compacted(future)));
+}
+
+/// Each step forgets what was history a step before, whoever takes it.
+pub(crate) async fn those_who_compact_take_turns(server: &mut impl Server) {
+    let datastore = server.datastore().await;
+    let mut one = store::Compactor::new(&server.settings()).expect("settings");
+    let mut other = store::Compactor::new(&server.settings()).expect("settings");
+    assert_eq!(one.step().await, Ok(None));
+    let written = datastore.create(&pool("a"), value(1)).await.unwrap();
+    let first = one.step().await.unwrap().expect("a step later");
+    assert!(first < written, "{first} {written}");
+    datastore.watch(&pools(), first).await.map(|_| ()).unwrap();
+    // It has not looked before, and then somebody else was faster.
+    assert_eq!(other.step().await, Ok(None));
+    let second = other.step().await.unwrap().expect("its turn");
+    assert!(second >= written, "{second} {written}");
+    assert_eq!(one.step().await, Ok(None));
+    let third = one.step().await.unwrap().expect("its turn");
+    assert!(third > second);
+    let told = match datastore.watch(&pools(), Revision(written.0 - 1)).await {
+        Ok(mut changes) => changes.next().await.expect("a word").map(|_| ()),
+        Err(error) => Err(error),
+    };
+    assert!(matches!(told, Err(Error::Compacted(_))), "{told:?}");
 }
