@@ -46,6 +46,7 @@ const IPAM: &[Rule] = &[
 
 const NODE: &[Rule] = &[
     rule(CORE, &["nodes", "pods"], &["get"], "One is read before it is changed."),
+    rule(CORE, &["namespaces"], &["get"], "A pod may be quicker than the news of its namespace."),
     rule(
         CORE,
         &["nodes/status", "pods/status"],
@@ -80,7 +81,7 @@ const NODE: &[Rule] = &[
 ];
 
 const PLUGIN: &[Rule] = &[
-    rule(CORE, &["nodes"], &["get"], "The node's labels, by which pools are selected."),
+    rule(CORE, &["namespaces", "nodes"], &["get"], "Their labels, by which pools are selected."),
     rule(CALICO, &["ippools", "ipreservations"], &["list"], "What addresses there are to give."),
     rule(CALICO, &["clusterinformations"], &["get"], "Whether the cluster is ready (calico -t)."),
 ];
