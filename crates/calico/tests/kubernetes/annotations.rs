@@ -12,8 +12,7 @@ use std::time::Duration;
 
 /// IPAM as the manifest has it, and as it is here.
 const IPAM: &str = r#""ipam": {"type": "calico-ipam"},"#;
-const BOTH_FAMILIES: &str = r#""ipam": {"type": "calico-ipam", "assign_ipv6": "true"},
-          "feature_control": {"ip_addrs_no_ipam": true},"#;
+const BOTH_FAMILIES: &str = r#""ipam": {"type": "calico-ipam", "assign_ipv6": "true"}, "feature_control": {"ip_addrs_no_ipam": true},"#;
 const HOST_LOCAL: &str = r#""ipam": {"type": "host-local", "subnet": "usePodCidr"},"#;
 
 const CALICO: &str = "cni.projectcalico.org/";
@@ -215,9 +214,11 @@ fn what_is_wrong_is_told_in_events(cluster: &Cluster) {
 
 /// With workloadSourceSpoofing, a pod may send from what its annotation says, and from nothing else.
 fn other_sources_are_allowed(cluster: &Cluster) {
-    let any = json!({"spec": {"workloadSourceSpoofing": "Any"}});
-    let felix = "felixconfigurations.crd.projectcalico.org default";
-    cluster.kubectl(&format!("patch {felix} --type=merge -p {any}"));
+    let any = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "FelixConfiguration",
+        "metadata": {"name": "default"}, "spec": {"workloadSourceSpoofing": "Any"},
+    });
+    resources(cluster, "apply", &any);
     start(cluster, "target", "default", "n1");
     let prefixes = [("allowedSourcePrefixes", r#"["10.123.0.0/16"]"#)];
     for (name, annotations) in [("other", &prefixes[..]), ("usual", &[])] {
@@ -226,7 +227,7 @@ fn other_sources_are_allowed(cluster: &Cluster) {
     }
     let pods = Pods::of(cluster);
     let asked = |cluster: &Cluster| {
-        let line = "awk '/^Icmp: [0-9]/ {print $9}' /proc/net/snmp";
+        let line = "awk '/^Icmp: [0-9]/ {print $10}' /proc/net/snmp";
         let count = pods.inside(cluster, "target", line);
         count.trim().parse::<u64>().expect("a number")
     };
@@ -293,7 +294,11 @@ fn host_local_gives_the_nodes_range(cluster: &Cluster) {
     await_ready(cluster, "local", "default");
     let pods = Pods::of(cluster);
     let address = pods.address("local");
-    assert!(address.starts_with("10.244.1."), "{address}");
+    let range = cluster.kubectl("get node n1 -o jsonpath={.spec.podCIDR}");
+    let begin = range.strip_suffix("0/24").expect("a range of 256 addresses");
+    assert!(address.starts_with(begin), "{address} is not of {range}");
+    let held = cluster.run("n1", "ls /var/lib/cni/networks/k8s-pod-network");
+    assert!(held.lines().any(|one| one == address), "{held}");
     cluster.run("n1", &format!("ping -c1 -W2 {address}"));
     let very = [("ipAddrs", r#"["10.9.0.8"]"#)];
     cluster.apply(&pod("deaf", "default", &very).to_string());

@@ -62,8 +62,11 @@ impl Request {
         Some(Request { permission, uri: text(&event["requestURI"]), code })
     }
 
-    fn is_watch(&self) -> bool {
-        self.permission.as_ref().is_some_and(|permission| permission.verb == "watch")
+    /// Whether it is what comes whatever pods do: a watch, or the look each minute whether the
+    /// cluster has a kind of Kubernetes' by now that it had not.
+    fn is_of_following(&self) -> bool {
+        let verb = self.permission.as_ref().map_or("", |permission| permission.verb.as_str());
+        verb == "watch" || (verb == "list" && self.code == 404 && self.uri.ends_with("?limit=1"))
     }
 }
 
@@ -78,12 +81,12 @@ impl Requests {
         Requests(requests)
     }
 
-    /// What something costs: its requests, without watches, as lines to read.
+    /// What something costs: its requests as lines to read, without those that follow the cluster.
     pub(crate) fn cost(cluster: &Cluster, work: impl FnOnce(&Cluster)) -> Vec<String> {
         let before = Requests::of(cluster).0.len();
         work(cluster);
         let after = Requests::of(cluster).0.split_off(before);
-        let asked = after.iter().filter(|request| !request.is_watch());
+        let asked = after.iter().filter(|request| !request.is_of_following());
         let line = |request: &Request| {
             let verb = request.permission.as_ref().map_or("get", |one| one.verb.as_str());
             format!("{verb} {}: {}", request.uri, request.code)

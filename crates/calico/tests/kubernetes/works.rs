@@ -26,7 +26,51 @@ const OPEN: &str = "
     teller  web  tcp/80    allowed
 ";
 
-const UNUSED: &[Unused] = &[];
+/// What the roles allow and this cluster has no use for.
+const UNUSED: &[Unused] = &[
+    Unused {
+        account: "calico-node",
+        verbs: &["get"],
+        resources: &["namespaces"],
+        reason: "A pod's namespace is read where the pod was quicker than the watch of namespaces.",
+    },
+    Unused {
+        account: "calico-node",
+        verbs: &["watch"],
+        resources: &["clusternetworkpolicies.policy.networking.k8s.io"],
+        reason: "This cluster has no such kind.",
+    },
+    Unused {
+        account: "calico-node",
+        verbs: &["update"],
+        resources: &["ipamhandles.crd.projectcalico.org"],
+        reason: "A handle has two blocks where a pod has addresses of two pools or families.",
+    },
+    Unused {
+        account: "calico-node",
+        verbs: &["get"],
+        resources: &["blockaffinities.crd.projectcalico.org"],
+        reason: "An affinity is read where another node was first to claim the block.",
+    },
+    Unused {
+        account: "calico-node",
+        verbs: &["delete"],
+        resources: &["blockaffinities.crd.projectcalico.org", "ipamblocks.crd.projectcalico.org"],
+        reason: "Where no block is free, one that another node has left empty changes hands.",
+    },
+    Unused {
+        account: "calico-cni-plugin",
+        verbs: &["get"],
+        resources: &["blockaffinities.crd.projectcalico.org"],
+        reason: "An affinity is read where another node was first to claim the block.",
+    },
+    Unused {
+        account: "calico-cni-plugin",
+        verbs: &["delete"],
+        resources: &["blockaffinities.crd.projectcalico.org", "ipamblocks.crd.projectcalico.org"],
+        reason: "Where no block is free, one that another node has left empty changes hands.",
+    },
+];
 
 #[test]
 fn a_cluster_works() {
@@ -40,13 +84,14 @@ fn a_cluster_works() {
     policies_of_kubernetes_are_enforced(&cluster, &pods);
     services_are_what_their_slices_say(&cluster, &pods);
     what_cannot_be_read_is_told(&cluster);
+    a_node_answers_questions(&cluster);
     pods_are_cheap_and_leave_nothing(&cluster);
     agents_may_go(&cluster, &pods);
-    the_api_server_may_go(&cluster, &pods);
     the_plugins_work_on_their_own(&cluster);
-    let requests = Requests::of(&cluster);
-    requests.assert_none_denied();
-    requests.assert_all_used(&cluster, UNUSED);
+    // A starting API server denies everything until it has read the roles.
+    Requests::of(&cluster).assert_none_denied();
+    the_api_server_may_go(&cluster, &pods);
+    Requests::of(&cluster).assert_all_used(&cluster, UNUSED);
 }
 
 /// A resource, or a list of them, as calicoctl prints it.
@@ -186,6 +231,20 @@ fn what_cannot_be_read_is_told(cluster: &Cluster) {
     cluster.run("n1", "ip netns delete empty");
 }
 
+fn a_node_answers_questions(cluster: &Cluster) {
+    let question = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "CalicoNodeStatus",
+        "metadata": {"name": "n1"},
+        "spec": {"node": "n1", "classes": ["Agent", "BGP"], "updatePeriodSeconds": 10},
+    });
+    resources(cluster, "apply", &question);
+    cluster.within(SOON, "n1 tells its sessions", |cluster| {
+        let status = get(cluster, "caliconodestatus n1")["status"].clone();
+        status["bgp"]["peersV4"][0]["state"] == "Established"
+    });
+    resources(cluster, "delete", &question);
+}
+
 fn pods_are_cheap_and_leave_nothing(cluster: &Cluster) {
     let before = remains(cluster);
     for node in ["n1", "n2"] {
@@ -249,7 +308,7 @@ fn reserved_addresses_are_given_to_nobody(cluster: &Cluster) {
     resources(cluster, "delete", &reservation);
 }
 
-/// A pod that goes while its node has no agent is released by the next.
+/// A pod that goes while its node has no agent is released by the next, which also says its version.
 fn agents_may_go(cluster: &Cluster, pods: &Pods) {
     start(cluster, "late", "shop", "n1");
     let address = Pods::of(cluster).address("late").to_owned();
@@ -257,6 +316,14 @@ fn agents_may_go(cluster: &Cluster, pods: &Pods) {
         let patch = json!({"spec": {"template": {"spec": {"nodeSelector": {"calico": node}}}}});
         cluster.kubectl(&format!("patch daemonset -n kube-system calico-node -p {patch}"));
     };
+    let version = |cluster: &Cluster| {
+        get(cluster, "clusterinformation default")["spec"]["calicoVersion"].clone()
+    };
+    let own = version(cluster);
+    let older = json!({"spec": {"calicoVersion": "v0.0.1"}});
+    let information = "clusterinformations.crd.projectcalico.org default";
+    cluster.kubectl(&format!("patch {information} --type=merge -p {older}"));
+    assert_eq!(version(cluster), "v0.0.1");
     select(json!("none"));
     cluster.within(LIMIT, "no agent runs", |cluster| {
         cluster.kubectl("get pods -n kube-system -l k8s-app=calico-node -o name").is_empty()
@@ -267,6 +334,7 @@ fn agents_may_go(cluster: &Cluster, pods: &Pods) {
     pods.come_out(cluster, OPEN);
     select(Value::Null);
     await_calico(cluster);
+    assert_eq!(version(cluster), own);
     cluster.within(LIMIT, "its address is released", |cluster| !shows(cluster).contains("in use"));
     pods.come_out(cluster, OPEN);
 }
@@ -292,24 +360,35 @@ fn the_api_server_may_go(cluster: &Cluster, pods: &Pods) {
     cluster.kubectl("delete pod -n bank late");
 }
 
-/// Another plugin's calico-ipam, and `calico -t`, with the credentials that install-cni has left.
+/// Another plugin's calico-ipam, and `calico -t`, with the credentials that install-cni has left; in
+/// both families, from a pool for some namespaces.
 fn the_plugins_work_on_their_own(cluster: &Cluster) {
+    let pool = json!({
+        "apiVersion": "projectcalico.org/v3", "kind": "IPPool", "metadata": {"name": "six"},
+        "spec": {"cidr": "fd00:10:244::/64", "namespaceSelector": "team == 'shop'"},
+    });
+    resources(cluster, "apply", &pool);
     let configuration = json!({
         "cniVersion": "1.0.0", "name": "other", "type": "macvlan", "datastore_type": "kubernetes",
-        "ipam": {"type": "calico-ipam"},
+        "ipam": {"type": "calico-ipam", "assign_ipv6": "true"},
         "kubernetes": {"kubeconfig": "/etc/cni/net.d/calico-kubeconfig"},
     });
-    let run = |line: &str| {
-        cluster.run(
-            "n1",
-            &format!(
-                "CNI_CONTAINERID=c0ffee CNI_NETNS=/proc/1/ns/net CNI_IFNAME=eth0 \
+    let run = |namespace: &str, line: &str| {
+        let line = format!(
+            "CNI_CONTAINERID=c0ffee CNI_NETNS=/proc/1/ns/net CNI_IFNAME=eth0 \
+             CNI_ARGS='K8S_POD_NAMESPACE={namespace};K8S_POD_NAME=other' \
              CNI_PATH=/opt/cni/bin {line} 2>/dev/null <<'END'\n{configuration}\nEND\n"
-            ),
-        )
+        );
+        cluster.try_run("n1", &line)
     };
-    let answer = run("CNI_COMMAND=ADD /opt/cni/bin/calico-ipam");
-    assert!(answer.contains(r#""address":"192.168."#), "{answer}");
-    run("CNI_COMMAND=DEL /opt/cni/bin/calico-ipam");
-    run("/opt/cni/bin/calico -t");
+    let (_, said) = run("bank", "CNI_COMMAND=ADD /opt/cni/bin/calico-ipam");
+    assert!(said.contains("its namespaceSelector does not select the namespace"), "{said}");
+    let (added, said) = run("shop", "CNI_COMMAND=ADD /opt/cni/bin/calico-ipam");
+    assert!(added && said.contains(r#""address":"192.168."#), "{said}");
+    assert!(said.contains(r#""address":"fd00:10:244:"#), "{said}");
+    for line in ["CNI_COMMAND=DEL /opt/cni/bin/calico-ipam", "/opt/cni/bin/calico -t"] {
+        let (succeeded, said) = run("shop", line);
+        assert!(succeeded, "{said}");
+    }
+    resources(cluster, "delete", &pool);
 }

@@ -61,7 +61,7 @@ const NODE: &[Rule] = &[
     ),
     rule(
         CALICO,
-        &["felixconfigurations", "ippools", "tiers"],
+        &["ippools", "tiers"],
         &["get", "create"],
         "What every cluster has is made where it is missing.",
     ),

@@ -231,7 +231,8 @@ fn mac(text: &str) -> Option<[u8; 6]> {
         _ => return None,
     };
     let words: Vec<&str> = text.split(separator).collect();
-    if words.len() != parts || words.iter().any(|word| word.len() != digits) {
+    let fits = |word: &str| word.len() == digits && word.bytes().all(|b| b.is_ascii_hexdigit());
+    if words.len() != parts || !words.iter().all(|word| fits(word)) {
         return None;
     }
     let all = words.concat();

@@ -157,6 +157,7 @@ fn what_is_wrong_is_named() {
         (&[("hwAddr", "02:00:0a:00:05")], &[]),
         (&[("hwAddr", "02:00:0a:00:00:0g")], &[]),
         (&[("hwAddr", "02000a000005")], &[]),
+        (&[("hwAddr", "+2:00:0a:00:00:05")], &[]),
         (&[("hwAddr", "größe")], &[]),
         (&[("hwAddr", "01:00:5e:00:00:01")], &[]),
         (&[("hwAddr", "00:00:00:00:00:00")], &[]),
@@ -208,4 +209,17 @@ fn what_is_wrong_is_named() {
         pod allowedSourcePrefixes=["10.0.0.0"]
             wrong: pod shop/web: annotation cni.projectcalico.org/allowedSourcePrefixes is "[\"10.0.0.0\"]": "10.0.0.0" is none of ranges such as ["10.0.0.0/8"]; correct it with kubectl annotate --overwrite
     "#]].assert_eq(&all(cases));
+}
+
+proptest::proptest! {
+    // Whatever a user writes is read, or refused with its name.
+    #[test]
+    fn any_text_is_read_or_named(index in 0..ADD_ANNOTATIONS.len(), value in "[\\PC\\[\\]\",:.0-9a-f]{0,40}") {
+        let name = ADD_ANNOTATIONS[index];
+        let annotations = Annotations::from([(name.to_owned(), value)]);
+        if let Err(wrong) = Wishes::read("shop", "web", &annotations, &Annotations::new()) {
+            let said = wrong.to_string();
+            proptest::prop_assert!(said.starts_with(&format!("pod shop/web: annotation {name} is ")));
+        }
+    }
 }
