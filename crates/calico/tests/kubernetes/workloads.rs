@@ -48,10 +48,12 @@ pub(crate) fn await_ready(cluster: &Cluster, name: &str, namespace: &str) {
 /// host-local's files; handles, and addresses in blocks.
 pub(crate) fn remains(cluster: &Cluster) -> String {
     let of_node = |node: &str| {
-        let lines = "ip -o link | grep -Eo '(cali[0-9a-f]{11}|bwp[0-9a-z]+|ifb[0-9a-z]+)' | sort -u; \
+        let lines = "exec 2>/dev/null; \
+                     ip -o link | grep -Eo '(cali[0-9a-f]{11}|bwp[0-9a-z]+|ifb[0-9a-z]+)' | sort -u; \
                      ip route | grep cali; ip -6 route | grep cali; \
                      nft list ruleset | grep -o 'cali[0-9a-f]\\{11\\}' | sort -u; \
-                     find /var/lib/calico/cni-spool /var/lib/cni/networks -type f -name '[0-9]*'; \
+                     find /var/lib/calico/cni-spool -name '*.json'; \
+                     find /var/lib/cni/networks -name '[0-9]*'; \
                      ls /run/netns; true";
         format!("{node}:\n{}", cluster.run(node, lines))
     };
