@@ -230,7 +230,7 @@ impl Agent {
                 }
             }
             Effect::Assign { id, assign } => self.job(Job::Assign { id, assign }).await,
-            Effect::ReadPod { id, key } => self.job(Job::ReadPod { id, key }).await,
+            Effect::Read { id, key } => self.job(Job::Read { id, key }).await,
             Effect::WriteEndpoint { id, endpoint } => {
                 self.job(Job::WriteEndpoint { id, endpoint }).await;
             }

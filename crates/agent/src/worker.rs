@@ -34,7 +34,7 @@ pub(crate) enum Job {
         id: RequestId,
         assign: Box<Assign>,
     },
-    ReadPod {
+    Read {
         id: RequestId,
         key: Key,
     },
@@ -98,10 +98,10 @@ impl Addresser {
                 let result = self.assign(&assign).await;
                 worker.tell(Event::Assigned { id, result }).await;
             }
-            Job::ReadPod { id, key } => {
+            Job::Read { id, key } => {
                 tokio::spawn(async move {
                     let result = worker.datastore.get(&key).await.map_err(refusal);
-                    worker.tell(Event::PodRead { id, result }).await;
+                    worker.tell(Event::Read { id, result }).await;
                 });
             }
             Job::WriteEndpoint { id, endpoint } => {
@@ -154,6 +154,10 @@ impl Addresser {
     async fn assign_all(&mut self, assign: &Assign) -> Result<Vec<IpAddr>, ipam::Error> {
         let config = self.config().await?;
         let (now, datastore) = (Timestamp::now(), self.worker.datastore.clone());
+        if let Some(handle) = assign.earlier.clone() {
+            let operation = ReleaseByHandle { handle, config: config.clone(), now };
+            self.memory.drive(&*datastore, operation.start()).await?;
+        }
         let mut attributes = assign.attributes.clone();
         attributes.insert("timestamp".to_owned(), ipam::timestamp(now));
         let mut assigned = Vec::new();

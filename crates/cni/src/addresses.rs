@@ -13,7 +13,8 @@ use ipam::{AssignAddress, AutoAssign, Demand, ReadConfig, ReleaseByHandle};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{
-    ClusterInformationSpec, IpPool, IpPoolSpec, IpReservationSpec, IpamConfig, NodeSpec, names,
+    ClusterInformationSpec, IpPool, IpPoolSpec, IpReservationSpec, IpamConfig, NodeSpec,
+    ProfileSpec, names,
 };
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeMap;
@@ -97,6 +98,8 @@ struct Wish {
     handle: String,
     attributes: BTreeMap<String, String>,
     labels: BTreeMap<String, String>,
+    /// The labels of the pod's namespace, where a pool asks for them.
+    namespace: Option<BTreeMap<String, String>>,
     pools: Vec<IpPool>,
     reserved: Vec<IpNet>,
     config: IpamConfig,
@@ -122,6 +125,7 @@ impl Wish {
             handle: names::container_handle(&configuration.name, &call.container_id),
             attributes: attributes(&node, call),
             labels: labels.unwrap_or_default(),
+            namespace: namespace_labels(datastore, call, &pools).await?,
             pools,
             reserved: reservations.iter().flat_map(|one| one.spec.nets()).collect(),
             config,
@@ -170,7 +174,8 @@ impl Wish {
         ipv4: bool,
         wished: &[String],
     ) -> Result<Vec<IpNet>, Error> {
-        let demand = Demand { host: &self.node, labels: &self.labels, ipv4, wished };
+        let (host, labels, namespace) = (&self.node, &self.labels, self.namespace.as_ref());
+        let demand = Demand { host, labels, namespace, ipv4, wished };
         let pools = ipam::select_pools(&self.pools, &demand).map_err(ipam_error)?;
         let operation = AutoAssign {
             host: self.node.clone(),
@@ -186,6 +191,20 @@ impl Wish {
         };
         drive(&**datastore, operation.start()).await.map_err(ipam_error)
     }
+}
+
+/// The labels of a pod's namespace, read only where a pool is for some namespaces.
+async fn namespace_labels(
+    datastore: &Arc<dyn Datastore>,
+    call: &Call,
+    pools: &[IpPool],
+) -> Result<Option<BTreeMap<String, String>>, Error> {
+    let asked = pools.iter().any(|pool| pool.spec.namespace_selector.is_some());
+    let Some((namespace, _)) = call.pod.as_ref().filter(|_| asked) else { return Ok(None) };
+    let profile = names::namespace_profile(namespace);
+    let profile = typed::get::<ProfileSpec>(&**datastore, None, &profile).await;
+    let labels = profile.map_err(store_error)?.map(|profile| profile.spec.namespace_labels());
+    Ok(labels)
 }
 
 /// The owner that the block names, Calico's attributes.

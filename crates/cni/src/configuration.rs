@@ -6,6 +6,8 @@
 use crate::container::Arguments;
 use crate::error::{Code, Error};
 use crate::version::SpecVersion;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use node::api::Features;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,10 @@ pub(crate) struct Keys {
     pub log_file_max_age: Option<u32>,
     /// How many rotated files are kept.
     pub log_file_max_count: Option<u32>,
+    /// What of annotations pods may ask for.
+    pub feature_control: Option<Features>,
+    /// Routes to everywhere beside those that `ipam.routes` names.
+    pub include_default_routes: Option<bool>,
     /// What a container may do.
     pub container_settings: Option<ContainerSettings>,
     /// The lock that concurrent `calico-ipam` processes take.
@@ -82,6 +88,15 @@ pub(crate) struct Ipam {
     pub ipv4_pools: Option<Vec<String>>,
     /// Pools to use, by CIDR or name.
     pub ipv6_pools: Option<Vec<String>>,
+    /// With host-local: where the container's routes lead, in place of everywhere.
+    pub routes: Option<Vec<Destination>>,
+}
+
+/// A route of the key `ipam`. Its gateway is the host, whatever else it names.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub(crate) struct Destination {
+    /// Where it leads.
+    pub dst: IpNet,
 }
 
 /// The key `container_settings`.
@@ -183,6 +198,9 @@ const DATASTORE_KEYS: &[(&str, &str)] = &[
     ("/kubernetes/kubeconfig", "KUBECONFIG"),
 ];
 
+/// The reference IPAM plugin that gives a node's own range.
+pub(crate) const HOST_LOCAL: &str = "host-local";
+
 /// Where the node's name stands unless the configuration says otherwise, below `/var/lib/calico`.
 pub(crate) const NODENAME: &str = "nodename";
 
@@ -249,6 +267,22 @@ impl Configuration {
                 ),
             )
         })
+    }
+
+    /// Where the container's routes lead: everywhere, unless host-local's `routes` say where to
+    /// (`calico-features.md` §5.3).
+    pub(crate) fn destinations(&self) -> Vec<IpNet> {
+        let everywhere: [IpNet; 2] = [Ipv4Net::default().into(), Ipv6Net::default().into()];
+        let ipam = self.keys.ipam.as_ref();
+        let ipam = ipam.filter(|ipam| ipam.plugin.as_deref() == Some(HOST_LOCAL));
+        let routes = ipam.and_then(|ipam| ipam.routes.as_deref()).unwrap_or_default();
+        let mut destinations: Vec<IpNet> = routes.iter().map(|route| route.dst.trunc()).collect();
+        if destinations.is_empty() || self.keys.include_default_routes == Some(true) {
+            destinations.extend(everywhere);
+        }
+        destinations.sort();
+        destinations.dedup();
+        destinations
     }
 
     /// The node's name, and why it is not known: the agent writes its file.

@@ -118,6 +118,15 @@ fn set_parameters(container: &str, forwarding: bool) -> Result<(), linux::Error>
     Ok(())
 }
 
+/// Gives the container's interface another MAC.
+///
+/// # Errors
+/// Code 100: the kernel refused.
+pub(crate) fn set_mac(namespace: &NetNs, container: &str, mac: Mac) -> Result<(), Error> {
+    let settings = LinkSettings { mac: Some(mac), ..LinkSettings::default() };
+    Ok(Rtnetlink::open_in(namespace)?.set_link(container, &settings)?)
+}
+
 /// Gives the container its addresses and the routes by the host.
 ///
 /// # Errors
@@ -126,34 +135,37 @@ pub(crate) fn configure(
     namespace: &NetNs,
     container: &str,
     addresses: &[IpNet],
+    destinations: &[IpNet],
 ) -> Result<(), Error> {
     let mut netlink = Rtnetlink::open_in(namespace)?;
     for address in addresses {
         netlink.add_address(container, IpNet::from(address.addr()))?;
     }
-    for (key, route) in routes(container, addresses) {
+    for (key, route) in routes(container, addresses, destinations) {
         netlink.replace_route(&key, &route)?;
     }
     Ok(())
 }
 
-/// The routes of a container with these addresses, each after those it needs.
-fn routes(container: &str, addresses: &[IpNet]) -> Vec<(RouteKey, Route)> {
+/// The routes of a container with these addresses to these destinations, each after those it needs.
+fn routes(container: &str, addresses: &[IpNet], destinations: &[IpNet]) -> Vec<(RouteKey, Route)> {
     let route = |destination: IpNet, gateway: Option<IpAddr>| {
         let key = RouteKey { table: TABLE_MAIN, destination, metric: 0 };
         let scope = if gateway.is_some() { SCOPE_UNIVERSE } else { SCOPE_LINK };
         let target = RouteTarget::Via { device: container.to_owned(), gateway, onlink: false };
         (key, Route { target, protocol: PROTOCOL_BOOT, scope, source: None })
     };
+    let has = |ipv4| addresses.iter().any(|address| address.addr().is_ipv4() == ipv4);
     let mut routes = vec![];
-    if addresses.iter().any(|address| address.addr().is_ipv4()) {
-        let everywhere = ipnet::Ipv4Net::default();
+    if has(true) {
         routes.push(route(IpNet::from(IpAddr::from(GATEWAY_V4)), None));
-        routes.push(route(everywhere.into(), Some(GATEWAY_V4.into())));
     }
-    if addresses.iter().any(|address| address.addr().is_ipv6()) {
-        let everywhere = ipnet::Ipv6Net::default();
-        routes.push(route(everywhere.into(), Some(GATEWAY_V6.into())));
+    for destination in destinations {
+        let ipv4 = destination.addr().is_ipv4();
+        let gateway = if ipv4 { IpAddr::from(GATEWAY_V4) } else { IpAddr::from(GATEWAY_V6) };
+        if has(ipv4) {
+            routes.push(route(*destination, Some(gateway)));
+        }
     }
     routes
 }
@@ -162,7 +174,12 @@ fn routes(container: &str, addresses: &[IpNet]) -> Vec<(RouteKey, Route)> {
 ///
 /// # Errors
 /// Code 103, naming what is missing.
-pub(crate) fn check(namespace: &NetNs, container: &str, addresses: &[IpNet]) -> Result<(), Error> {
+pub(crate) fn check(
+    namespace: &NetNs,
+    container: &str,
+    addresses: &[IpNet],
+    destinations: &[IpNet],
+) -> Result<(), Error> {
     let missing = |what: String| {
         Error::new(
             Code::Check,
@@ -183,7 +200,7 @@ pub(crate) fn check(namespace: &NetNs, container: &str, addresses: &[IpNet]) -> 
         }
     }
     let there = netlink.routes()?;
-    for (key, route) in routes(container, addresses) {
+    for (key, route) in routes(container, addresses, destinations) {
         let found = there.iter().any(|(k, r)| {
             k.table == key.table && k.destination == key.destination && r.target == route.target
         });

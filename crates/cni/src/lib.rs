@@ -13,8 +13,8 @@
 //!  kubelet ──▶ volume (uds): a directory per pod for the socket of policy sync
 //! ```
 //!
-//! Owns: the CNI specification (`call`, `configuration`, `container`, `answer`, `version`,
-//! `error`), what an ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every
+//! Owns: the CNI specification (`call`, `configuration`, `pod_ranges`, `container`, `answer`,
+//! `version`, `error`), what an ADD undoes when it fails, the plugins' log. `calico` is synchronous: it starts for every
 //! pod, so it starts nothing else. A plugin is a function of an [`Input`] and [`Places`];
 //! [`run_plugin`] and [`run_ipam`] give it the process's.
 //!
@@ -35,6 +35,7 @@ mod interface;
 mod log;
 mod places;
 mod plugin;
+mod pod_ranges;
 mod process;
 mod upgrade;
 mod version;

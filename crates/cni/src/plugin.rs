@@ -16,7 +16,7 @@ use crate::error::{Code, Error};
 use crate::log::Log;
 use crate::places::Places;
 use crate::version::SpecVersion;
-use crate::{delegate, interface};
+use crate::{delegate, interface, pod_ranges};
 use ipnet::IpNet;
 use kernel::Mac;
 use linux::netns::NetNs;
@@ -141,9 +141,10 @@ impl<'a> Attachment<'a> {
             _ => {
                 if repeated {
                     // The earlier ADD's address, which this container may still hold.
-                    delegate::run(plugin, Command::Del, &self.call, &self.configuration)?;
+                    self.delegate(Command::Del)?;
                 }
-                let run = delegate::run(plugin, Command::Add, &self.call, &self.configuration);
+                let configuration = self.with_pod_ranges()?;
+                let run = delegate::run(plugin, Command::Add, &self.call, &configuration);
                 made.delegated = true;
                 AddressSource::Given(run?.addresses.iter().map(|a| a.address).collect())
             }
@@ -151,26 +152,41 @@ impl<'a> Attachment<'a> {
         let container = &self.call.interface;
         let settings = self.configuration.keys.container_settings.as_ref();
         let forwarding = settings.and_then(|s| s.allow_ip_forwarding).unwrap_or(false);
-        let mac = interface::create(namespace, &host, container, mtu, forwarding)?;
+        let own = interface::create(namespace, &host, container, mtu, forwarding)?;
         made.interface = true;
         made.workload = true;
         let said = self.configuration.keys.args.as_ref();
         let reply = agent.ask(&Request::AddWorkload(Box::new(AddWorkload {
             id: self.workload(),
             host_interface: host,
-            mac: mac.to_string(),
+            mac: own.to_string(),
             addresses: source,
             labels: said.map(Arguments::labels).unwrap_or_default(),
             service_account: said.and_then(Arguments::service_account),
             ports: said.map(Arguments::ports).unwrap_or_default(),
+            features: self.configuration.keys.feature_control.unwrap_or_default(),
         })))?;
-        let Reply::Added { addresses } = reply else {
-            let message = "the agent answered ADD with something else; are the plugin and \
-                           calico-node of the same version?";
-            return Err(Error::new(Code::Decoding, message));
-        };
-        interface::configure(namespace, container, &addresses)?;
-        Ok((mac, addresses))
+        let Reply::Added { addresses, mac: wished } = reply else { return Err(misunderstood()) };
+        let wished = wished.map(|text| text.parse::<Mac>().map_err(|_| misunderstood()));
+        let wished = wished.transpose()?;
+        if let Some(mac) = wished {
+            interface::set_mac(namespace, container, mac)?;
+        }
+        let destinations = self.configuration.destinations();
+        interface::configure(namespace, container, &addresses, &destinations)?;
+        Ok((wished.unwrap_or(own), addresses))
+    }
+
+    /// What host-local is told of its ranges, where they are those that Kubernetes gave the node.
+    fn with_pod_ranges(&self) -> Result<Configuration, Error> {
+        if !pod_ranges::is_wanted(&self.configuration) {
+            return Ok(self.configuration.clone());
+        }
+        let agent = Agent::connect(&self.places.socket)?;
+        match agent.ask(&Request::PodRanges)? {
+            Reply::PodRanges(ranges) => pod_ranges::filled_in(&self.configuration, &ranges),
+            _ => Err(misunderstood()),
+        }
     }
 
     /// Takes back what a failed ADD has made.
@@ -225,7 +241,8 @@ impl<'a> Attachment<'a> {
         };
         let addresses: Vec<IpNet> =
             previous.addresses.iter().filter(inside).map(|address| address.address).collect();
-        interface::check(&namespace, &self.call.interface, &addresses)?;
+        let destinations = self.configuration.destinations();
+        interface::check(&namespace, &self.call.interface, &addresses, &destinations)?;
         let agent = Agent::connect(&self.places.socket)?;
         agent.ask(&Request::CheckWorkload(self.removal())).map(|_| ())
     }
@@ -278,10 +295,14 @@ impl<'a> Attachment<'a> {
         }
     }
 
-    /// Runs the other IPAM plugin, if it is one.
+    /// Runs the other IPAM plugin, if it is one, for DEL or CHECK.
     fn delegate(&self, command: Command) -> Result<(), Error> {
         match self.configuration.ipam_plugin() {
             Ok(CALICO_IPAM) | Err(_) => Ok(()),
+            Ok(plugin) if pod_ranges::is_wanted(&self.configuration) => {
+                let configuration = pod_ranges::with_any(&self.configuration)?;
+                delegate::run(plugin, command, &self.call, &configuration).map(|_| ())
+            }
             Ok(plugin) => {
                 delegate::run(plugin, command, &self.call, &self.configuration).map(|_| ())
             }
@@ -348,4 +369,10 @@ impl<'a> Attachment<'a> {
         let dns = self.configuration.object.get("dns").filter(|dns| dns.is_object()).cloned();
         Answer { interfaces: vec![host, container], addresses, routes: vec![], dns }
     }
+}
+
+fn misunderstood() -> Error {
+    let message = "the agent answered with something else; are the plugin and calico-node of the \
+                   same version?";
+    Error::new(Code::Decoding, message)
 }

@@ -358,6 +358,19 @@ async fn assign_address(io: &Io, wish: &AssignAddress) -> Result<IpNet, Error> {
     outcome
 }
 
+/// Who has an address, for an error.
+fn why_taken(holder: &Allocation) -> String {
+    if holder.released_at.is_some() {
+        return "it was released and rests (ipCooldownSeconds)".to_owned();
+    }
+    let attribute = |name: &str| holder.secondary.as_ref()?.get(name);
+    let whose = match (attribute("namespace"), attribute("pod")) {
+        (Some(namespace), Some(pod)) => format!("pod {namespace}/{pod} holds it"),
+        _ => "it is held".to_owned(),
+    };
+    format!("{whose} under handle {}", holder.handle_id.as_deref().unwrap_or("(none)"))
+}
+
 async fn try_assign(
     io: &Io,
     wish: &AssignAddress,
@@ -381,12 +394,7 @@ async fn try_assign(
             return Err(Error::NotInPool { address, pools: names(&wish.pools) });
         };
         if let Some(holder) = holder(&block.value, ordinal) {
-            let handle = holder.handle_id.as_deref().unwrap_or("no handle");
-            let reason = match holder.released_at {
-                Some(_) => "it was released and rests (ipCooldownSeconds)".to_owned(),
-                None => format!("it is held under handle {handle}"),
-            };
-            return Err(Error::Taken { address, reason });
+            return Err(Error::Taken { address, reason: why_taken(holder) });
         }
         let held = held_by(&block.value, &wish.handle).len() + 1;
         register(io, &wish.handle, cidr, held as u32).await?;

@@ -32,7 +32,7 @@ pub enum Error {
     /// There is no pool to take an address from.
     #[error(
         "no {family} pool gives addresses to node {host} (considered: {considered}): create or \
-         enable one, or make its nodeSelector match the node's labels"
+         enable one, or make its selectors match the labels of node and namespace"
     )]
     NoPool {
         /// `IPv4`, `IPv6`, or `IP` where either would do.

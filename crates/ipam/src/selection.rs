@@ -14,14 +14,17 @@ pub struct Demand<'a> {
     pub host: &'a str,
     /// Its labels.
     pub labels: &'a BTreeMap<String, String>,
+    /// The labels of the workload's namespace; `None`: it has none.
+    pub namespace: Option<&'a BTreeMap<String, String>>,
     /// IPv4 addresses, or else IPv6.
     pub ipv4: bool,
-    /// Pools by name or prefix; empty: whatever selects the node.
+    /// Pools by name or prefix; empty: whatever selects the node and the namespace.
     pub wished: &'a [String],
 }
 
 /// The pools that a demand is met from. Pools asked for by name or prefix are used whatever they
-/// select; without such a wish every enabled automatic pool that selects the node is.
+/// select; without such a wish every enabled automatic pool that selects the node and the workload's
+/// namespace is.
 ///
 /// # Errors
 /// [`Error::BadPool`] for a wish that cannot be met; [`Error::NoPool`] when nothing is left.
@@ -88,7 +91,10 @@ fn refusal(pool: &IpPool, demand: &Demand<'_>) -> Option<&'static str> {
     } else if !pool.spec.selects_node(demand.labels) {
         Some("its nodeSelector does not select the node")
     } else {
-        None
+        let none = BTreeMap::new();
+        let namespace = demand.namespace.unwrap_or(&none);
+        let selected = pool.spec.selects_namespace(namespace);
+        (!selected).then_some("its namespaceSelector does not select the namespace")
     }
 }
 
@@ -114,14 +120,28 @@ mod tests {
                 spec.allowed_uses = Some(vec![AllowedUse::Tunnel]);
             }),
             pool("six", "fd00::/48", |_| {}),
+            pool("shop", "10.5.0.0/16", |spec| {
+                spec.namespace_selector = Some("team == 'shop'".into());
+            }),
             pool("unreadable", "ten", |_| {}),
         ]
     }
 
     fn selected(ipv4: bool, rack: &str, wished: &[&str]) -> Result<Vec<String>, String> {
+        selected_for(None, ipv4, rack, wished)
+    }
+
+    fn selected_for(
+        team: Option<&str>,
+        ipv4: bool,
+        rack: &str,
+        wished: &[&str],
+    ) -> Result<Vec<String>, String> {
         let labels = BTreeMap::from([("rack".to_owned(), rack.to_owned())]);
+        let namespace = team.map(|team| BTreeMap::from([("team".to_owned(), team.to_owned())]));
+        let namespace = namespace.as_ref();
         let wished: Vec<String> = wished.iter().map(|wish| (*wish).to_owned()).collect();
-        let demand = Demand { host: "worker-1", labels: &labels, ipv4, wished: &wished };
+        let demand = Demand { host: "worker-1", labels: &labels, namespace, ipv4, wished: &wished };
         let pools = select_pools(&pools(), &demand).map_err(|error| error.to_string())?;
         Ok(pools.into_iter().map(|pool| pool.name).collect())
     }
@@ -131,6 +151,13 @@ mod tests {
         assert_eq!(selected(true, "a", &[]).unwrap(), ["all", "rack"]);
         assert_eq!(selected(true, "b", &[]).unwrap(), ["all"]);
         assert_eq!(selected(false, "b", &[]).unwrap(), ["six"]);
+    }
+
+    #[test]
+    fn some_pools_are_for_some_namespaces() {
+        assert_eq!(selected_for(Some("shop"), true, "b", &[]).unwrap(), ["all", "shop"]);
+        assert_eq!(selected_for(Some("bank"), true, "b", &[]).unwrap(), ["all"]);
+        assert_eq!(selected_for(Some("bank"), true, "b", &["shop"]).unwrap(), ["shop"]);
     }
 
     #[test]
@@ -151,13 +178,15 @@ mod tests {
     #[test]
     fn when_nothing_is_left_each_pool_says_why() {
         let labels = BTreeMap::new();
-        let demand = Demand { host: "worker-1", labels: &labels, ipv4: true, wished: &[] };
+        let (host, namespace) = ("worker-1", None);
+        let demand = Demand { host, labels: &labels, namespace, ipv4: true, wished: &[] };
         let error = select_pools(&pools()[1..], &demand).unwrap_err().to_string();
         for said in [
             "no IPv4 pool gives addresses to node worker-1",
             "rack 10.1.0.0/16: its nodeSelector does not select the node",
             "manual 10.2.0.0/16: its assignmentMode is Manual",
             "off 10.3.0.0/16: it is disabled",
+            "shop 10.5.0.0/16: its namespaceSelector does not select the namespace",
         ] {
             assert!(error.contains(said), "{error}");
         }
@@ -166,6 +195,6 @@ mod tests {
     #[test]
     fn an_address_asked_for_may_be_of_any_pool_in_use() {
         let names = pools_of_requested(&pools()).into_iter().map(|pool| pool.name);
-        assert_eq!(names.collect::<Vec<_>>(), ["all", "rack", "manual", "six"]);
+        assert_eq!(names.collect::<Vec<_>>(), ["all", "rack", "manual", "six", "shop"]);
     }
 }

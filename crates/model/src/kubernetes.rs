@@ -6,6 +6,7 @@
 //!  Namespace ─────────────▶ Profile kns.NAMESPACE
 //!  ServiceAccount ────────▶ Profile ksa.NAMESPACE.NAME
 //!  Pod ───────────────────▶ WorkloadEndpoint NODE-k8s-POD-eth0
+//!  annotations of both ───▶ cni: what is asked of the pod's CNI ADD
 //!  Node ◀────────────────▶ Calico's Node, in annotations
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! reference, and Calico's `libcalico-go/lib/backend/k8s/conversion` (`calico-features.md` §3.3).
 
 pub mod cluster_network_policy;
+pub mod cni;
 mod conversion;
 pub mod ipam;
 pub mod label_selector;

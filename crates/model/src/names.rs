@@ -115,9 +115,17 @@ pub fn router_id(node: &str) -> Ipv4Addr {
     Ipv4Addr::new(first, digest[1], digest[2], digest[3])
 }
 
+/// Before a Kubernetes namespace's name, in the name of its profile.
+const NAMESPACE_PROFILE: &str = "kns.";
+
 /// The profile of a Kubernetes namespace.
 pub fn namespace_profile(namespace: &str) -> String {
-    format!("kns.{namespace}")
+    format!("{NAMESPACE_PROFILE}{namespace}")
+}
+
+/// The Kubernetes namespace whose profile this is, if it is one's.
+pub fn namespace_of_profile(profile: &str) -> Option<&str> {
+    profile.strip_prefix(NAMESPACE_PROFILE)
 }
 
 /// The profile of a Kubernetes service account.
@@ -211,5 +219,7 @@ mod tests {
         assert_eq!(container_handle("k8s-pod-network", "abc"), "k8s-pod-network.abc");
         assert_eq!(service_account_profile("ns", "sa"), "ksa.ns.sa");
         assert_eq!(namespace_profile("ns"), "kns.ns");
+        assert_eq!(namespace_of_profile("kns.ns"), Some("ns"));
+        assert_eq!(namespace_of_profile("ksa.ns.a"), None);
     }
 }

@@ -31,6 +31,8 @@ pub enum Request {
     DeleteWorkload(DeleteWorkload),
     /// CNI CHECK: is this endpoint known, and routed?
     CheckWorkload(DeleteWorkload),
+    /// Which ranges Kubernetes has given the node's pods; what `usePodCidr` stands for.
+    PodRanges,
     /// How the node is; what `calicoctl node status` prints.
     Status,
     /// What the node does with a packet, and why; what `calicoctl explain` prints.
@@ -53,6 +55,7 @@ impl Request {
             Request::AddWorkload(_)
             | Request::DeleteWorkload(_)
             | Request::CheckWorkload(_)
+            | Request::PodRanges
             | Request::OnNode { .. } => false,
         }
     }
@@ -78,6 +81,19 @@ pub struct AddWorkload {
     /// Ports that policies may name.
     #[serde(default)]
     pub ports: Vec<WorkloadEndpointPort>,
+    /// What of annotations the network configuration lets pods ask for.
+    #[serde(default)]
+    pub features: Features,
+}
+
+/// The network configuration's key `feature_control`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Features {
+    /// Addresses that IPAM has no part in.
+    pub ip_addrs_no_ipam: bool,
+    /// Addresses outside that lead to a pod.
+    pub floating_ips: bool,
 }
 
 /// Where an endpoint's addresses come from.
@@ -170,7 +186,12 @@ pub enum Reply {
     Added {
         /// Its addresses, each `/32` or `/128`.
         addresses: Vec<IpNet>,
+        /// The MAC that the container's interface is to have in place of its own.
+        #[serde(default)]
+        mac: Option<String>,
     },
+    /// The ranges of the node's pods, one of each family at most.
+    PodRanges(Vec<IpNet>),
     /// DEL or CHECK succeeded.
     Done,
     /// The node's status.

@@ -4,9 +4,10 @@ use ipam::contents;
 use ipnet::IpNet;
 use kernel::Mac;
 use kernel::nft::Update;
+use model::kubernetes::cni::{Annotations, Wishes, WrongAnnotation};
 use model::{
-    Block, ClusterInformation, Entry, FelixConfiguration, IpPool, IpamConfig, Key, Kind, Value,
-    WorkloadEndpoint,
+    Block, ClusterInformation, Entry, FelixConfiguration, IpPool, IpamConfig, Key, Kind, Profile,
+    Value, WorkloadEndpoint,
 };
 use plan::{Learned, Pool, RemoteNode, Topology, Workload};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +20,7 @@ use crate::settings;
 use crate::speaker;
 use crate::tracked::Tracked;
 use model::config::{self, Resolved};
-use model::names::Tunnel;
+use model::names::{self, Tunnel};
 
 /// A block of 4,096 addresses, Calico's largest for IPv4, or of so many for IPv6.
 const BLOCK_BITS_MAX: u8 = 12;
@@ -48,6 +49,10 @@ pub(crate) struct Cluster {
     kubernetes: bool,
     /// This node's pods as Kubernetes tells them, by the keys of their endpoints.
     pods: BTreeMap<Key, Box<WorkloadEndpoint>>,
+    /// Namespaces by name.
+    namespaces: BTreeMap<String, Namespace>,
+    /// The ranges that Kubernetes has given this node's pods.
+    pod_ranges: Vec<IpNet>,
     /// Ranges that nobody is given unasked, by the reservations' names.
     reserved: BTreeMap<String, Vec<IpNet>>,
     /// The IPAM settings; `None`: not known yet, or unreadable.
@@ -68,6 +73,22 @@ pub(crate) struct Endpoint {
     pub(crate) addresses: BTreeSet<IpNet>,
     /// What other programs of the node read of it, and under which name.
     status: (String, EndpointStatus),
+}
+
+/// What CNI ADD has to know of a namespace.
+#[derive(Debug, Default)]
+struct Namespace {
+    labels: BTreeMap<String, String>,
+    annotations: Annotations,
+}
+
+impl Namespace {
+    /// The namespace whose profile this is, with its name; `None`: it is no namespace's.
+    fn of(profile: &Profile) -> Option<(&str, Namespace)> {
+        let name = names::namespace_of_profile(&profile.metadata.name)?;
+        let labels = profile.spec.namespace_labels();
+        Some((name, Namespace { labels, annotations: profile.metadata.annotations.clone() }))
+    }
 }
 
 impl Endpoint {
@@ -104,6 +125,8 @@ impl Cluster {
             problems: BTreeMap::new(),
             kubernetes: false,
             pods: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            pod_ranges: Vec::new(),
             reserved: BTreeMap::new(),
             ipam_config: None,
             setting_warnings: Vec::new(),
@@ -338,7 +361,6 @@ impl Cluster {
             | Value::KubeControllersConfiguration(_)
             | Value::NetworkPolicy(_)
             | Value::NetworkSet(_)
-            | Value::Profile(_)
             | Value::StagedGlobalNetworkPolicy(_)
             | Value::StagedKubernetesNetworkPolicy(_)
             | Value::StagedNetworkPolicy(_)
@@ -351,6 +373,11 @@ impl Cluster {
                 self.reserved.insert(reservation.metadata.name, nets);
             }
             Value::IpamConfig(config) => self.ipam_config = Some(config),
+            Value::Profile(profile) => {
+                if let Some((name, namespace)) = Namespace::of(&profile) {
+                    self.namespaces.insert(name.to_owned(), namespace);
+                }
+            }
         }
     }
 
@@ -372,6 +399,7 @@ impl Cluster {
             Key::Resource { kind: Kind::Node, name, .. } => {
                 if *name == self.topology.node {
                     self.labels.clear();
+                    self.pod_ranges.clear();
                 } else {
                     self.topology.change().nodes.remove(name);
                 }
@@ -391,6 +419,11 @@ impl Cluster {
                 self.reserved.remove(name);
             }
             Key::Resource { kind: Kind::ClusterInformation, .. } => self.information = None,
+            Key::Resource { kind: Kind::Profile, name, .. } => {
+                if let Some(namespace) = names::namespace_of_profile(name) {
+                    self.namespaces.remove(namespace);
+                }
+            }
             Key::IpamConfig => self.ipam_config = Some(IpamConfig::default()),
             Key::Resource { .. }
             | Key::Affinity { .. }
@@ -412,6 +445,7 @@ impl Cluster {
             topology.vxlan_address = spec.vxlan_ipv4();
             topology.ipip_address = spec.ipip_ipv4();
             self.labels = node.metadata.labels.clone();
+            self.pod_ranges = pod_ranges(node);
             return;
         }
         let remote = RemoteNode {
@@ -481,11 +515,39 @@ impl Cluster {
         self.keep_endpoint(key, endpoint);
     }
 
-    /// Whether CNI ADD has to wait until Kubernetes has told of the pod.
-    pub(crate) fn awaits_pod(&self, id: &WorkloadId) -> bool {
-        self.kubernetes
-            && id.orchestrator == KUBERNETES
-            && !self.pods.contains_key(&id.endpoint_key(&self.topology.node))
+    /// What CNI ADD has to wait for until Kubernetes has told of it: the pod, or its namespace.
+    pub(crate) fn awaited(&self, id: &WorkloadId) -> Option<Key> {
+        if !self.kubernetes || id.orchestrator != KUBERNETES {
+            return None;
+        }
+        let pod = id.endpoint_key(&self.topology.node);
+        let namespace = Key::cluster(Kind::Profile, names::namespace_profile(&id.namespace));
+        if !self.pods.contains_key(&pod) {
+            Some(pod)
+        } else {
+            (!self.namespaces.contains_key(&id.namespace)).then_some(namespace)
+        }
+    }
+
+    /// What annotations ask of a pod's CNI ADD.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub(crate) fn wishes(&self, id: &WorkloadId) -> Result<Wishes, WrongAnnotation> {
+        let Some(pod) = self.pod(id) else { return Ok(Wishes::default()) };
+        let none = Annotations::new();
+        let namespace = self.namespaces.get(&id.namespace).map(|one| &one.annotations);
+        Wishes::read(&id.namespace, &id.pod, &pod.metadata.annotations, namespace.unwrap_or(&none))
+    }
+
+    /// The labels of a namespace, as far as they are known.
+    pub(crate) fn namespace_labels(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(namespace).map(|namespace| &namespace.labels)
+    }
+
+    /// The ranges that Kubernetes has given this node's pods.
+    pub(crate) fn pod_ranges(&self) -> &[IpNet] {
+        &self.pod_ranges
     }
 
     /// The pod as Kubernetes tells it, where that is the datastore.
@@ -609,6 +671,13 @@ impl Cluster {
         self.metrics_address = settings::metrics_address(&resolved);
         self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
+}
+
+/// The ranges of a node's pods; what cannot be read is none.
+fn pod_ranges(node: &model::Node) -> Vec<IpNet> {
+    let ranges = node.status.as_ref().and_then(|status| status["podCIDRs"].as_array());
+    let texts = ranges.into_iter().flatten().filter_map(|range| range.as_str());
+    texts.filter_map(|text| text.parse().ok()).collect()
 }
 
 /// All addresses of a prefix, first and last too.

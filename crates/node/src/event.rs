@@ -38,11 +38,11 @@ pub enum Event {
         /// The addresses, or why not.
         result: Result<Vec<IpAddr>, Refusal>,
     },
-    /// An [`Effect::ReadPod`] is done.
-    PodRead {
+    /// An [`Effect::Read`] is done.
+    Read {
         /// For which request.
         id: RequestId,
-        /// The pod's endpoint, if Kubernetes has the pod on this node; or why that is not known.
+        /// The object, if there is one; or why that is not known.
         result: Result<Option<Entry>, Refusal>,
     },
     /// An [`Effect::WriteEndpoint`] or [`Effect::Remove`] is done.
@@ -147,11 +147,12 @@ pub enum Effect {
         /// What is wanted.
         assign: Box<Assign>,
     },
-    /// Read a pod of Kubernetes' that has not been told yet; answer with [`Event::PodRead`].
-    ReadPod {
+    /// Read a pod of Kubernetes' or its namespace, which has not been told yet; answer with
+    /// [`Event::Read`].
+    Read {
         /// For which request.
         id: RequestId,
-        /// The key of its endpoint.
+        /// The key of its endpoint or profile.
         key: Key,
     },
     /// Ask another node's agent, and reply what it says.
@@ -237,6 +238,8 @@ pub struct Assign {
     pub attributes: BTreeMap<String, String>,
     /// Which addresses.
     pub addresses: Addresses,
+    /// The handle of the pod's earlier container, which may still hold them: it is released first.
+    pub earlier: Option<String>,
     /// Ranges to take none of, unless it is asked for.
     pub reserved: Vec<IpNet>,
     /// The blocks this node holds, as the datastore told them last.

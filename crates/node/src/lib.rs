@@ -110,8 +110,8 @@ impl Node {
             }
             Event::Request { id, request } => self.on_request(id, request),
             Event::Assigned { id, result } => self.on_assigned(id, result),
-            Event::PodRead { id, result } => {
-                self.requests.on_pod_read(id, result, &mut self.cluster).into_iter().collect()
+            Event::Read { id, result } => {
+                self.requests.on_read(id, result, &mut self.cluster).into_iter().collect()
             }
             Event::Written { id, written } => {
                 self.requests.on_written(id, written, &mut self.cluster)
@@ -200,6 +200,9 @@ impl Node {
             api::Request::CheckWorkload(check) => {
                 vec![Effect::Reply { id, reply: self.requests.check(&check, &self.cluster) }]
             }
+            api::Request::PodRanges => {
+                vec![Effect::Reply { id, reply: self.pod_ranges() }]
+            }
             api::Request::Explain(packet) => {
                 let plan = self.last_plan.as_deref();
                 vec![self.explanations.start(id, packet, &self.cluster, plan, self.in_sync)]
@@ -209,6 +212,22 @@ impl Node {
                 vec![Effect::Reply { id, reply }]
             }
             api::Request::OnNode { node, request } => self.on_node(id, node, *request),
+        }
+    }
+
+    fn pod_ranges(&self) -> api::Reply {
+        let node = &self.name;
+        match self.cluster.pod_ranges() {
+            [] if !self.in_sync => api::Reply::Failed {
+                retry: true,
+                message: format!("node {node} has not read the datastore yet; try again"),
+            },
+            [] => api::Reply::refused(format!(
+                "Node {node} of Kubernetes has no spec.podCIDRs, which usePodCidr stands for: \
+                 kube-controller-manager gives them with --allocate-node-cidrs; or set ipam.type to \
+                 \"calico-ipam\""
+            )),
+            ranges => api::Reply::PodRanges(ranges.to_vec()),
         }
     }
 

@@ -1,6 +1,8 @@
 //! The core as a whole: events in, effects out, no kernel and no datastore.
 
-use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, Request, WorkloadId};
+use crate::api::{
+    AddWorkload, AddressSource, DeleteWorkload, Features, Reply, Request, WorkloadId,
+};
 use crate::event::ApplyFailure;
 use crate::*;
 use kernel::{Link, LinkKind};
@@ -141,6 +143,7 @@ fn add() -> Request {
         labels: BTreeMap::new(),
         service_account: None,
         ports: vec![],
+        features: Features::default(),
     }))
 }
 

@@ -7,26 +7,32 @@
 //! ```
 
 mod endpoint;
+mod wishes;
 
 pub use endpoint::network_profile;
 
-use crate::api::{AddWorkload, AddressSource, DeleteWorkload, KUBERNETES, Reply};
+use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply};
 use crate::cluster::Cluster;
-use crate::event::{Addresses, ApplyFailure, Assign, Effect, Refusal, RequestId, Written};
-use ipam::Demand;
+use crate::event::{ApplyFailure, Effect, Refusal, RequestId, Written};
 use ipnet::IpNet;
-use model::Entry;
-use std::collections::BTreeMap;
+use model::kubernetes::cni::Annotation;
+use model::{Entry, Key, Kind};
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use wishes::{Asked, Source};
 
 /// Requests under way at most; more are told to come again.
 const REQUESTS_MAX: usize = 1024;
+/// Removals remembered at most, the last ones: runtimes repeat each within minutes.
+const REMOVED_MAX: usize = 512;
 
 /// All requests under way.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
     adds: BTreeMap<RequestId, Add>,
-    removals: BTreeMap<RequestId, Option<Refusal>>,
+    removals: BTreeMap<RequestId, Removal>,
+    /// What was removed last, so that to remove it again costs the datastore nothing.
+    removed: VecDeque<DeleteWorkload>,
     applied: u64,
 }
 
@@ -34,13 +40,24 @@ pub(crate) struct Requests {
 struct Add {
     request: AddWorkload,
     stage: Stage,
+    /// The MAC that the container's interface is to have in place of its own.
+    mac: Option<String>,
+    /// The annotation that says where its addresses are to come from.
+    annotation: Option<Annotation>,
+}
+
+#[derive(Debug)]
+struct Removal {
+    delete: DeleteWorkload,
+    /// The answer, where it is not that all went well.
+    refusal: Option<Refusal>,
 }
 
 #[derive(Debug)]
 enum Stage {
     Waiting,
-    /// Kubernetes is asked for the pod, of which it has told nothing yet.
-    ReadingPod,
+    /// Kubernetes is asked for the pod or its namespace, of which it has told nothing yet.
+    Reading(Key),
     Assigning,
     Settling {
         addresses: Vec<IpNet>,
@@ -60,7 +77,7 @@ impl Stage {
     /// Whether an answer of the datastore is still to come.
     fn awaits_datastore(&self) -> bool {
         match self {
-            Stage::Waiting | Stage::ReadingPod | Stage::Settling { stored: true, .. } => false,
+            Stage::Waiting | Stage::Reading(_) | Stage::Settling { stored: true, .. } => false,
             Stage::Assigning | Stage::Settling { .. } | Stage::Abandoned { .. } => true,
         }
     }
@@ -84,7 +101,9 @@ impl Requests {
             return vec![failed(id, Refusal { retry: true, message })];
         }
         cluster.interface_exists(&request.host_interface);
-        self.adds.insert(id, Add { request, stage: Stage::Waiting });
+        self.removed.retain(|gone| gone.id != request.id);
+        let (stage, mac, annotation) = (Stage::Waiting, None, None);
+        self.adds.insert(id, Add { request, stage, mac, annotation });
         vec![]
     }
 
@@ -105,11 +124,22 @@ impl Requests {
                 .to_owned();
             return vec![failed(id, Refusal { retry: true, message })];
         }
-        if cluster.awaits_pod(&add.request.id) {
-            add.stage = Stage::ReadingPod;
-            let key = add.request.id.endpoint_key(cluster.node());
-            return vec![Effect::ReadPod { id, key }];
+        if let Some(key) = cluster.awaited(&add.request.id) {
+            add.stage = Stage::Reading(key.clone());
+            return vec![Effect::Read { id, key }];
         }
+        let asked = match wishes::read(&add.request, cluster) {
+            Ok(asked) => asked,
+            Err(message) => {
+                self.adds.remove(&id);
+                return vec![failed(id, Refusal { retry: false, message })];
+            }
+        };
+        let Asked { source, mac, annotation } = asked;
+        if let Some(mac) = &mac {
+            add.request.mac.clone_from(mac);
+        }
+        (add.mac, add.annotation) = (mac, annotation);
         if let Some(known) = cluster.endpoint(&add.request.id) {
             // The runtime asks again for what it has got already: the same answer, nothing new.
             let addresses: Vec<IpNet> = known.addresses.iter().copied().collect();
@@ -117,54 +147,49 @@ impl Requests {
                 Stage::Settling { addresses, stored: true, generation: None, applied: false };
             return vec![];
         }
-        if let Err(message) = endpoint::check(cluster.node(), &add.request) {
-            self.adds.remove(&id);
-            return vec![failed(id, Refusal { retry: false, message })];
-        }
-        match &add.request.addresses {
-            AddressSource::Given(addresses) => {
-                let addresses = addresses.iter().map(|net| IpNet::from(net.addr())).collect();
-                self.settle(id, addresses, cluster)
+        match source {
+            Source::Known(addresses) => self.settle(id, addresses, cluster),
+            Source::Assign(assign) => {
+                add.stage = Stage::Assigning;
+                vec![Effect::Assign { id, assign }]
             }
-            AddressSource::CalicoIpam { .. } => match assign(&add.request, cluster) {
-                Ok(assign) => {
-                    add.stage = Stage::Assigning;
-                    vec![Effect::Assign { id, assign: Box::new(assign) }]
-                }
-                Err(message) => {
-                    self.adds.remove(&id);
-                    vec![failed(id, Refusal { retry: false, message })]
-                }
-            },
         }
     }
 
-    /// A pod has been read, or not. The ADD starts with the next plan.
-    pub(crate) fn on_pod_read(
+    /// An object has been read, or not. The ADD starts with the next plan.
+    pub(crate) fn on_read(
         &mut self,
         id: RequestId,
         result: Result<Option<Entry>, Refusal>,
         cluster: &mut Cluster,
     ) -> Option<Effect> {
-        let add = self.adds.get_mut(&id).filter(|add| matches!(add.stage, Stage::ReadingPod))?;
+        let add = self.adds.get_mut(&id)?;
+        let Stage::Reading(key) = &add.stage else { return None };
         let pod = &add.request.id;
         let refusal = match result {
             Err(refusal) => refusal,
             Ok(found) => {
+                let is_awaited = |cluster: &Cluster| cluster.awaited(pod).as_ref() == Some(key);
                 // A watch may have told of it meanwhile, and then knows better.
-                if let Some(entry) = found.filter(|_| cluster.awaits_pod(pod)) {
+                if let Some(entry) = found.filter(|_| is_awaited(cluster)) {
                     cluster.changed(entry);
                 }
-                if !cluster.awaits_pod(pod) {
+                if !is_awaited(cluster) {
                     add.stage = Stage::Waiting;
                     return None;
                 }
                 let (namespace, pod, node) = (&pod.namespace, &pod.pod, cluster.node());
-                let message = format!(
-                    "Kubernetes has no pod {namespace}/{pod} on node {node}: it was deleted, or \
-                     NODENAME of calico-node is not the Node's name in Kubernetes (compare `kubectl \
-                     get pod -n {namespace} {pod} -o wide`)"
-                );
+                let message = match key {
+                    Key::Resource { kind: Kind::Profile, .. } => format!(
+                        "Kubernetes has no namespace {namespace} for pod {pod} any more: it was \
+                         deleted with its pods"
+                    ),
+                    _ => format!(
+                        "Kubernetes has no pod {namespace}/{pod} on node {node}: it was deleted, \
+                         or NODENAME of calico-node is not the Node's name in Kubernetes (compare \
+                         `kubectl get pod -n {namespace} {pod} -o wide`)"
+                    ),
+                };
                 Refusal { retry: true, message }
             }
         };
@@ -186,8 +211,13 @@ impl Requests {
             Ok(addresses) => {
                 self.settle(id, addresses.into_iter().map(IpNet::from).collect(), cluster)
             }
-            Err(refusal) => match self.adds.remove(&id) {
-                Some(_) => vec![failed(id, refusal)],
+            Err(mut refusal) => match self.adds.remove(&id) {
+                Some(add) => {
+                    if let Some(annotation) = add.annotation.filter(|_| !refusal.retry) {
+                        refusal.message = annotation.wrong(refusal.message).to_string();
+                    }
+                    vec![failed(id, refusal)]
+                }
                 None => vec![],
             },
         }
@@ -233,11 +263,17 @@ impl Requests {
                     Err(refusal) => self.undo(id, refusal, cluster),
                 }
             }
-            Written::Removed => match self.removals.remove(&id) {
-                Some(Some(refusal)) => vec![failed(id, refusal)],
-                Some(None) => vec![Effect::Reply { id, reply: Reply::Done }],
-                None => vec![],
-            },
+            Written::Removed => {
+                let Some(Removal { delete, refusal }) = self.removals.remove(&id) else {
+                    return vec![];
+                };
+                self.removed.truncate(REMOVED_MAX - 1);
+                self.removed.push_front(delete);
+                vec![match refusal {
+                    Some(refusal) => failed(id, refusal),
+                    None => Effect::Reply { id, reply: Reply::Done },
+                }]
+            }
         }
     }
 
@@ -290,9 +326,9 @@ impl Requests {
         let finished = self.adds.extract_if(.., |_, add| done(add));
         let answers = finished.filter_map(|(id, add)| match add.stage {
             Stage::Settling { addresses, .. } => {
-                Some(Effect::Reply { id, reply: Reply::Added { addresses } })
+                Some(Effect::Reply { id, reply: Reply::Added { addresses, mac: add.mac } })
             }
-            Stage::Waiting | Stage::ReadingPod | Stage::Assigning | Stage::Abandoned { .. } => None,
+            Stage::Waiting | Stage::Reading(_) | Stage::Assigning | Stage::Abandoned { .. } => None,
         });
         answers.collect()
     }
@@ -302,12 +338,13 @@ impl Requests {
         let Some(add) = self.adds.get(&id) else { return vec![] };
         cluster.remove_endpoint(&add.request.id);
         let release = matches!(add.request.addresses, AddressSource::CalicoIpam { .. });
-        self.removals.insert(id, Some(refusal));
         let delete = DeleteWorkload {
             id: add.request.id.clone(),
             host_interface: add.request.host_interface.clone(),
             release_addresses: release,
         };
+        let removal = Removal { delete: delete.clone(), refusal: Some(refusal) };
+        self.removals.insert(id, removal);
         self.abandon(id, id, &delete).into_iter().collect()
     }
 
@@ -350,7 +387,10 @@ impl Requests {
     ) -> Vec<Effect> {
         cluster.remove_endpoint(&delete.id);
         cluster.interface_gone(&delete.host_interface);
-        self.removals.insert(id, None);
+        if self.removed.contains(&delete) {
+            return vec![Effect::Reply { id, reply: Reply::Done }];
+        }
+        self.removals.insert(id, Removal { delete: delete.clone(), refusal: None });
         let same = |add: &Add| {
             add.request.id == delete.id && !matches!(add.stage, Stage::Abandoned { .. })
         };
@@ -401,35 +441,4 @@ impl Requests {
 
 fn failed(id: RequestId, refusal: Refusal) -> Effect {
     Effect::Reply { id, reply: Reply::Failed { retry: refusal.retry, message: refusal.message } }
-}
-
-fn assign(request: &AddWorkload, cluster: &Cluster) -> Result<Assign, String> {
-    let AddressSource::CalicoIpam { ipv4, ipv6, ipv4_pools, ipv6_pools, requested } =
-        &request.addresses
-    else {
-        return Err("another IPAM plugin has assigned this endpoint's addresses".to_owned());
-    };
-    let id = &request.id;
-    let mut attributes = BTreeMap::from([("node".to_owned(), cluster.node().to_owned())]);
-    if id.orchestrator == KUBERNETES {
-        attributes.insert("namespace".to_owned(), id.namespace.clone());
-        attributes.insert("pod".to_owned(), id.pod.clone());
-    }
-    let addresses = if requested.is_empty() {
-        let mut families = Vec::new();
-        for (count, wished, ipv4) in [(*ipv4, ipv4_pools, true), (*ipv6, ipv6_pools, false)] {
-            if count > 0 {
-                let (host, labels) = (cluster.node(), cluster.labels());
-                let demand = Demand { host, labels, ipv4, wished };
-                let pools = ipam::select_pools(cluster.pools().values(), &demand);
-                families.push((count.into(), pools.map_err(|why| why.to_string())?));
-            }
-        }
-        Addresses::Any(families)
-    } else {
-        let pools = ipam::pools_of_requested(cluster.pools().values());
-        Addresses::These(requested.clone(), pools)
-    };
-    let (reserved, own_blocks) = (cluster.reserved(), cluster.own_blocks());
-    Ok(Assign { handle: id.handle(), attributes, addresses, reserved, own_blocks })
 }

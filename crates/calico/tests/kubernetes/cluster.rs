@@ -17,7 +17,7 @@ pub(crate) struct Cluster {
     name: String,
 }
 
-fn repository() -> PathBuf {
+pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 

@@ -1,7 +1,8 @@
 //! calico-kube-controllers on a real cluster, with the account and role of our manifest.
 
+use crate::audit::Requests;
 use crate::cluster::{Cluster, LIMIT};
-use crate::manifest::{calico_ipam, denied};
+use crate::manifest::calico_ipam;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -162,7 +163,7 @@ fn what_pods_and_nodes_leave_is_cleaned_up() {
         assert!(held.iter().any(|one| one.contains(pod)), "{pod}: {held:?}");
     }
     assert!(!host_endpoint(&cluster, &format!("{kept}-auto-hep")).is_empty());
-    assert_eq!(denied(&cluster), BTreeSet::new());
+    Requests::of(&cluster).assert_none_denied();
 
     // Of its own memory; the pages of the program depend on how that was built.
     let own = "grep RssAnon /proc/$(pgrep -f ^/usr/bin/kube-controllers)/status";

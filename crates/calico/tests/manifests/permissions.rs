@@ -47,6 +47,7 @@ const IPAM: &[Rule] = &[
 
 const NODE: &[Rule] = &[
     rule(CORE, &["nodes", "pods"], &["get"], "One is read before it is changed."),
+    rule(CORE, &["namespaces"], &["get"], "A pod may be quicker than the news of its namespace."),
     rule(
         CORE,
         &["nodes/status", "pods/status"],
@@ -61,7 +62,7 @@ const NODE: &[Rule] = &[
     ),
     rule(
         CALICO,
-        &["felixconfigurations", "ippools", "tiers"],
+        &["ippools", "tiers"],
         &["get", "create"],
         "What every cluster has is made where it is missing.",
     ),
@@ -81,7 +82,7 @@ const NODE: &[Rule] = &[
 ];
 
 const PLUGIN: &[Rule] = &[
-    rule(CORE, &["nodes"], &["get"], "The node's labels, by which pools are selected."),
+    rule(CORE, &["namespaces", "nodes"], &["get"], "Their labels, by which pools are selected."),
     rule(CALICO, &["ippools", "ipreservations"], &["list"], "What addresses there are to give."),
     rule(CALICO, &["clusterinformations"], &["get"], "Whether the cluster is ready (calico -t)."),
 ];

@@ -104,6 +104,40 @@ fn the_arguments_say_labels_service_account_and_ports() {
     assert_eq!(gone.id, task.id);
 }
 
+/// An annotation of the pod's says so; the agent reads it.
+#[test]
+fn the_agent_may_name_another_mac() {
+    let rig = Rig::new();
+    rig.start_agent(|request| match request {
+        Request::AddWorkload(_) => Some(Reply::Added {
+            addresses: vec!["192.168.1.5/32".parse().expect("an address")],
+            mac: Some("02:00:0a:00:00:05".to_owned()),
+        }),
+        other => good(other),
+    });
+    let result = rig.good("ADD", &configuration("1.0.0"));
+    assert_eq!(result["interfaces"][1]["mac"], "02:00:0a:00:00:05");
+    let link = rig.in_container("ip link show eth0");
+    assert!(link.contains("link/ether 02:00:0a:00:00:05") && link.contains("UP"), "{link}");
+    assert!(rig.in_container("ip route").contains("default via 169.254.1.1"));
+}
+
+#[test]
+fn what_pods_may_ask_for_is_the_configurations_to_say() {
+    let rig = Rig::with_agent();
+    let mut wanted = configuration("1.0.0");
+    rig.good("ADD", &wanted);
+    wanted["feature_control"] = json!({"ip_addrs_no_ipam": true});
+    rig.good("ADD", &wanted);
+    let features = rig.asked().into_iter().filter_map(|request| match request {
+        Request::AddWorkload(add) => {
+            Some((add.features.ip_addrs_no_ipam, add.features.floating_ips))
+        }
+        _ => None,
+    });
+    assert_eq!(features.collect::<Vec<_>>(), [(false, false), (true, false)]);
+}
+
 #[test]
 fn both_families() {
     let rig = Rig::new();
@@ -113,6 +147,7 @@ fn both_families() {
                 "192.168.1.5/32".parse().expect("an address"),
                 "fd00::5/128".parse().expect("an address"),
             ],
+            mac: None,
         }),
         other => good(other),
     });
@@ -181,7 +216,8 @@ fn a_failed_add_is_undone() {
         (
             |request| match request {
                 Request::AddWorkload(_) => {
-                    Some(Reply::Added { addresses: vec!["ff02::1/128".parse().expect("one")] })
+                    let addresses = vec!["ff02::1/128".parse().expect("one")];
+                    Some(Reply::Added { addresses, mac: None })
                 }
                 other => good(other),
             },

@@ -27,7 +27,7 @@ fn given(request: &Request) -> Option<Reply> {
         Request::AddWorkload(add) => match &add.addresses {
             AddressSource::Given(nets) => {
                 let addresses = nets.iter().map(|net| net.addr().into()).collect();
-                Some(Reply::Added { addresses })
+                Some(Reply::Added { addresses, mac: None })
             }
             AddressSource::CalicoIpam { .. } => None,
         },
@@ -60,6 +60,57 @@ fn host_local_assigns_and_releases() {
             assert!(!delete.release_addresses);
         }
     }
+}
+
+/// `usePodCidr` is the range that Kubernetes has given the node, which the agent knows.
+#[test]
+fn the_nodes_own_range_has_a_word() {
+    let rig = Rig::new();
+    rig.start_agent(|request| match request {
+        Request::PodRanges => {
+            let range = "10.244.1.0/24".parse().expect("a range");
+            Some(Reply::PodRanges(vec![range]))
+        }
+        other => given(other),
+    });
+    let mut wanted = host_local(&rig);
+    let ipam = wanted["ipam"].as_object_mut().expect("an object");
+    ipam.remove("ranges");
+    ipam.insert("subnet".to_owned(), json!("usePodCidr"));
+    ipam.insert("routes".to_owned(), json!([{"dst": "10.0.0.0/8"}, {"dst": "172.16.0.0/12"}]));
+    let result = rig.good("ADD", &wanted);
+    assert_eq!(result["ips"][0]["address"], "10.244.1.2/32");
+    let routes = rig.in_container("ip route");
+    for route in ["10.0.0.0/8 via 169.254.1.1", "172.16.0.0/12 via 169.254.1.1"] {
+        assert!(routes.contains(route) && !routes.contains("default"), "{routes}");
+    }
+    wanted["prevResult"] = result;
+    rig.good("CHECK", &wanted);
+    // Without an agent, too.
+    rig.stop_agent();
+    rig.good("DEL", &wanted);
+    assert_eq!(held(&rig), [""; 0]);
+    rig.assert_clean();
+
+    rig.start_agent(|request| match request {
+        Request::PodRanges => {
+            Some(Reply::Failed { retry: false, message: "no spec.podCIDRs".to_owned() })
+        }
+        other => given(other),
+    });
+    let (code, message) = rig.bad("ADD", &wanted);
+    assert!(code == 102 && message == "no spec.podCIDRs", "{code} {message}");
+    wanted["include_default_routes"] = json!(true);
+    rig.start_agent(|request| match request {
+        Request::PodRanges => Some(Reply::PodRanges(vec!["10.9.0.0/24".parse().expect("one")])),
+        other => given(other),
+    });
+    rig.good("ADD", &wanted);
+    let routes = rig.in_container("ip route");
+    assert!(
+        routes.contains("default via 169.254.1.1") && routes.contains("10.0.0.0/8"),
+        "{routes}"
+    );
 }
 
 #[test]

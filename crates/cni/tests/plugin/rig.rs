@@ -7,7 +7,7 @@ use node::api::{Reply, Request};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
@@ -63,18 +63,8 @@ impl Rig {
         let asked = self.asked.clone();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let mut stream = stream.expect("a client");
-                let mut line = String::new();
-                BufReader::new(&stream).read_line(&mut line).expect("a request");
-                // A plugin that only looked whether somebody is there.
-                let Ok(request) = serde_json::from_str(&line) else { continue };
-                let reply = script(&request);
-                asked.lock().expect("the list").push(request);
-                if let Some(reply) = reply {
-                    let mut answer = serde_json::to_vec(&reply).expect("a reply");
-                    answer.push(b'\n');
-                    stream.write_all(&answer).expect("the client waits");
-                }
+                let (stream, asked) = (stream.expect("a client"), asked.clone());
+                std::thread::spawn(move || answer(stream, script, &asked));
             }
         });
     }
@@ -147,6 +137,20 @@ impl Rig {
     }
 }
 
+fn answer(mut stream: UnixStream, script: Script, asked: &Mutex<Vec<Request>>) {
+    let mut line = String::new();
+    BufReader::new(&stream).read_line(&mut line).expect("a request");
+    // A plugin that only looked whether somebody is there.
+    let Ok(request) = serde_json::from_str(&line) else { return };
+    let reply = script(&request);
+    asked.lock().expect("the list").push(request);
+    if let Some(reply) = reply {
+        let mut answer = serde_json::to_vec(&reply).expect("a reply");
+        answer.push(b'\n');
+        stream.write_all(&answer).expect("the client waits");
+    }
+}
+
 /// The configuration of the walkthroughs.
 pub(crate) fn configuration(version: &str) -> Value {
     json!({
@@ -162,7 +166,8 @@ pub(crate) fn configuration(version: &str) -> Value {
 pub(crate) fn good(request: &Request) -> Option<Reply> {
     Some(match request {
         Request::AddWorkload(_) => {
-            Reply::Added { addresses: vec!["192.168.1.5/32".parse().expect("an address")] }
+            let addresses = vec!["192.168.1.5/32".parse().expect("an address")];
+            Reply::Added { addresses, mac: None }
         }
         _ => Reply::Done,
     })

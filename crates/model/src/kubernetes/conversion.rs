@@ -24,6 +24,12 @@ pub struct Converted<S: Spec> {
     pub problems: Vec<Problem>,
 }
 
+/// The annotations of these names.
+fn chosen(all: &BTreeMap<String, String>, names: &[&str]) -> BTreeMap<String, String> {
+    let given = names.iter().filter_map(|name| all.get_key_value(*name));
+    given.map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
 /// Why a rule cannot be converted: what is wrong in it, and why.
 struct Unreadable {
     value: String,

@@ -41,6 +41,14 @@ impl ProfileSpec {
         let (ingress, egress) = (vec![Rule::new(Action::Allow)], vec![Rule::new(Action::Allow)]);
         ProfileSpec { ingress, egress, labels_to_apply: BTreeMap::new() }
     }
+
+    /// The labels of the namespace whose profile this is, as the namespace has them.
+    pub fn namespace_labels(&self) -> BTreeMap<String, String> {
+        let own = |(key, value): (&String, &String)| {
+            Some((key.strip_prefix(NAMESPACE_PREFIX)?.to_owned(), value.clone()))
+        };
+        self.labels_to_apply.iter().filter_map(own).collect()
+    }
 }
 
 impl Spec for ProfileSpec {

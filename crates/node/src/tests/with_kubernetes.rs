@@ -1,18 +1,35 @@
 //! Where the Kubernetes API is the datastore: pods are told before their CNI ADD.
 
 use super::*;
+use crate::event::{Addresses, Assign};
+use model::kubernetes::Namespace;
+use model::{Metadata, Profile};
+use std::net::IpAddr;
 
 fn of_kubernetes() -> Node {
     let mut environment = environment();
     environment.push(("DATASTORE_TYPE".to_owned(), "kubernetes".to_owned()));
     let mut node = Node::new("worker-1", environment);
-    for event in cluster().into_iter().chain([in_sync()]) {
+    for event in cluster().into_iter().chain([namespace(&[]), in_sync()]) {
         node.on(event);
     }
     let generation = applied_generation(&node.on(Event::Idle));
     let effects = node.on(Event::Applied { generation, failures: vec![] });
     without_connections(&mut node, effects);
     node
+}
+
+/// The pods' namespace as the driver makes it of what Kubernetes says, with these annotations.
+fn namespace(annotations: &[(&str, &str)]) -> Event {
+    let mut metadata = Metadata::named("default");
+    metadata.labels.insert("team".to_owned(), "shop".to_owned());
+    metadata.annotations = annotated(annotations);
+    stored(&Namespace { metadata }.to_profile())
+}
+
+fn annotated(list: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let full = |name: &str| format!("cni.projectcalico.org/{name}");
+    list.iter().map(|(name, value)| (full(name), (*value).to_owned())).collect()
 }
 
 /// The pod as the driver makes it of what Kubernetes says; `container` is CNI's annotation.
@@ -46,6 +63,7 @@ fn an_add_takes_what_kubernetes_says_of_the_pod() {
     assert!(matches!(effects.first(), Some(Effect::Assign { id: 1, .. })), "{effects:?}");
     let (endpoint, generation) = assigned(&mut node, 1);
     let mut expected = told("c0ffee", &["192.168.226.65/32"]);
+    expected.metadata.resource_version = Some("7".to_owned());
     expected.spec.mac = "fe:00:00:00:00:01".to_owned();
     assert_eq!(endpoint, expected);
     node.on(Event::Applied { generation, failures: vec![] });
@@ -66,14 +84,14 @@ fn an_add_takes_what_kubernetes_says_of_the_pod() {
 fn a_pod_that_was_not_told_is_read() {
     let key = told("", &[]).key();
     let read = |node: &mut Node, result| {
-        let mut effects = node.on(Event::PodRead { id: 1, result });
+        let mut effects = node.on(Event::Read { id: 1, result });
         effects.extend(node.on(Event::Idle));
         effects
     };
     let begin = || {
         let mut node = of_kubernetes();
         let effects = asked(&mut node, 1, add());
-        let [Effect::ReadPod { id: 1, key: asked }] = effects.as_slice() else {
+        let [Effect::Read { id: 1, key: asked }] = effects.as_slice() else {
             panic!("{effects:?}")
         };
         assert_eq!(*asked, key);
@@ -104,6 +122,210 @@ fn a_pod_that_was_not_told_is_read() {
     node.on(Event::Request { id: 2, request: delete() });
     let effects = read(&mut node, Ok(Some(entry())));
     assert!(!effects.iter().any(|e| matches!(e, Effect::Assign { .. })), "{effects:?}");
+}
+
+#[test]
+fn a_namespace_that_was_not_told_is_read() {
+    let mut node = of_kubernetes();
+    let key = Key::cluster(model::Kind::Profile, "kns.default");
+    let deleted = DatastoreEvent::Deleted { key: key.clone(), revision: Revision(9) };
+    node.on(Event::Datastore(deleted));
+    node.on(stored(&told("", &[])));
+    let effects = asked(&mut node, 1, add());
+    let asks = |effects: &[Effect]| {
+        effects.iter().any(|e| matches!(e, Effect::Read { id: 1, key: asked } if *asked == key))
+    };
+    assert!(asks(&effects), "{effects:?}");
+    let profile: Profile = Namespace { metadata: Metadata::named("default") }.to_profile();
+    let entry = Entry::new(profile.key(), profile.to_stored(), Revision(9));
+    let mut effects = node.on(Event::Read { id: 1, result: Ok(Some(entry)) });
+    effects.extend(node.on(Event::Idle));
+    assert!(effects.iter().any(|e| matches!(e, Effect::Assign { id: 1, .. })), "{effects:?}");
+}
+
+/// What an ADD of a pod with these annotations comes to: what is assigned, or why nothing is.
+fn add_annotated(
+    node: &mut Node,
+    of_pod: &[(&str, &str)],
+    features: Features,
+) -> Result<Assign, String> {
+    let mut pod = told("", &[]);
+    pod.metadata.annotations = annotated(of_pod);
+    node.on(stored(&pod));
+    let mut request = add();
+    if let Request::AddWorkload(add) = &mut request {
+        add.features = features;
+    }
+    let effects = asked(node, 1, request);
+    for effect in &effects {
+        match effect {
+            Effect::Assign { assign, .. } => return Ok((**assign).clone()),
+            Effect::Reply { reply: Reply::Failed { retry: false, message }, .. } => {
+                return Err(message.clone());
+            }
+            _ => {}
+        }
+    }
+    panic!("{effects:?}")
+}
+
+fn another_pool(name: &str, cidr: &str, namespace_selector: Option<&str>) -> Event {
+    let namespace_selector = namespace_selector.map(str::to_owned);
+    let spec = IpPoolSpec { cidr: cidr.to_owned(), namespace_selector, ..<_>::default() };
+    stored(&IpPool::new(name, spec))
+}
+
+fn with_pools() -> Node {
+    let mut node = of_kubernetes();
+    node.on(another_pool("small", "10.9.0.0/24", Some("team == 'bank'")));
+    node.on(another_pool("six", "fd00:9::/112", None));
+    node
+}
+
+/// The names of the pools of each family that addresses are to come from.
+fn pools_of(assign: &Assign) -> Vec<Vec<&str>> {
+    let Addresses::Any(families) = &assign.addresses else { panic!("{assign:?}") };
+    families
+        .iter()
+        .map(|(_, pools)| pools.iter().map(|pool| pool.name.as_str()).collect())
+        .collect()
+}
+
+#[test]
+fn annotations_choose_pools_and_families() {
+    let features = Features::default();
+    let chosen = |of_namespace: &[(&str, &str)], of_pod: &[(&str, &str)]| {
+        let mut node = with_pools();
+        node.on(namespace(of_namespace));
+        add_annotated(&mut node, of_pod, features).map(|assign| {
+            pools_of(&assign).iter().map(|names| names.join("+")).collect::<Vec<_>>().join(", ")
+        })
+    };
+    let said = |text: &str| Ok(text.to_owned());
+    assert_eq!(chosen(&[], &[]), said("default-ipv4-ippool"));
+    let small = [("ipv4pools", r#"["small"]"#)];
+    assert_eq!(chosen(&small, &[]), said("small"));
+    assert_eq!(chosen(&[], &small), said("small"));
+    assert_eq!(
+        chosen(&small, &[("ipv4pools", r#"["192.168.0.0/16"]"#)]),
+        said("default-ipv4-ippool")
+    );
+    assert_eq!(
+        chosen(&[], &[("ipFamilies", r#"["IPv4", "IPv6"]"#)]),
+        said("default-ipv4-ippool, six")
+    );
+    assert_eq!(chosen(&[("ipFamilies", r#"["IPv6"]"#)], &[]), said("six"));
+    let wrong = chosen(&[("ipv4pools", r#"["none"]"#)], &[]).expect_err("no such pool");
+    assert_eq!(
+        wrong,
+        "pod default/pod-1: annotation cni.projectcalico.org/ipv4pools of its namespace default is \
+         \"[\\\"none\\\"]\": IP pool none was asked for but it does not exist in this family: calicoctl \
+         get ippool lists the pools; correct it with kubectl annotate --overwrite"
+    );
+    // The pool is for pods of other namespaces, unless it is asked for.
+    let mut node = with_pools();
+    node.on(another_pool("small", "10.9.0.0/24", Some("team == 'shop'")));
+    let assign = add_annotated(&mut node, &[], features).expect("addresses");
+    assert_eq!(pools_of(&assign), [["default-ipv4-ippool", "small"]]);
+}
+
+#[test]
+fn annotations_name_addresses_and_a_mac() {
+    let features = Features::default();
+    let mut node = with_pools();
+    let very = [("ipAddrs", r#"["10.9.0.7", "fd00:9::7"]"#), ("hwAddr", "02:00:00:00:00:07")];
+    let assign = add_annotated(&mut node, &very, features).expect("addresses");
+    let Addresses::These(addresses, _) = &assign.addresses else { panic!("{assign:?}") };
+    assert_eq!(
+        *addresses,
+        ["10.9.0.7", "fd00:9::7"].map(|text| text.parse::<IpAddr>().expect("one"))
+    );
+    let (endpoint, generation) = assigned(&mut node, 1);
+    assert_eq!(endpoint.spec.mac, "02:00:00:00:00:07");
+    node.on(Event::Applied { generation, failures: vec![] });
+    let done = node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+    let [Reply::Added { mac, .. }] = &replies(&done)[..] else { panic!("{done:?}") };
+    assert_eq!(mac.as_deref(), Some("02:00:00:00:00:07"));
+
+    // Whom IPAM refuses hears of the annotation.
+    let mut node = with_pools();
+    add_annotated(&mut node, &very, features).expect("addresses");
+    let refusal = Refusal { retry: false, message: "address 10.9.0.7 is taken".to_owned() };
+    let effects = node.on(Event::Assigned { id: 1, result: Err(refusal) });
+    let [Reply::Failed { message, .. }] = &replies(&effects)[..] else { panic!("{effects:?}") };
+    let begin = "pod default/pod-1: annotation cni.projectcalico.org/ipAddrs is";
+    assert!(message.starts_with(begin) && message.contains("is taken"), "{message}");
+    // What the pod's container before this held goes first.
+    let mut pod = told("earlier", &["10.9.0.7/32"]);
+    pod.metadata.annotations = annotated(&very);
+    node.on(stored(&pod));
+    let effects = asked(&mut node, 2, add());
+    let earlier = effects.iter().find_map(|effect| match effect {
+        Effect::Assign { assign, .. } => assign.earlier.clone(),
+        _ => None,
+    });
+    assert_eq!(earlier.as_deref(), Some("k8s-pod-network.earlier"));
+}
+
+#[test]
+fn addresses_without_ipam_have_to_be_enabled() {
+    let own = [("ipAddrsNoIpam", r#"["10.77.0.7"]"#)];
+    let wrong = add_annotated(&mut with_pools(), &own, Features::default()).expect_err("off");
+    assert!(wrong.contains("requested feature is not enabled: ip_addrs_no_ipam"), "{wrong}");
+    let floating = [("floatingIPs", r#"["198.51.100.7"]"#)];
+    let wrong = add_annotated(&mut with_pools(), &floating, Features::default()).expect_err("off");
+    assert!(wrong.contains("requested feature is not enabled: floating_ips"), "{wrong}");
+    let mut node = with_pools();
+    let mut pod = told("", &[]);
+    pod.metadata.annotations = annotated(&own);
+    node.on(stored(&pod));
+    let mut request = add();
+    if let Request::AddWorkload(add) = &mut request {
+        add.features.ip_addrs_no_ipam = true;
+    }
+    let effects = asked(&mut node, 1, request);
+    let endpoint = effects.iter().find_map(|effect| match effect {
+        Effect::WriteEndpoint { endpoint, .. } => Some(&endpoint.spec.ip_networks),
+        Effect::Assign { .. } => panic!("{effects:?}"),
+        _ => None,
+    });
+    assert_eq!(endpoint.expect("an endpoint"), &["10.77.0.7/32"]);
+}
+
+#[test]
+fn the_ranges_of_the_nodes_pods_are_kubernetes_word() {
+    let mut node = of_kubernetes();
+    let ask =
+        |node: &mut Node| replies(&node.on(Event::Request { id: 9, request: Request::PodRanges }));
+    let [Reply::Failed { retry: false, message }] = &ask(&mut node)[..] else { panic!("refused") };
+    assert!(message.contains("Node worker-1") && message.contains("podCIDRs"), "{message}");
+    let mut own = model::Node::new("worker-1", NodeSpec::default());
+    own.status = Some(serde_json::json!({"podCIDRs": ["10.244.1.0/24", "fd00::/64"]}));
+    node.on(stored(&own));
+    let ranges = ["10.244.1.0/24", "fd00::/64"].map(|range| range.parse().expect("one")).to_vec();
+    assert_eq!(ask(&mut node), [Reply::PodRanges(ranges)]);
+}
+
+/// Runtimes repeat DEL, once when they remove a sandbox that has stopped.
+#[test]
+fn what_is_removed_already_is_removed_for_nothing() {
+    let mut node = of_kubernetes();
+    let removes =
+        |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Remove { .. }));
+    let effects = node.on(Event::Request { id: 1, request: delete() });
+    assert!(removes(&effects), "{effects:?}");
+    node.on(Event::Written { id: 1, written: Written::Removed });
+    let effects = node.on(Event::Request { id: 2, request: delete() });
+    assert_eq!(replies(&effects), [Reply::Done]);
+    assert!(!removes(&effects), "{effects:?}");
+    // It has come back.
+    node.on(stored(&told("", &[])));
+    asked(&mut node, 3, add());
+    let (_, generation) = assigned(&mut node, 3);
+    node.on(Event::Applied { generation, failures: vec![] });
+    node.on(Event::Written { id: 3, written: Written::Endpoint(Ok(())) });
+    let effects = node.on(Event::Request { id: 4, request: delete() });
+    assert!(removes(&effects), "{effects:?}");
 }
 
 #[test]

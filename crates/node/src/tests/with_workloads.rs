@@ -21,7 +21,7 @@ fn add_is_answered_when_stored_and_applied_in_either_order() {
         let (first, second) = if stored_first { (written, applied) } else { (applied, written) };
         assert_eq!(replies(&node.on(first)), []);
         let addresses = vec!["192.168.226.65/32".parse().expect("a prefix")];
-        assert_eq!(replies(&node.on(second)), [Reply::Added { addresses }]);
+        assert_eq!(replies(&node.on(second)), [Reply::Added { addresses, mac: None }]);
     }
 }
 
@@ -51,7 +51,7 @@ fn add_again_gets_the_same_addresses_without_new_ones() {
     node.on(stored(&endpoint));
     let effects = asked(&mut node, 2, add());
     let addresses = vec!["192.168.226.65/32".parse().expect("a prefix")];
-    assert_eq!(replies(&effects), [Reply::Added { addresses }]);
+    assert_eq!(replies(&effects), [Reply::Added { addresses, mac: None }]);
 }
 
 /// A pod of the same name comes back at once: what the datastore still tells of the container before

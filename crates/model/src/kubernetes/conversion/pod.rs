@@ -1,5 +1,6 @@
 //! Pods to workload endpoints.
 
+use crate::kubernetes::cni::ADD_ANNOTATIONS;
 use crate::kubernetes::pod::{
     CONTAINER_ID_ANNOTATION, Container, FLOATING_IPS_ANNOTATION, POD_IP_ANNOTATION,
     POD_IPS_ANNOTATION, Pod, SOURCE_PREFIXES_ANNOTATION,
@@ -56,6 +57,7 @@ impl Pod {
             uid: self.metadata.uid.clone(),
             creation_timestamp: self.metadata.creation_timestamp.clone(),
             labels: self.metadata.labels.clone(),
+            annotations: super::chosen(&self.metadata.annotations, &ADD_ANNOTATIONS),
             ..Metadata::named(names::kubernetes_endpoint(node, name, INTERFACE))
         };
         let mut resource = Resource { metadata, spec, status: None };

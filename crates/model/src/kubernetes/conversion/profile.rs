@@ -1,5 +1,6 @@
 //! Namespaces and service accounts to profiles, whose labels their pods take over.
 
+use crate::kubernetes::cni::ADD_ANNOTATIONS;
 use crate::kubernetes::namespace::{Namespace, ServiceAccount};
 use crate::resources::profile::{NAME_LABEL, NAMESPACE_PREFIX, SERVICE_ACCOUNT_PREFIX};
 use crate::{Metadata, Profile, ProfileSpec, Resource, names};
@@ -7,11 +8,14 @@ use std::collections::BTreeMap;
 
 impl Namespace {
     /// Its profile, `kns.NAMESPACE`: allows everything, and hands on the namespace's labels and name
-    /// with `pcns.` before them.
+    /// with `pcns.` before them. It keeps the annotations that CNI ADD of its pods acts on.
     pub fn to_profile(&self) -> Profile {
         let name = names::namespace_profile(&self.metadata.name);
         let labels_to_apply = labels(NAMESPACE_PREFIX, &self.metadata);
-        profile(name, &self.metadata, ProfileSpec { labels_to_apply, ..ProfileSpec::allow_all() })
+        let spec = ProfileSpec { labels_to_apply, ..ProfileSpec::allow_all() };
+        let mut profile = profile(name, &self.metadata, spec);
+        profile.metadata.annotations = super::chosen(&self.metadata.annotations, &ADD_ANNOTATIONS);
+        profile
     }
 }
 

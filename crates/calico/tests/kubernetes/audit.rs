@@ -1,0 +1,177 @@
+//! What the API server's audit log says of Calico's accounts.
+
+use crate::cluster::Cluster;
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// What a service account may do, or did.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Permission {
+    /// `calico-node`, `calico-cni-plugin` …
+    pub(crate) account: String,
+    /// `get`, `list` …
+    pub(crate) verb: String,
+    /// `pods/status`, `ippools.crd.projectcalico.org` …
+    pub(crate) resource: String,
+}
+
+/// A permission that no cluster of the tests uses, and why it is there.
+pub(crate) struct Unused {
+    pub(crate) account: &'static str,
+    pub(crate) verbs: &'static [&'static str],
+    pub(crate) resources: &'static [&'static str],
+    pub(crate) reason: &'static str,
+}
+
+/// A request of one of Calico's accounts.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// What it was about; `None` for what is no resource, e.g. `/apis`.
+    permission: Option<Permission>,
+    uri: String,
+    code: u64,
+}
+
+/// Requests of Calico's accounts, in order.
+pub(crate) struct Requests(Vec<Request>);
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// As `kubectl api-resources -o name` prints it.
+fn resource(name: &str, group: &str) -> String {
+    if group.is_empty() { name.to_owned() } else { format!("{name}.{group}") }
+}
+
+impl Request {
+    fn of(event: &Value) -> Option<Request> {
+        let user = text(&event["user"]["username"]);
+        let account = user.strip_prefix("system:serviceaccount:kube-system:")?;
+        let object = &event["objectRef"];
+        let name = match text(&object["subresource"]) {
+            part if part.is_empty() => text(&object["resource"]),
+            part => format!("{}/{part}", text(&object["resource"])),
+        };
+        let permission = object["resource"].is_string().then(|| Permission {
+            account: account.to_owned(),
+            verb: text(&event["verb"]),
+            resource: resource(&name, &text(&object["apiGroup"])),
+        });
+        let code = event["responseStatus"]["code"].as_u64().unwrap_or_default();
+        Some(Request { permission, uri: text(&event["requestURI"]), code })
+    }
+
+    /// Whether it is what comes whatever pods do: a watch, the look each minute whether the cluster
+    /// has a kind of Kubernetes' by now that it had not, or kube-controllers' lease.
+    fn is_of_following(&self) -> bool {
+        let verb = self.permission.as_ref().map_or("", |permission| permission.verb.as_str());
+        verb == "watch"
+            || (verb == "list" && self.code == 404 && self.uri.ends_with("?limit=1"))
+            || self.uri.contains("/leases/")
+    }
+}
+
+impl Requests {
+    /// All so far, of a cluster that was started with `--audit`.
+    pub(crate) fn of(cluster: &Cluster) -> Requests {
+        let line = "grep '\"system:serviceaccount:kube-system:calico-' /var/log/calico/audit.log";
+        let log = cluster.run("control-plane", line);
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let requests: Vec<Request> = events.filter_map(|event| Request::of(&event)).collect();
+        assert!(requests.len() > 20, "the audit log has few of Calico's requests: {log}");
+        Requests(requests)
+    }
+
+    /// What something costs: its requests as lines to read, without those that follow the cluster.
+    pub(crate) fn cost(cluster: &Cluster, work: impl FnOnce(&Cluster)) -> Vec<String> {
+        let before = Requests::of(cluster).0.len();
+        work(cluster);
+        let after = Requests::of(cluster).0.split_off(before);
+        let asked = after.iter().filter(|request| !request.is_of_following());
+        let line = |request: &Request| {
+            let verb = request.permission.as_ref().map_or("get", |one| one.verb.as_str());
+            format!("{verb} {}: {}", request.uri, request.code)
+        };
+        asked.map(line).collect()
+    }
+
+    /// Nothing was asked for that an account may not do.
+    pub(crate) fn assert_none_denied(&self) {
+        let denied = self.0.iter().filter(|request| request.code == 403);
+        let denied: Vec<&Request> = denied.collect();
+        assert!(denied.is_empty(), "{denied:#?}");
+    }
+
+    /// Every permission of these accounts' roles was used, those apart that are listed.
+    pub(crate) fn assert_all_used(&self, cluster: &Cluster, accounts: &[&str], unused: &[Unused]) {
+        let of_them = |permission: &Permission| accounts.contains(&permission.account.as_str());
+        let granted: BTreeSet<Permission> =
+            granted(cluster).into_iter().filter(|one| of_them(one)).collect();
+        let used = self.0.iter().filter_map(|request| request.permission.clone());
+        let used: BTreeSet<Permission> = used.filter(of_them).collect();
+        let listed: BTreeSet<Permission> = unused.iter().flat_map(Unused::permissions).collect();
+        let never: Vec<_> = granted.iter().filter(|one| !used.contains(one)).collect();
+        let unlisted: Vec<_> = never.iter().filter(|one| !listed.contains(one)).collect();
+        assert!(unlisted.is_empty(), "never used, and no reason is listed: {unlisted:#?}");
+        let outdated: Vec<_> = listed.iter().filter(|one| !granted.contains(one)).collect();
+        assert!(outdated.is_empty(), "listed, and not in the manifest: {outdated:#?}");
+        let beyond: Vec<_> = used.iter().filter(|one| !granted.contains(one)).collect();
+        println!(
+            "{} permissions, {} used, {} by others' roles",
+            granted.len(),
+            used.len(),
+            beyond.len()
+        );
+    }
+}
+
+impl Unused {
+    fn permissions(&self) -> Vec<Permission> {
+        assert!(!self.reason.is_empty());
+        let account = self.account.to_owned();
+        permissions(&account, self.verbs, self.resources.iter().map(|one| (*one).to_owned()))
+    }
+}
+
+fn permissions(
+    account: &str,
+    verbs: &[impl AsRef<str>],
+    resources: impl Iterator<Item = String>,
+) -> Vec<Permission> {
+    let of_resource = |resource: String| {
+        verbs.iter().map(move |verb| Permission {
+            account: account.to_owned(),
+            verb: verb.as_ref().to_owned(),
+            resource: resource.clone(),
+        })
+    };
+    resources.flat_map(of_resource).collect()
+}
+
+/// What the roles of the manifest allow; each has its account's name.
+fn granted(cluster: &Cluster) -> BTreeSet<Permission> {
+    let text = cluster.kubectl("get clusterroles -o json");
+    let list: Value = serde_json::from_str(&text).expect("JSON");
+    let words = |value: &Value| {
+        let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        words.map(str::to_owned).collect::<Vec<String>>()
+    };
+    let roles = list["items"].as_array().expect("a list").iter();
+    let mut granted = BTreeSet::new();
+    for role in roles {
+        let account = role["metadata"]["name"].as_str().unwrap_or_default();
+        if !account.starts_with("calico-") {
+            continue;
+        }
+        for rule in role["rules"].as_array().into_iter().flatten() {
+            for group in words(&rule["apiGroups"]) {
+                let resources = words(&rule["resources"]);
+                let resources = resources.iter().map(|name| resource(name, &group));
+                granted.extend(permissions(account, &words(&rule["verbs"]), resources));
+            }
+        }
+    }
+    assert!(granted.len() > 50, "{granted:?}");
+    granted
+}
