@@ -3,7 +3,7 @@
 
 use crate::cluster::{Cluster, LIMIT};
 use crate::connections::Pods;
-use crate::installation::{MANIFEST, installed_on};
+use crate::installation::{MANIFEST, await_controllers, installed_on};
 use crate::workloads::{
     await_nothing_but, await_ready, calicoctl, idle, remains, resources, start,
 };
@@ -23,6 +23,7 @@ fn annotations_say_what_a_pod_gets() {
     let manifest = MANIFEST.replace(IPAM, BOTH_FAMILIES);
     let cluster = installed_on("annotations", &manifest, &["--dual-stack"]);
     make_pools(&cluster);
+    await_controllers(&cluster);
     let before = remains(&cluster);
     pods_get_what_they_ask_for(&cluster);
     what_is_wrong_is_told_in_events(&cluster);

@@ -4,6 +4,9 @@ use crate::cluster::Cluster;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
+/// The accounts whose permissions and requests are looked at one by one.
+const ACCOUNTS: [&str; 2] = ["calico-node", "calico-cni-plugin"];
+
 /// What a service account may do, or did.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Permission {
@@ -26,6 +29,7 @@ pub(crate) struct Unused {
 /// A request of one of Calico's accounts.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
+    account: String,
     /// What it was about; `None` for what is no resource, e.g. `/apis`.
     permission: Option<Permission>,
     uri: String,
@@ -59,16 +63,15 @@ impl Request {
             resource: resource(&name, &text(&object["apiGroup"])),
         });
         let code = event["responseStatus"]["code"].as_u64().unwrap_or_default();
-        Some(Request { permission, uri: text(&event["requestURI"]), code })
+        let account = account.to_owned();
+        Some(Request { account, permission, uri: text(&event["requestURI"]), code })
     }
 
-    /// Whether it is what comes whatever pods do: a watch, the look each minute whether the cluster
-    /// has a kind of Kubernetes' by now that it had not, or kube-controllers' lease.
+    /// Whether it is what comes whatever pods do: a watch, or the look each minute whether the
+    /// cluster has a kind of Kubernetes' by now that it had not.
     fn is_of_following(&self) -> bool {
         let verb = self.permission.as_ref().map_or("", |permission| permission.verb.as_str());
-        verb == "watch"
-            || (verb == "list" && self.code == 404 && self.uri.ends_with("?limit=1"))
-            || self.uri.contains("/leases/")
+        verb == "watch" || (verb == "list" && self.code == 404 && self.uri.ends_with("?limit=1"))
     }
 }
 
@@ -83,12 +86,14 @@ impl Requests {
         Requests(requests)
     }
 
-    /// What something costs: its requests as lines to read, without those that follow the cluster.
+    /// What something costs nodes and plugins: their requests as lines to read, without those that
+    /// follow the cluster.
     pub(crate) fn cost(cluster: &Cluster, work: impl FnOnce(&Cluster)) -> Vec<String> {
         let before = Requests::of(cluster).0.len();
         work(cluster);
         let after = Requests::of(cluster).0.split_off(before);
-        let asked = after.iter().filter(|request| !request.is_of_following());
+        let of_nodes = |request: &&Request| ACCOUNTS.contains(&request.account.as_str());
+        let asked = after.iter().filter(of_nodes).filter(|request| !request.is_of_following());
         let line = |request: &Request| {
             let verb = request.permission.as_ref().map_or("get", |one| one.verb.as_str());
             format!("{verb} {}: {}", request.uri, request.code)
@@ -103,13 +108,12 @@ impl Requests {
         assert!(denied.is_empty(), "{denied:#?}");
     }
 
-    /// Every permission of these accounts' roles was used, those apart that are listed.
-    pub(crate) fn assert_all_used(&self, cluster: &Cluster, accounts: &[&str], unused: &[Unused]) {
-        let of_them = |permission: &Permission| accounts.contains(&permission.account.as_str());
-        let granted: BTreeSet<Permission> =
-            granted(cluster).into_iter().filter(|one| of_them(one)).collect();
-        let used = self.0.iter().filter_map(|request| request.permission.clone());
-        let used: BTreeSet<Permission> = used.filter(of_them).collect();
+    /// Every permission of nodes and plugins was used, those apart that are listed.
+    pub(crate) fn assert_all_used(&self, cluster: &Cluster, unused: &[Unused]) {
+        let granted = granted(cluster);
+        let of_nodes = self.0.iter().filter(|one| ACCOUNTS.contains(&one.account.as_str()));
+        let used = of_nodes.filter_map(|request| request.permission.clone());
+        let used: BTreeSet<Permission> = used.collect();
         let listed: BTreeSet<Permission> = unused.iter().flat_map(Unused::permissions).collect();
         let never: Vec<_> = granted.iter().filter(|one| !used.contains(one)).collect();
         let unlisted: Vec<_> = never.iter().filter(|one| !listed.contains(one)).collect();
@@ -161,7 +165,7 @@ fn granted(cluster: &Cluster) -> BTreeSet<Permission> {
     let mut granted = BTreeSet::new();
     for role in roles {
         let account = role["metadata"]["name"].as_str().unwrap_or_default();
-        if !account.starts_with("calico-") {
+        if !ACCOUNTS.contains(&account) {
             continue;
         }
         for rule in role["rules"].as_array().into_iter().flatten() {

@@ -60,3 +60,9 @@ pub(crate) fn await_calico(cluster: &Cluster) {
         cluster.kubectl(ready) == "2"
     });
 }
+
+/// Waits until calico-kube-controllers, which is a pod as any other, is ready.
+pub(crate) fn await_controllers(cluster: &Cluster) {
+    let deployment = "-n kube-system deployment/calico-kube-controllers";
+    cluster.kubectl(&format!("rollout status {deployment} --timeout=120s"));
+}

@@ -3,7 +3,7 @@
 
 use crate::cluster::LIMIT;
 use crate::connections::Pods;
-use crate::installation::{MANIFEST, await_calico, installed};
+use crate::installation::{MANIFEST, await_calico, await_controllers, installed};
 use crate::workloads::{await_nothing_but, await_ready, idle, remains};
 use std::time::Duration;
 
@@ -48,6 +48,7 @@ impl Random {
 #[test]
 fn nothing_is_left_after_kills() {
     let cluster = installed("kills", MANIFEST);
+    await_controllers(&cluster);
     // The image is there, and each node has its block.
     for node in ["n1", "n2"] {
         cluster.apply(&idle(&format!("stays-{node}"), "default", node, &[]).to_string());

@@ -4,7 +4,7 @@
 use crate::audit::{Requests, Unused};
 use crate::cluster::{Cluster, LIMIT};
 use crate::connections::Pods;
-use crate::installation::{MANIFEST, await_calico, installed};
+use crate::installation::{MANIFEST, await_calico, await_controllers, installed};
 use crate::workloads::{await_nothing_but, calicoctl, remains, resources, start};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
@@ -75,6 +75,7 @@ const UNUSED: &[Unused] = &[
 #[test]
 fn a_cluster_works() {
     let cluster = installed("works", MANIFEST);
+    await_controllers(&cluster);
     cluster.apply(SHOP);
     cluster.kubectl("wait -n shop --for=condition=Ready pod/web pod/api --timeout=60s");
     cluster.kubectl("wait -n bank --for=condition=Ready pod/teller --timeout=60s");
@@ -91,7 +92,7 @@ fn a_cluster_works() {
     // A starting API server denies everything until it has read the roles.
     Requests::of(&cluster).assert_none_denied();
     the_api_server_may_go(&cluster, &pods);
-    Requests::of(&cluster).assert_all_used(&cluster, &["calico-node", "calico-cni-plugin"], UNUSED);
+    Requests::of(&cluster).assert_all_used(&cluster, UNUSED);
 }
 
 /// A resource, or a list of them, as calicoctl prints it.
