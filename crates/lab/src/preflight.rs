@@ -75,6 +75,9 @@ fn check_kubernetes(kubernetes: &Kubernetes) -> Result<()> {
     for plugin in bridge.iter().chain(&["loopback"]) {
         check_file(&REFERENCE_PLUGINS, plugin, "containernetworking-plugins")?;
     }
+    if kubernetes.cni == Cni::Calico && !kubernetes.manifest.exists() {
+        bail!("no {}; `--manifest` says where Calico's is", kubernetes.manifest.display());
+    }
     let filtered = "net/bridge/bridge-nf-call-iptables";
     if kubernetes.cni == Cni::Bridge && !linux::sysctl::exists(filtered) {
         // Between pods of one node a service would be answered by the pod's own address.

@@ -27,10 +27,14 @@ pub(crate) fn calico() -> Command {
     let binary = std::env::var_os("CALICO_BINARY").map_or(built, PathBuf::from);
     assert!(binary.exists(), "{} is missing: run `make build` first", binary.display());
     let mut command = Command::new(binary);
-    let built = [("CALICO_LAB_KUBERNETES", "kubernetes"), ("CALICO_LAB_PLUGINS", "plugins")];
-    for (variable, directory) in built {
+    let files = [
+        ("CALICO_LAB_KUBERNETES", "target/kubernetes"),
+        ("CALICO_LAB_PLUGINS", "target/plugins"),
+        ("CALICO_LAB_MANIFEST", "manifests/calico.yaml"),
+    ];
+    for (variable, path) in files {
         if std::env::var_os(variable).is_none() {
-            command.env(variable, repository().join("target").join(directory));
+            command.env(variable, repository().join(path));
         }
     }
     command

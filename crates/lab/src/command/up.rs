@@ -54,6 +54,9 @@ pub struct UpArguments {
     /// The directory that `scripts/plugins` has built the reference CNI plugins into.
     #[arg(long, value_name = "DIRECTORY", env = "CALICO_LAB_PLUGINS")]
     plugins: Option<PathBuf>,
+    /// The manifest that installs Calico.
+    #[arg(long, value_name = "FILE", env = "CALICO_LAB_MANIFEST")]
+    manifest: Option<PathBuf>,
 }
 
 impl UpArguments {
@@ -74,6 +77,7 @@ impl UpArguments {
             let own = [
                 (&self.programs, &mut kubernetes.programs),
                 (&self.plugins, &mut kubernetes.plugins),
+                (&self.manifest, &mut kubernetes.manifest),
             ];
             for (given, directory) in own {
                 directory.clone_from(given.as_ref().unwrap_or(&directory.clone()));

@@ -34,6 +34,8 @@ pub struct Kubernetes {
     /// The directory of the reference CNI plugins that Calico's images have beside it, as
     /// `scripts/plugins` builds them.
     pub plugins: PathBuf,
+    /// What is applied where Calico connects the pods.
+    pub manifest: PathBuf,
     /// The control plane's addresses, in the first subnet; the first free ones from the tenth on if
     /// none are given.
     pub control_plane: Vec<IpAddr>,
@@ -43,7 +45,7 @@ pub struct Kubernetes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Cni {
-    /// Calico, by manifests/calico.yaml, with images of this very program.
+    /// Calico, by its manifest, with images of this very program.
     #[default]
     Calico,
     /// The reference plugins `bridge` and `host-local`; the lab routes between the nodes.
@@ -97,6 +99,7 @@ impl Default for Kubernetes {
             images: Vec::new(),
             programs: "target/kubernetes".into(),
             plugins: "target/plugins".into(),
+            manifest: "manifests/calico.yaml".into(),
             control_plane: Vec::new(),
         }
     }
@@ -177,8 +180,8 @@ impl Topology {
         let taken = self.nodes.iter().flat_map(|node| &node.uplinks);
         let taken: BTreeSet<IpAddr> = taken.flat_map(|uplink| uplink.addresses.clone()).collect();
         let Some(kubernetes) = &mut self.kubernetes else { return Ok(()) };
-        let directories = [&mut kubernetes.programs, &mut kubernetes.plugins];
-        for path in kubernetes.images.iter_mut().chain(directories) {
+        let others = [&mut kubernetes.programs, &mut kubernetes.plugins, &mut kubernetes.manifest];
+        for path in kubernetes.images.iter_mut().chain(others) {
             // The lab isn't where its user is. What has no absolute path will not be found, either.
             *path = std::path::absolute(&*path).unwrap_or_default();
         }

@@ -3,18 +3,17 @@
 
 use super::super::{Lab, nodes::ROUTER, readiness::until};
 use super::readiness::{NODE_WAIT, PAUSE};
-use crate::topology::{Cni, Node, Topology};
+use crate::topology::{Cni, Kubernetes, Node, Topology};
 use anyhow::{Context, Result, bail};
 use ipnet::IpNet;
 use kernel::{Route, RouteKey, RouteTarget, SCOPE_UNIVERSE, TABLE_MAIN};
 use linux::rtnetlink::Rtnetlink;
 use serde_json::{Value, json};
+use std::fs;
 use std::net::IpAddr;
 
 /// `proto static` (/etc/iproute2/rt_protos).
 const PROTOCOL_STATIC: u8 = 4;
-/// Calico, as users apply it.
-const MANIFEST: &str = include_str!("../../../../../manifests/calico.yaml");
 
 /// The CNI configuration that a node starts with, and the file's name.
 pub(super) fn configuration(cni: Cni, node: &Node) -> Option<(&'static str, Value)> {
@@ -53,10 +52,13 @@ impl Lab {
     }
 
     /// Applies what connects the pods, where that is Kubernetes' own to run.
-    pub(super) fn install(&self, cni: Cni) -> Result<()> {
-        if cni == Cni::Calico {
-            self.kubectl(&["apply", "-f", "-"], MANIFEST.to_owned())
-                .context("applying manifests/calico.yaml")?;
+    pub(super) fn install(&self, kubernetes: &Kubernetes) -> Result<()> {
+        if kubernetes.cni == Cni::Calico {
+            let file = kubernetes.manifest.display();
+            let text = fs::read_to_string(&kubernetes.manifest);
+            let text = text.with_context(|| format!("reading {file}"))?;
+            self.kubectl(&["apply", "-f", "-"], text)
+                .with_context(|| format!("applying {file}"))?;
         }
         Ok(())
     }
