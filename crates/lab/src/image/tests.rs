@@ -65,8 +65,8 @@ fn an_archive_has_one_layer_for_all_its_images() {
           Directory 755 usr
           Directory 755 usr/bin
           Symlink 777 usr/bin/other /bin/program
-        Regular 644 SUM-2.json {"architecture":"ARCH","config":{"Cmd":[],"Entrypoint":["/bin/program"],"Env":["A=b","PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"WorkingDir":"/"},"created":"1970-01-01T00:00:00Z","history":[{"created":"1970-01-01T00:00:00Z"}],"os":"linux","rootfs":{"diff_ids":["sha256:SUM-1"],"type":"layers"}}
-        Regular 644 SUM-3.json {"architecture":"ARCH","config":{"Cmd":[],"Entrypoint":["/usr/bin/other"],"Env":["A=b","PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"WorkingDir":"/"},"created":"1970-01-01T00:00:00Z","history":[{"created":"1970-01-01T00:00:00Z"}],"os":"linux","rootfs":{"diff_ids":["sha256:SUM-1"],"type":"layers"}}
+        Regular 644 SUM-2.json {"architecture":"ARCH","config":{"Cmd":[],"Entrypoint":["/bin/program"],"Env":["A=b","PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"User":"","WorkingDir":"/"},"created":"1970-01-01T00:00:00Z","history":[{"created":"1970-01-01T00:00:00Z"}],"os":"linux","rootfs":{"diff_ids":["sha256:SUM-1"],"type":"layers"}}
+        Regular 644 SUM-3.json {"architecture":"ARCH","config":{"Cmd":[],"Entrypoint":["/usr/bin/other"],"Env":["A=b","PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"],"User":"","WorkingDir":"/"},"created":"1970-01-01T00:00:00Z","history":[{"created":"1970-01-01T00:00:00Z"}],"os":"linux","rootfs":{"diff_ids":["sha256:SUM-1"],"type":"layers"}}
         Regular 644 manifest.json [{"Config":"SUM-2.json","Layers":["SUM-1/layer.tar"],"RepoTags":["registry.test/one:1"]},{"Config":"SUM-3.json","Layers":["SUM-1/layer.tar"],"RepoTags":["registry.test/two:1"]},{"Config":"SUM-2.json","Layers":["SUM-1/layer.tar"],"RepoTags":["registry.test/three:1"]}]"#]].assert_eq(&numbered(&text));
     // Every name that one of them says is that of a file, and its content's sum.
     let entries: Vec<(String, Vec<u8>)> = tar::Archive::new(archive.as_slice())
