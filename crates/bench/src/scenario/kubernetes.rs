@@ -211,9 +211,9 @@ fn sandboxes(cluster: &Cluster) -> Result<(f64, f64)> {
 /// A Deployment, until all of its pods are ready.
 fn deploy(cluster: &Cluster, files: &Files, replicas: u32) -> Result<Duration> {
     let labels = json!({"app": "deployed"});
-    let mut template = pod("deployed", NODE);
-    template["metadata"] = json!({"labels": labels});
-    template["spec"]["nodeName"] = Value::Null;
+    let mut spec = pod("deployed", NODE)["spec"].take();
+    spec["nodeName"] = Value::Null;
+    let template = json!({"metadata": {"labels": labels}, "spec": spec});
     let deployment = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "deployed"},
         "spec": {"replicas": replicas, "selector": {"matchLabels": labels}, "template": template},
