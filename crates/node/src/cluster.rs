@@ -1,29 +1,28 @@
 //! The node's picture of the cluster: what the datastore told, kept as what a plan needs.
 
-use ipam::contents;
+mod blocks;
+mod endpoints;
+mod pods;
+
+pub(crate) use endpoints::Endpoint;
 use ipnet::IpNet;
 use kernel::Mac;
 use kernel::nft::Update;
-use model::kubernetes::cni::{Annotations, Wishes, WrongAnnotation};
 use model::{
-    Block, ClusterInformation, Entry, FelixConfiguration, IpPool, IpamConfig, Key, Kind, Profile,
-    Value, WorkloadEndpoint,
+    ClusterInformation, Entry, FelixConfiguration, IpPool, IpamConfig, Key, Kind, Value,
+    WorkloadEndpoint,
 };
-use plan::{Learned, Pool, RemoteNode, Topology, Workload};
+use plan::{Learned, Pool, RemoteNode, Topology};
+use pods::{Namespace, pod_ranges};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 
-use crate::api::{KUBERNETES, WorkloadId};
-use crate::endpoint_status::{self, EndpointStatus, EndpointStatuses};
 use crate::policy::Policy;
 use crate::settings;
 use crate::speaker;
 use crate::tracked::Tracked;
 use model::config::{self, Resolved};
 use model::names::{self, Tunnel};
-
-/// A block of 4,096 addresses, Calico's largest for IPv4, or of so many for IPv6.
-const BLOCK_BITS_MAX: u8 = 12;
 
 /// What is known of the cluster. The topology is kept up to date with every event.
 #[derive(Debug)]
@@ -63,44 +62,6 @@ pub(crate) struct Cluster {
     announced: BTreeSet<String>,
     /// Endpoints that this node has added and the datastore has not told yet.
     untold: BTreeSet<Key>,
-}
-
-/// A local endpoint: the datastore's, or one being added.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Endpoint {
-    pub(crate) container_id: String,
-    pub(crate) interface: String,
-    pub(crate) addresses: BTreeSet<IpNet>,
-    /// What other programs of the node read of it, and under which name.
-    status: (String, EndpointStatus),
-}
-
-/// What CNI ADD has to know of a namespace.
-#[derive(Debug, Default)]
-struct Namespace {
-    labels: BTreeMap<String, String>,
-    annotations: Annotations,
-}
-
-impl Namespace {
-    /// The namespace whose profile this is, with its name; `None`: it is no namespace's.
-    fn of(profile: &Profile) -> Option<(&str, Namespace)> {
-        let name = names::namespace_of_profile(&profile.metadata.name)?;
-        let labels = profile.spec.namespace_labels();
-        Some((name, Namespace { labels, annotations: profile.metadata.annotations.clone() }))
-    }
-}
-
-impl Endpoint {
-    pub(crate) fn of(endpoint: &WorkloadEndpoint) -> Endpoint {
-        let spec = &endpoint.spec;
-        Endpoint {
-            container_id: spec.container_id.clone(),
-            interface: spec.interface_name.clone(),
-            addresses: spec.ip_networks.iter().filter_map(|text| text.parse().ok()).collect(),
-            status: (endpoint_status::file_name(endpoint), EndpointStatus::of(spec)),
-        }
-    }
 }
 
 impl Cluster {
@@ -161,19 +122,6 @@ impl Cluster {
             || tunnels.into_iter().flatten().any(|tunnel| IpAddr::V4(tunnel) == address)
     }
 
-    /// Addresses of this node's blocks that nobody has, as far as is known: neither a workload nor a
-    /// tunnel here, nor another node. Of very large blocks none.
-    pub(crate) fn addresses_of_nobody(&self) -> Vec<IpAddr> {
-        let small = |block: &&IpNet| block.max_prefix_len() - block.prefix_len() <= BLOCK_BITS_MAX;
-        let all = self.own_blocks.keys().filter(small).flat_map(|block| addresses(*block));
-        let is_free = |address: &IpAddr| {
-            !self.is_own_address(*address)
-                && !self.topology.borrowed.contains_key(address)
-                && self.policy.workload_at(*address).is_none()
-        };
-        all.filter(is_free).collect()
-    }
-
     /// What policy says, to ask it what has changed.
     pub(crate) fn policy_mut(&mut self) -> &mut Policy {
         &mut self.policy
@@ -197,16 +145,6 @@ impl Cluster {
     /// This node's labels.
     pub(crate) fn labels(&self) -> &BTreeMap<String, String> {
         &self.labels
-    }
-
-    /// The blocks this node holds, as told last.
-    pub(crate) fn own_blocks(&self) -> Vec<Entry> {
-        self.own_blocks.values().cloned().collect()
-    }
-
-    /// Their ranges.
-    pub(crate) fn own_block_ranges(&self) -> impl Iterator<Item = IpNet> + '_ {
-        self.own_blocks.keys().copied()
     }
 
     /// False while a migration has the datastore locked.
@@ -458,118 +396,6 @@ impl Cluster {
         }
     }
 
-    fn block_changed(&mut self, entry: Entry, block: &Block) {
-        let cidr = block.cidr;
-        let owner = contents::owner(block);
-        let owner = owner.as_deref().and_then(|owner| owner.strip_prefix("host:"));
-        let known = if owner == Some(self.topology.node.as_str()) {
-            let known = self.own_blocks.insert(cidr, entry).is_some();
-            if !known {
-                // Another node's workloads may have had its addresses.
-                self.policy.set_unjudged();
-            }
-            known
-        } else {
-            self.own_blocks.remove(&cidr).is_none()
-        };
-        self.speaker_concerned |= !known;
-        self.borrowed.insert(cidr, borrowed(block, owner));
-        self.borrowed.retain(|_, addresses| !addresses.is_empty());
-        self.replan_borrowed();
-        if self.topology.blocks.get(&cidr).map(String::as_str) == owner {
-            return;
-        }
-        let blocks = &mut self.topology.change().blocks;
-        match owner {
-            Some(owner) => blocks.insert(cidr, owner.to_owned()),
-            None => blocks.remove(&cidr),
-        };
-    }
-
-    fn block_deleted(&mut self, block: IpNet) {
-        self.speaker_concerned |= self.own_blocks.remove(&block).is_some();
-        self.topology.change().blocks.remove(&block);
-        self.borrowed.remove(&block);
-        self.replan_borrowed();
-    }
-
-    fn endpoint_changed(&mut self, key: Key, mut endpoint: Box<WorkloadEndpoint>) {
-        if endpoint.spec.node != self.topology.node {
-            self.policy.take(&key, Some(&Value::WorkloadEndpoint(endpoint)));
-            return;
-        }
-        if self.kubernetes && endpoint.spec.orchestrator == KUBERNETES {
-            self.pods.insert(key.clone(), endpoint.clone());
-        }
-        let own = self.endpoints.get(&key);
-        let own = own.filter(|own| own.container_id == endpoint.spec.container_id);
-        if self.untold.contains(&key) && own.is_none() {
-            return;
-        }
-        // Kubelet's word of a pod's addresses may still be that of its earlier container.
-        let told = !endpoint.spec.ip_networks.is_empty();
-        if let Some(own) = own.filter(|own| self.kubernetes && told && !own.addresses.is_empty()) {
-            endpoint.spec.ip_networks = own.addresses.iter().map(ToString::to_string).collect();
-        }
-        self.untold.remove(&key);
-        self.keep_endpoint(key, endpoint);
-    }
-
-    /// What CNI ADD has to wait for until Kubernetes has told of it: the pod, or its namespace.
-    pub(crate) fn awaited(&self, id: &WorkloadId) -> Option<Key> {
-        if !self.kubernetes || id.orchestrator != KUBERNETES {
-            return None;
-        }
-        let pod = id.endpoint_key(&self.topology.node);
-        let namespace = Key::cluster(Kind::Profile, names::namespace_profile(&id.namespace));
-        if !self.pods.contains_key(&pod) {
-            Some(pod)
-        } else {
-            (!self.namespaces.contains_key(&id.namespace)).then_some(namespace)
-        }
-    }
-
-    /// What annotations ask of a pod's CNI ADD.
-    ///
-    /// # Errors
-    /// One of them cannot be read.
-    pub(crate) fn wishes(&self, id: &WorkloadId) -> Result<Wishes, WrongAnnotation> {
-        let Some(pod) = self.pod(id) else { return Ok(Wishes::default()) };
-        let none = Annotations::new();
-        let namespace = self.namespaces.get(&id.namespace).map(|one| &one.annotations);
-        Wishes::read(&id.namespace, &id.pod, &pod.metadata.annotations, namespace.unwrap_or(&none))
-    }
-
-    /// The labels of a namespace, as far as they are known.
-    pub(crate) fn namespace_labels(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
-        self.namespaces.get(namespace).map(|namespace| &namespace.labels)
-    }
-
-    /// The ranges that Kubernetes has given this node's pods.
-    pub(crate) fn pod_ranges(&self) -> &[IpNet] {
-        &self.pod_ranges
-    }
-
-    /// The pod as Kubernetes tells it, where that is the datastore.
-    pub(crate) fn pod(&self, id: &WorkloadId) -> Option<&WorkloadEndpoint> {
-        self.pods.get(&id.endpoint_key(&self.topology.node)).map(|pod| &**pod)
-    }
-
-    /// A local endpoint is to be routed, before the datastore has told of it. Until it does, what it
-    /// tells under the same key is of the pod's earlier container.
-    pub(crate) fn set_endpoint(&mut self, endpoint: Box<WorkloadEndpoint>) {
-        let key = endpoint.key();
-        self.untold.insert(key.clone());
-        self.keep_endpoint(key, endpoint);
-    }
-
-    fn keep_endpoint(&mut self, key: Key, endpoint: Box<WorkloadEndpoint>) {
-        let kept = Endpoint::of(&endpoint);
-        self.policy.take(&key, Some(&Value::WorkloadEndpoint(endpoint)));
-        self.endpoints.insert(key, kept);
-        self.replan_workloads();
-    }
-
     /// Where [`Self::endpoint_statuses`] are told; empty: nowhere.
     pub(crate) fn endpoint_status_prefix(&self) -> &str {
         &self.endpoint_status_prefix
@@ -578,51 +404,6 @@ impl Cluster {
     /// `host:port` to serve metrics on, if they are to be.
     pub(crate) fn metrics_address(&self) -> Option<&str> {
         self.metrics_address.as_deref()
-    }
-
-    /// Every local endpoint whose interface is there.
-    pub(crate) fn endpoint_statuses(&self) -> EndpointStatuses {
-        let links = &self.topology.facts.workload_links;
-        let there = self.endpoints.values().filter(|e| links.contains(&e.interface));
-        there.map(|endpoint| endpoint.status.clone()).collect()
-    }
-
-    /// The interface exists: the plugin has said so, whether or not the facts have come yet.
-    pub(crate) fn interface_exists(&mut self, interface: &str) {
-        if !self.topology.facts.workload_links.contains(interface) {
-            self.topology.change().facts.workload_links.insert(interface.to_owned());
-            self.announced.insert(interface.to_owned());
-        }
-    }
-
-    /// The interface is going: the plugin has said so.
-    pub(crate) fn interface_gone(&mut self, interface: &str) {
-        self.announced.remove(interface);
-    }
-
-    /// Whether a device is a workload's that isn't there any more, so that the next plan will be
-    /// without it.
-    pub(crate) fn is_gone(&self, device: &str) -> bool {
-        let prefixes = &self.topology.settings.interface_prefixes;
-        let is_workload = prefixes.iter().any(|prefix| device.starts_with(prefix.as_str()));
-        is_workload && !self.topology.facts.workload_links.contains(device)
-    }
-
-    /// A container's endpoint is gone, whatever the datastore still says.
-    pub(crate) fn remove_endpoint(&mut self, id: &WorkloadId) {
-        let key = id.endpoint_key(&self.topology.node);
-        if self.endpoints.get(&key).is_some_and(|e| e.container_id == id.container_id) {
-            self.untold.remove(&key);
-            self.endpoints.remove(&key);
-            self.policy.take(&key, None);
-            self.replan_workloads();
-        }
-    }
-
-    /// The local endpoint of a container, if it is known.
-    pub(crate) fn endpoint(&self, id: &WorkloadId) -> Option<&Endpoint> {
-        let key = id.endpoint_key(&self.topology.node);
-        self.endpoints.get(&key).filter(|e| e.container_id == id.container_id)
     }
 
     fn replan_pools(&mut self) {
@@ -636,23 +417,6 @@ impl Cluster {
             })
         });
         self.topology.change().pools = pools.collect();
-        self.speaker_concerned = true;
-    }
-
-    fn replan_borrowed(&mut self) {
-        let borrowed = self.borrowed.values().flatten().cloned().collect();
-        if self.topology.borrowed != borrowed {
-            self.topology.change().borrowed = borrowed;
-        }
-    }
-
-    fn replan_workloads(&mut self) {
-        let mut workloads: BTreeMap<String, Workload> = BTreeMap::new();
-        for endpoint in self.endpoints.values() {
-            let workload = workloads.entry(endpoint.interface.clone()).or_default();
-            workload.addresses.extend(endpoint.addresses.iter().copied());
-        }
-        self.topology.change().workloads = workloads;
         self.speaker_concerned = true;
     }
 
@@ -671,27 +435,4 @@ impl Cluster {
         self.metrics_address = settings::metrics_address(&resolved);
         self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
-}
-
-/// The ranges of a node's pods; what cannot be read is none.
-fn pod_ranges(node: &model::Node) -> Vec<IpNet> {
-    let ranges = node.status.as_ref().and_then(|status| status["podCIDRs"].as_array());
-    let texts = ranges.into_iter().flatten().filter_map(|range| range.as_str());
-    texts.filter_map(|text| text.parse().ok()).collect()
-}
-
-/// All addresses of a prefix, first and last too.
-fn addresses(net: IpNet) -> impl Iterator<Item = IpAddr> {
-    let subnets = net.subnets(net.max_prefix_len()).into_iter().flatten();
-    subnets.map(|single| single.addr())
-}
-
-/// Addresses of a block held by another node than the one that routes the block.
-fn borrowed(block: &Block, owner: Option<&str>) -> Vec<(IpAddr, String)> {
-    let held = contents::in_use(block).filter_map(|(ordinal, holder)| {
-        let node = holder.secondary.as_ref()?.get("node")?;
-        let elsewhere = Some(node.as_str()) != owner;
-        elsewhere.then(|| (contents::address_of(block, ordinal), node.clone()))
-    });
-    held.collect()
 }

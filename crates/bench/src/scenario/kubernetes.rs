@@ -54,9 +54,8 @@ pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
     let (cluster, up) = Cluster::up(lab, &["--kubernetes", "--nodes", "2"])?;
     let files = Files::new(lab)?;
     let idle = memory(&cluster)?;
-    let direct = [Kind::Calico, Kind::Bridge].map(|kind| calls(&cluster, &files, kind, plan.calls));
-    let [ours, floor] = direct;
-    let (ours, floor) = (ours?, floor?);
+    let ours = calls(&cluster, &files, Kind::Calico, plan.calls)?;
+    let floor = calls(&cluster, &files, Kind::Bridge, plan.calls)?;
     let sandbox_ms = sandbox(&cluster, &files, plan.single)?;
     let deployed = deploy(&cluster, &files, plan.deployed)?;
     let loaded = memory(&cluster)?;
@@ -121,9 +120,11 @@ fn of_calls(ours: &Calls, floor: &Calls) -> Result<Vec<Figure>> {
             milliseconds,
             ours.adds.len(),
         ),
-        Figure::max("Kubernetes, CNI ADD, memory of the plugin", &peak(&ours.adds)?, {
-            Unit::Mebibytes
-        })
+        Figure::max(
+            "Kubernetes, CNI ADD, memory of the plugin",
+            &peak(&ours.adds)?,
+            Unit::Mebibytes,
+        )
         .wanted(Target::AtMost(10.0))
         .beside("bridge", peak(&floor.adds)?.max())
         .beside_calico("86 MB"),

@@ -79,8 +79,10 @@ impl UpArguments {
                 (&self.plugins, &mut kubernetes.plugins),
                 (&self.manifest, &mut kubernetes.manifest),
             ];
-            for (given, directory) in own {
-                directory.clone_from(given.as_ref().unwrap_or(&directory.clone()));
+            for (given, path) in own {
+                if let Some(given) = given {
+                    path.clone_from(given);
+                }
             }
         }
         topology.complete_kubernetes()?;
