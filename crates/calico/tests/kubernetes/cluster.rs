@@ -126,10 +126,18 @@ impl Cluster {
         self.kubectl("rollout status daemonset/web --timeout=60s");
     }
 
-    /// A field of the web server's pod on a node.
+    /// A field of the web server's pod that runs on a node. One that kubelet refused (its view of a
+    /// node may be older than the scheduler's) stays beside the one that replaces it for a moment.
     pub(crate) fn web(&self, node: &str, field: &str) -> String {
-        let selected = format!("get pod -l app=web --field-selector spec.nodeName={node}");
-        self.kubectl(&format!("{selected} -o jsonpath={{.items[0].{field}}}"))
+        let on_node = format!("--field-selector spec.nodeName={node},status.phase=Running");
+        let get = format!("get pod -l app=web {on_node} -o jsonpath={{.items[0].{field}}}");
+        let mut found = String::new();
+        self.within(LIMIT, &format!("a web server on {node}"), |cluster| {
+            let (succeeded, said) = cluster.try_kubectl(&get);
+            found = said;
+            succeeded && !found.is_empty()
+        });
+        found
     }
 
     /// Waits for a condition; the test fails when it isn't met in time.
