@@ -68,18 +68,9 @@ pub enum Command {
     },
     /// A Kubernetes cluster of two nodes, beside one with the reference plugins
     Kubernetes {
-        /// How often the plugin is called directly
-        #[arg(long, default_value_t = KUBERNETES.calls)]
-        calls: u32,
-        /// How many pods are started one at a time
-        #[arg(long, default_value_t = KUBERNETES.single)]
-        single: u32,
-        /// How many pods the Deployment has
-        #[arg(long, default_value_t = KUBERNETES.deployed)]
-        deployed: u32,
-        /// How many pods there are of other nodes
-        #[arg(long, default_value_t = KUBERNETES.elsewhere)]
-        elsewhere: u32,
+        /// How much of everything
+        #[command(flatten)]
+        plan: kubernetes::Plan,
         /// How to report, and in which lab to measure
         #[command(flatten)]
         options: Options,
@@ -164,8 +155,6 @@ const LAB_UPS: u32 = 5;
 const CNI_PODS: u32 = 200;
 const MODE_CHANGES: u32 = 10;
 const MEMORY_PODS: u32 = 100;
-const KUBERNETES: kubernetes::Plan =
-    kubernetes::Plan { calls: 40, single: 10, deployed: 100, elsewhere: 10_000 };
 const THROUGHPUT: Plan = Plan { runs: 20, seconds: 2 };
 const MESH: Mesh = Mesh { nodes: 50, runs: 3 };
 const POLICY_CHANGES: u32 = 100;
@@ -215,10 +204,7 @@ pub fn run(command: Command) -> Result<ExitCode> {
         }
         Command::ModeChange { runs, options } => (options, vec![mode_change_scenario(runs)]),
         Command::AgentMemory { pods, options } => (options, vec![memory_scenario(pods)]),
-        Command::Kubernetes { calls, single, deployed, elsewhere, options } => {
-            let plan = kubernetes::Plan { calls, single, deployed, elsewhere };
-            (options, vec![kubernetes_scenario(plan)])
-        }
+        Command::Kubernetes { plan, options } => (options, vec![kubernetes_scenario(plan)]),
         Command::Throughput { runs, seconds, options } => {
             (options, vec![throughput_scenario(Plan { runs, seconds })])
         }
@@ -254,7 +240,7 @@ fn all() -> Vec<Scenario> {
     scenarios.extend(DATASTORES.map(|datastore| cni_scenario(datastore, CNI_PODS)));
     scenarios.push(mode_change_scenario(MODE_CHANGES));
     scenarios.push(memory_scenario(MEMORY_PODS));
-    scenarios.push(kubernetes_scenario(KUBERNETES));
+    scenarios.push(kubernetes_scenario(kubernetes::Plan::DEFAULT));
     scenarios.push(throughput_scenario(THROUGHPUT));
     scenarios.push(mesh_scenario(MESH));
     scenarios.push(feed_scenario());

@@ -34,8 +34,11 @@ pub enum Inside {
         #[arg(long)]
         pods: u32,
     },
-    /// The agent's memory now.
-    Agent,
+    /// The memory of a program that runs without arguments.
+    Resident {
+        /// Its name.
+        program: String,
+    },
     /// The agent's memory without and with pods.
     Memory {
         /// How many pods.
@@ -106,7 +109,9 @@ pub enum Inside {
 pub(crate) fn run(command: Inside) -> Result<()> {
     let answer = match command {
         Inside::Cni { plugin, pods } => serde_json::to_string(&pods::measure(plugin, pods)?),
-        Inside::Agent => serde_json::to_string(&agent::Agent::find()?.memory()?),
+        Inside::Resident { program } => {
+            serde_json::to_string(&agent::Agent::named(&program)?.memory()?)
+        }
         Inside::Memory { pods } => serde_json::to_string(&agent::measure_memory(pods)?),
         Inside::Feed { speaker, peers, prefixes } => {
             serde_json::to_string(&feed::measure(speaker, peers, prefixes)?)

@@ -48,11 +48,12 @@ struct Line {
 }
 
 impl Mode {
-    fn device(self) -> &'static str {
-        match self {
-            Mode::Vxlan => "vxlan.calico",
-            Mode::Direct => "ens5",
-            Mode::Ipip => "tunl0",
+    /// Of the pool's routes that go by this device.
+    fn of_device(device: &str) -> Mode {
+        match device {
+            "vxlan.calico" => Mode::Vxlan,
+            "tunl0" => Mode::Ipip,
+            _ => Mode::Direct,
         }
     }
 
@@ -71,8 +72,11 @@ impl RouteWatch {
         let status = cluster.status()?;
         let (sender, lines) = channel();
         let mut watch = RouteWatch { nodes: Vec::new(), lines, _programs: Vec::new() };
+        // A pod on its node's own network is routed as the node is.
+        let of_node = |address| status.nodes.iter().any(|node| node.addresses.contains(address));
+        let pods = status.pods.iter().filter(|pod| !pod.addresses.iter().any(of_node));
         for node in &status.nodes {
-            let elsewhere = status.pods.iter().filter(|pod| pod.node != node.name);
+            let elsewhere = pods.clone().filter(|pod| pod.node != node.name);
             let addresses = elsewhere.map(|pod| address_of(&status, &pod.name));
             let addresses: Vec<IpAddr> = addresses.collect::<Result<_>>()?;
             let addresses: Vec<String> = addresses.iter().map(IpAddr::to_string).collect();
@@ -108,7 +112,7 @@ impl RouteWatch {
         let deadline = Instant::now() + LIMIT;
         loop {
             let there = |node: &&Node| {
-                node.device.as_ref().is_some_and(|(device, _)| device == mode.device())
+                node.device.as_ref().is_some_and(|(device, _)| Mode::of_device(device) == mode)
             };
             let missing: Vec<&str> =
                 self.nodes.iter().filter(|node| !there(node)).map(|node| &*node.name).collect();
@@ -123,9 +127,8 @@ impl RouteWatch {
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                     let nodes = missing.join(", ");
-                    let device = mode.device();
                     return Err(anyhow!(
-                        "not within {LIMIT:?}: {nodes} route other nodes' pods by {device}; \
+                        "not within {LIMIT:?}: {nodes} route other nodes' pods as {mode:?}; \
                          see `calicoctl node status` there"
                     ));
                 }

@@ -15,7 +15,10 @@ const STEPS_PER_SECOND: f64 = 100.0;
 /// How long the agent is left alone before its memory is read.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
-/// A running calico-node.
+/// Its program's name.
+const PROGRAM: &str = "calico-node";
+
+/// A running calico-node, or another program.
 pub(crate) struct Agent {
     directory: PathBuf,
 }
@@ -46,14 +49,22 @@ impl Agent {
     /// # Errors
     /// None runs.
     pub(crate) fn find() -> Result<Agent> {
+        Agent::named(PROGRAM)
+    }
+
+    /// The one program of this name that runs without an argument in this PID namespace.
+    ///
+    /// # Errors
+    /// None runs.
+    pub(crate) fn named(program: &str) -> Result<Agent> {
         let entries = fs::read_dir("/proc").context("reading /proc")?;
         let mut directories = entries.filter_map(|entry| Some(entry.ok()?.path()));
         // With an argument it would be a probe.
         let agent = directories.find(|directory| {
-            fs::read(directory.join("cmdline")).is_ok_and(|line| is_agent(&line))
+            fs::read(directory.join("cmdline")).is_ok_and(|line| is_of(&line, program))
         });
-        let directory =
-            agent.context("no calico-node runs on this node; see `calico lab status`")?;
+        let directory = agent
+            .with_context(|| format!("no {program} runs on this node; see `calico lab status`"))?;
         Ok(Agent { directory })
     }
 
@@ -82,9 +93,9 @@ impl Agent {
     }
 }
 
-fn is_agent(command_line: &[u8]) -> bool {
-    let program = command_line.strip_suffix(b"\0").unwrap_or(command_line);
-    program == b"calico-node" || program.ends_with(b"/calico-node")
+fn is_of(command_line: &[u8], program: &str) -> bool {
+    let path = command_line.strip_suffix(b"\0").unwrap_or(command_line);
+    path.rsplit(|byte| *byte == b'/').next() == Some(program.as_bytes())
 }
 
 /// Fields 14 and 15 of `/proc/PID/stat` (proc(5)); the command name before them may hold anything.
@@ -127,7 +138,7 @@ pub(crate) fn measure_memory(count: u32) -> Result<Memories> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Agent, Memory, cpu_steps, is_agent, memory};
+    use super::{Agent, Memory, PROGRAM, cpu_steps, is_of, memory};
     use std::path::PathBuf;
 
     #[test]
@@ -139,7 +150,7 @@ mod tests {
             (b"", false),
         ];
         for (line, agent) in lines {
-            assert_eq!(is_agent(line), agent, "{}", String::from_utf8_lossy(line));
+            assert_eq!(is_of(line, PROGRAM), agent, "{}", String::from_utf8_lossy(line));
         }
     }
 

@@ -1,6 +1,12 @@
 //! A real Kubernetes cluster with Calico, beside the same cluster with the reference plugins: pods
-//! started by kubelet and containerd, the plugin called directly, the agent's memory.
+//! started by kubelet and containerd, the plugin called directly, the agent's memory, how soon
+//! changes are in force.
 
+mod network;
+mod objects;
+
+use self::network::{Sizes, direct};
+use self::objects::{Files, pod};
 use super::samples;
 use crate::cluster::{Cluster, SHORT};
 use crate::figure::{Figure, Target, Unit};
@@ -10,33 +16,53 @@ use crate::inside::pods::Calls;
 use crate::samples::Samples;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// The node that is measured.
+/// The node that is measured, and its agent.
 const NODE: &str = "n1";
-/// The lab's own image.
-const IMAGE: &str = "calico.lab/busybox:1";
+const AGENT: &str = "calico-node";
 /// How long a Deployment may take.
 const ROLLOUT: Duration = Duration::from_secs(300);
-/// kubectls that create the pods of a large cluster at the same time: one is held to 50 a second.
-const CREATORS: u32 = 8;
-/// Nodes of the large cluster that do not exist.
-const ABSENT_NODES: u32 = 100;
 /// How long the agent is left alone before its memory is read.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// How much of everything.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    /// Calls of the plugin, each for a pod of its own.
-    pub(crate) calls: u32,
-    /// Pods started one at a time.
-    pub(crate) single: u32,
-    /// Pods of the Deployment.
-    pub(crate) deployed: u32,
-    /// Pods of the cluster, of nodes that do not exist; none if 0.
-    pub(crate) elsewhere: u32,
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct Plan {
+    /// How often the plugin is called directly, each time for a pod of its own
+    #[arg(long, default_value_t = Plan::DEFAULT.calls)]
+    pub calls: u32,
+    /// How many pods are started one at a time
+    #[arg(long, default_value_t = Plan::DEFAULT.single)]
+    pub single: u32,
+    /// How many pods the Deployment has
+    #[arg(long, default_value_t = Plan::DEFAULT.deployed)]
+    pub deployed: u32,
+    /// How many pods more the measured node has
+    #[arg(long, default_value_t = Plan::DEFAULT.local)]
+    pub local: u32,
+    /// How many pods there are of nodes that do not exist
+    #[arg(long, default_value_t = Plan::DEFAULT.elsewhere)]
+    pub elsewhere: u32,
+    /// How many policies that deny, and how many that allow
+    #[arg(long, default_value_t = Plan::DEFAULT.policies)]
+    pub policies: u32,
+    /// How many changes of the pool's mode, and starts of the agent
+    #[arg(long, default_value_t = Plan::DEFAULT.changes)]
+    pub changes: u32,
+}
+
+impl Plan {
+    /// As in docs/benchmarks.md.
+    pub const DEFAULT: Plan = Plan {
+        calls: 40,
+        single: 10,
+        deployed: 100,
+        local: 50,
+        elsewhere: 10_000,
+        policies: 50,
+        changes: 6,
+    };
 }
 
 /// What one kind of cluster did.
@@ -53,19 +79,19 @@ struct Measured {
 pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
     let (cluster, up) = Cluster::up(lab, &["--kubernetes", "--nodes", "2"])?;
     let files = Files::new(lab)?;
-    let idle = memory(&cluster)?;
+    let idle = resident(&cluster, AGENT)?;
+    let controllers = controllers(&cluster)?;
+    let mut changes = network::mode_changes(&cluster, &files, plan.changes)?;
+    changes.extend(network::measure(&cluster, &files, plan, Sizes::ALONE)?);
     let ours = calls(&cluster, &files, Kind::Calico, plan.calls)?;
     let floor = calls(&cluster, &files, Kind::Bridge, plan.calls)?;
     let sandbox_ms = sandbox(&cluster, &files, plan.single)?;
     let deployed = deploy(&cluster, &files, plan.deployed)?;
-    let loaded = memory(&cluster)?;
-    let large = match plan.elsewhere {
-        0 => None,
-        pods => {
-            fill(&cluster, &files, pods)?;
-            Some(memory(&cluster)?)
-        }
-    };
+    start(&cluster, &files, plan.local)?;
+    let loaded = resident(&cluster, AGENT)?;
+    objects::fill(&cluster, &files, plan.elsewhere)?;
+    let large = resident(&cluster, AGENT)?;
+    changes.extend(network::measure(&cluster, &files, plan, Sizes::large(plan.elsewhere))?);
     cluster.down()?;
     let calico = Measured { up, sandbox_ms, deployed };
 
@@ -77,18 +103,26 @@ pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
 
     let mut figures = of_calls(&ours, &floor)?;
     figures.extend(of_pods(plan, &calico, &bridge));
-    let resident = |what: String, memory: &Memory, most| {
-        Figure::new(what, memory.resident, Unit::Mebibytes, 1).wanted(Target::AtMost(most))
-    };
-    let what = |with: &str| format!("Kubernetes, agent resident, {with}");
-    figures.push(resident(what("idle"), &idle, 25.0).beside_calico("215 MB in two processes"));
-    let with = format!("{} pods on two nodes", plan.deployed);
-    figures.push(resident(what(&with), &loaded, 30.0).beside_calico("223 MB in two processes"));
-    if let Some(large) = large {
-        let with = format!("{} pods elsewhere", plan.elsewhere);
-        figures.push(resident(what(&with), &large, 60.0));
-    }
+    figures.extend(of_memory(plan, [idle, loaded, large, controllers]));
+    figures.extend(changes);
     Ok(figures)
+}
+
+fn of_memory(plan: Plan, memories: [Memory; 4]) -> [Figure; 4] {
+    let Plan { local, elsewhere, .. } = plan;
+    let told = [
+        ("agent resident, idle".to_owned(), 25.0, Some("215 MB in two processes")),
+        (format!("agent resident, {local} pods and more"), 30.0, Some("223 MB in two processes")),
+        (format!("agent resident, the same, {elsewhere} pods elsewhere"), 60.0, None),
+        ("kube-controllers resident, idle".to_owned(), 25.0, Some("214 MB in two processes")),
+    ];
+    let mut memories = memories.into_iter();
+    told.map(|(what, most, calico)| {
+        let resident = memories.next().map_or(f64::NAN, |memory| memory.resident);
+        let figure = Figure::new(format!("Kubernetes, {what}"), resident, Unit::Mebibytes, 1);
+        let figure = figure.wanted(Target::AtMost(most));
+        calico.into_iter().fold(figure, Figure::beside_calico)
+    })
 }
 
 fn of_calls(ours: &Calls, floor: &Calls) -> Result<Vec<Figure>> {
@@ -156,22 +190,41 @@ fn of_pods(plan: Plan, calico: &Measured, bridge: &Measured) -> Vec<Figure> {
     ]
 }
 
-fn memory(cluster: &Cluster) -> Result<Memory> {
+/// The memory of a program on the measured node, left alone for a while.
+fn resident(cluster: &Cluster, program: &str) -> Result<Memory> {
     std::thread::sleep(SETTLE);
-    cluster.inside(NODE, &["agent"], SHORT)
+    cluster.inside(NODE, &["resident", program], SHORT)
 }
 
-/// Calls a plugin directly, for pods of this node that kubelet, stopped, doesn't start itself.
+/// The memory of kube-controllers, wherever it runs.
+fn controllers(cluster: &Cluster) -> Result<Memory> {
+    let pod = ["get", "pod", "-n", "kube-system", "-l", "k8s-app=calico-kube-controllers"];
+    let node = [&pod[..], &["-o", "jsonpath={.items[0].spec.nodeName}"]].concat();
+    let ready = ["-n", "kube-system", "deployment/calico-kube-controllers", "--timeout=60s"];
+    cluster.kubectl(&[&["rollout", "status"], &ready[..]].concat(), ROLLOUT)?;
+    let node = cluster.kubectl(&node, SHORT)?;
+    std::thread::sleep(SETTLE);
+    cluster.inside(node.trim(), &["resident", "kube-controllers"], SHORT)
+}
+
+/// Calls a plugin directly.
 fn calls(cluster: &Cluster, files: &Files, kind: Kind, count: u32) -> Result<Calls> {
-    cluster.shell(NODE, "pkill -STOP -x kubelet")?;
-    let names = (1..=count).map(|number| format!("bench-{}-{number}", kind.as_str()));
-    let pods = names.map(|name| pod(&name, NODE)).collect();
-    cluster.kubectl(&["create", "-f", &files.write("calls", pods)?], ROLLOUT)?;
+    let pods = (1..=count).map(|number| pod(&format!("bench-{}-{number}", kind.as_str()), NODE));
     let words = ["cni", "--plugin", kind.as_str(), "--pods", &count.to_string()];
-    let calls = cluster.inside(NODE, &words, SHORT + Duration::from_secs(2) * count)?;
-    cluster.kubectl(&["delete", "pod", "--all", "--force", "--grace-period=0"], ROLLOUT)?;
-    cluster.shell(NODE, "pkill -CONT -x kubelet")?;
-    Ok(calls)
+    let limit = SHORT + Duration::from_secs(2) * count;
+    direct(cluster, files, pods.collect(), &words, limit)
+}
+
+/// Starts pods on the measured node, all at once.
+fn start(cluster: &Cluster, files: &Files, count: u32) -> Result<()> {
+    let pods = (0..count).map(|number| {
+        let mut pod = pod(&format!("local-{number}"), NODE);
+        pod["metadata"]["labels"] = json!({"app": "local"});
+        pod
+    });
+    cluster.kubectl(&["create", "-f", &files.write("local", pods.collect())?], ROLLOUT)?;
+    let ready = ["--for=condition=Ready", "pod", "-l", "app=local", "--timeout=300s"];
+    cluster.kubectl(&[&["wait"], &ready[..]].concat(), ROLLOUT).map(drop)
 }
 
 /// Starts pods one at a time; what kubelet says that RunPodSandbox took, on average.
@@ -224,78 +277,4 @@ fn deploy(cluster: &Cluster, files: &Files, replicas: u32) -> Result<Duration> {
     cluster.kubectl(&["create", "-f", &file], SHORT)?;
     cluster.kubectl(&["rollout", "status", "deployment/deployed", "--timeout=300s"], ROLLOUT)?;
     Ok(begun.elapsed())
-}
-
-/// Pods of nodes that do not exist, with addresses, and the Nodes.
-fn fill(cluster: &Cluster, files: &Files, pods: u32) -> Result<()> {
-    let node = |number: u32| {
-        let name = format!("absent-{number}");
-        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": name}})
-    };
-    let nodes = files.write("nodes", (0..ABSENT_NODES).map(node).collect())?;
-    cluster.kubectl(&["create", "-f", &nodes], ROLLOUT)?;
-    let share = |creator: u32| {
-        let numbers = (0..pods).filter(move |number| number % CREATORS == creator);
-        numbers.map(|number| {
-            let [_, _, high, low] = number.to_be_bytes();
-            let mut pod =
-                pod(&format!("pod-{number}"), &format!("absent-{}", number % ABSENT_NODES));
-            pod["metadata"]["labels"] = json!({"app": format!("app-{}", number % 100)});
-            pod["metadata"]["annotations"] =
-                json!({"cni.projectcalico.org/podIP": format!("192.169.{high}.{low}/32")});
-            pod
-        })
-    };
-    std::thread::scope(|scope| {
-        let creators: Vec<_> = (0..CREATORS)
-            .map(|creator| {
-                scope.spawn(move || {
-                    let file = files.write(&format!("pods-{creator}"), share(creator).collect())?;
-                    cluster.kubectl(&["create", "-f", &file], ROLLOUT).map(drop)
-                })
-            })
-            .collect();
-        let joined = creators
-            .into_iter()
-            .map(|creator| creator.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        joined.collect::<Vec<_>>().into_iter().collect()
-    })
-}
-
-fn pod(name: &str, node: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name},
-        "spec": {
-            "nodeName": node, "terminationGracePeriodSeconds": 1,
-            "containers": [{"name": "pause", "image": IMAGE, "command": ["sleep", "1000000"]}],
-        },
-    })
-}
-
-/// Files for kubectl, in a directory that is removed at the end.
-struct Files(PathBuf);
-
-impl Files {
-    fn new(lab: &str) -> Result<Files> {
-        let directory = std::env::temp_dir().join(format!("calico-bench-{lab}"));
-        std::fs::create_dir_all(&directory)
-            .with_context(|| format!("making {}", directory.display()))?;
-        Ok(Files(directory))
-    }
-
-    /// Writes a list of objects; the file's path.
-    fn write(&self, name: &str, items: Vec<Value>) -> Result<String> {
-        let path = self.0.join(name).with_extension("json");
-        let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
-        std::fs::write(&path, list.to_string())
-            .with_context(|| format!("writing {}", path.display()))?;
-        Ok(Path::to_str(&path).context("a directory for temporary files in UTF-8")?.to_owned())
-    }
-}
-
-impl Drop for Files {
-    fn drop(&mut self) {
-        // Of the temporary directory: that it stays is no failure of a measurement.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }

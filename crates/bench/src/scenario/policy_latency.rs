@@ -33,27 +33,27 @@ pub(crate) fn measure(lab: &str, changes: u32) -> Result<Vec<Figure>> {
         let words = [&words[..], &["--policies", &numbers[1], "--endpoints", &numbers[2]]].concat();
         let latencies: Latencies = cluster.inside(NODE, &words, PER_CHANGE * changes + WRITING)?;
         for (what, latencies) in [("denies", latencies.deny), ("allows", latencies.allow)] {
-            figures.extend(of_kind(&format!("new policy that {what}, {beside}"), &latencies)?);
+            let [from_request, from_answer] =
+                of_kind(&format!("new policy that {what}, {beside}"), &latencies)?;
+            let [median, p99] = from_answer;
+            let median = median.wanted(Target::AtMost(8.0)).beside_calico("10–17 ms");
+            figures.extend(from_request);
+            figures.extend([median, p99.wanted(Target::AtMost(25.0))]);
         }
     }
     cluster.down()?;
     Ok(figures)
 }
 
-/// The answer may reach the writer later than the news reaches the agent, so the time from the
-/// request is told, too: it holds the datastore's own.
-fn of_kind(what: &str, latencies: &[Latency]) -> Result<[Figure; 4]> {
+/// Median and 99th percentile from the request, and from the answer. That may reach the writer later
+/// than the news reaches the agent; the time from the request holds the datastore's own.
+pub(super) fn of_kind(what: &str, latencies: &[Latency]) -> Result<[[Figure; 2]; 2]> {
     let request = samples(latencies.iter().map(|latency| latency.from_request))?;
     let answer = samples(latencies.iter().map(|latency| latency.from_answer))?;
-    let unit = Unit::Milliseconds;
-    let (from_request, from_answer) =
-        (format!("{what}, from the request"), format!("{what}, from the datastore's answer"));
-    Ok([
-        Figure::median(&from_request, &request, unit),
-        Figure::p99(&from_request, &request, unit),
-        Figure::median(&from_answer, &answer, unit)
-            .wanted(Target::AtMost(8.0))
-            .beside_calico("10–17 ms"),
-        Figure::p99(&from_answer, &answer, unit).wanted(Target::AtMost(25.0)),
-    ])
+    let times = [("request", request), ("datastore's answer", answer)];
+    Ok(times.map(|(from, samples)| {
+        let what = format!("{what}, from the {from}");
+        let unit = Unit::Milliseconds;
+        [Figure::median(&what, &samples, unit), Figure::p99(&what, &samples, unit)]
+    }))
 }
