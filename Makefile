@@ -39,7 +39,7 @@ fmt: ## format the code
 lint: ## what CI checks before it tests
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
-	cargo clippy -p calico --test kubernetes --locked -- -D warnings
+	cargo clippy --workspace --test kubernetes --locked -- -D warnings
 
 install: build ## the binary and its names, below PREFIX
 	install -D -m 0755 $(BUILT) $(DESTDIR)$(PREFIX)/bin/calico

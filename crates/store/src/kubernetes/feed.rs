@@ -20,8 +20,10 @@ use serde_json::value::RawValue;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often it is seen whether a collection has come to be that the cluster lacks.
+/// How soon it is seen whether a collection has come to be that the cluster lacks: first, and at
+/// last, as Calico does, so that the nodes of a large cluster don't ask all the time.
 const ABSENT_PAUSE: Duration = Duration::from_secs(60);
+const ABSENT_PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
 
 /// What all watches of a query share.
 #[derive(Clone)]
@@ -165,8 +167,10 @@ impl Feed {
 
 /// Waits for a collection that the cluster lacks; it is then listed.
 async fn appear(watch: Watch, collection: &str) -> Error {
+    let mut pause = ABSENT_PAUSE;
     loop {
-        tokio::time::sleep(ABSENT_PAUSE).await;
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(ABSENT_PAUSE_MAX);
         match watch.client.ask(Method::GET, &format!("{collection}?limit=1")).await {
             Err(Failure::Status(Status { code: 404, .. })) => {}
             Ok(_) => return Error::Compacted(watch.asked),

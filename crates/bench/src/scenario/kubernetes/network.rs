@@ -40,6 +40,17 @@ impl Sizes {
     }
 }
 
+/// Makes the measured node one that an operator works at: with calicoctl, as the cluster's
+/// administrator.
+pub(super) fn operate(cluster: &Cluster) -> Result<()> {
+    let kubeconfig = cluster.kubectl(&["config", "view", "--raw"], SHORT)?;
+    let settings = "apiVersion: projectcalico.org/v3\nkind: CalicoAPIConfig\nmetadata: {}\n\
+                    spec: {datastoreType: kubernetes, kubeconfig: /etc/calico/admin.conf}\n";
+    let write = |text, name| format!("cat >/etc/calico/{name} <<'END'\n{text}\nEND\n");
+    let line = write(&*kubeconfig, "admin.conf") + &write(settings, "calicoctl.cfg");
+    cluster.shell(NODE, &format!("mkdir -p /etc/calico\n{line}")).map(drop)
+}
+
 /// Policies on a pod, then starts of the agent. The policies beside them stay.
 ///
 /// # Errors
