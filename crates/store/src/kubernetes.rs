@@ -48,10 +48,10 @@ use tokio::sync::OnceCell;
 const PAGE_OBJECTS: usize = 500;
 /// How often a list begins anew because its pages have expired.
 const LIST_ATTEMPTS_MAX: usize = 3;
-/// Lists of several collections whose revisions are remembered.
+/// Lists and watches of several collections whose revisions are remembered.
 const POSITIONS_MAX: usize = 64;
 
-/// The revisions of each collection, of lists that had several, by query and revision told.
+/// The revisions of each collection, of lists and watches that had several, by query and revision told.
 type Positions = HashMap<(Query, Revision), Vec<Option<Revision>>>;
 
 /// A connection to a cluster's API server, shared by all who use it.
@@ -64,7 +64,7 @@ pub(crate) struct Kubernetes {
     interface_prefix: Arc<str>,
     /// Whether every affinity has the label that those of a host are found by.
     labelled: OnceCell<bool>,
-    positions: Mutex<Positions>,
+    positions: Arc<Mutex<Positions>>,
 }
 
 /// A page of a list.
@@ -132,7 +132,7 @@ impl Kubernetes {
             own_objects_only: false,
             interface_prefix: settings.interface_prefix.as_str().into(),
             labelled: OnceCell::new(),
-            positions: Mutex::default(),
+            positions: Arc::default(),
         })
     }
 
@@ -212,7 +212,7 @@ impl Kubernetes {
         // To be watched from: what comes after the first of the collections' revisions.
         let revision = positions.iter().flatten().min().copied().unwrap_or_default();
         if positions.len() > 1 {
-            self.remember(query, revision, positions);
+            remember(&self.positions, query, revision, &positions, None);
         }
         if *query == Query::kind(Kind::Profile) {
             entries.push(allow_profile());
@@ -300,18 +300,6 @@ impl Kubernetes {
         self.labelled.get_or_try_init(ask).await.copied()
     }
 
-    fn remember(&self, query: &Query, revision: Revision, positions: Vec<Option<Revision>>) {
-        let mut known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-        if known.len() >= POSITIONS_MAX {
-            known.clear();
-        }
-        // Where another list had the same revision, what is said twice does no harm.
-        let kept = known.entry((query.clone(), revision)).or_insert_with(|| positions.clone());
-        for (kept, new) in kept.iter_mut().zip(positions) {
-            *kept = (*kept).min(new);
-        }
-    }
-
     async fn follow(
         &self,
         query: &Query,
@@ -323,8 +311,8 @@ impl Kubernetes {
             1 => vec![(after != Revision(0)).then_some(after)],
             _ => {
                 let known = self.positions.lock().unwrap_or_else(PoisonError::into_inner);
-                // Their revisions are not one: after changes of one it is unknown where the others
-                // were.
+                // Their revisions are not one: where each was is known of lists, and of watches that
+                // broke off.
                 known.get(&(query.clone(), after)).cloned().ok_or(Error::Compacted(after))?
             }
         };
@@ -334,6 +322,7 @@ impl Kubernetes {
             interface_prefix: self.interface_prefix.clone(),
             query: query.clone(),
             asked: after,
+            positions: self.positions.clone(),
         };
         feed::open(watch, sources, positions).await
     }
@@ -347,6 +336,29 @@ impl Kubernetes {
             endpoint: self.client.endpoint().to_owned(),
             reason: format!("it cannot be read: {what}; is it a Kubernetes API?"),
         }
+    }
+}
+
+/// Remembers where each collection of a query was when `revision` was told, so that it can be watched
+/// from there; `begun`: where they were when the watch that has come so far began.
+fn remember(
+    positions: &Mutex<Positions>,
+    query: &Query,
+    revision: Revision,
+    reached: &[Option<Revision>],
+    begun: Option<&[Option<Revision>]>,
+) {
+    let mut known = positions.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.len() >= POSITIONS_MAX {
+        known.clear();
+    }
+    let kept = known.entry((query.clone(), revision)).or_insert_with(|| reached.to_vec());
+    if begun == Some(kept) {
+        kept.copy_from_slice(reached);
+    }
+    // Where another list or watch told the same revision, what is said twice does no harm.
+    for (kept, reached) in kept.iter_mut().zip(reached) {
+        *kept = (*kept).min(*reached);
     }
 }
 

@@ -53,6 +53,16 @@ pub enum Change {
     Progress(Revision),
 }
 
+impl Change {
+    /// When it was.
+    fn revision(&self) -> Revision {
+        match self {
+            Change::Put(entry) => entry.revision,
+            Change::Delete(_, revision) | Change::Progress(revision) => *revision,
+        }
+    }
+}
+
 /// Why a datastore request failed, split by what the caller does about it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {

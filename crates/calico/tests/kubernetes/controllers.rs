@@ -1,6 +1,6 @@
 //! calico-kube-controllers on a real cluster, with the account and role of our manifest.
 
-use crate::audit::Requests;
+use crate::audit::{OF_CONTROLLERS, Requests, Unused};
 use crate::cluster::{Cluster, LIMIT};
 use crate::manifest::calico_ipam;
 use serde_json::Value;
@@ -11,6 +11,9 @@ const NAMESPACED: &str = "-n kube-system";
 const SELECTED: &str = "-n kube-system -l k8s-app=calico-kube-controllers";
 /// kube-controller-manager, in two steps, deletes pods of a node that is gone: after 40 s at least.
 const PODS_GONE: Duration = Duration::from_secs(180);
+
+/// What the roles allow and this cluster has no use for.
+const UNUSED: &[Unused] = &[];
 
 fn json(cluster: &Cluster, what: &str) -> Value {
     let text = cluster.kubectl(&format!("get {what} -o json"));
@@ -163,7 +166,9 @@ fn what_pods_and_nodes_leave_is_cleaned_up() {
         assert!(held.iter().any(|one| one.contains(pod)), "{pod}: {held:?}");
     }
     assert!(!host_endpoint(&cluster, &format!("{kept}-auto-hep")).is_empty());
-    Requests::of(&cluster).assert_none_denied();
+    let requests = Requests::of(&cluster);
+    requests.assert_none_denied();
+    requests.assert_all_used(&cluster, OF_CONTROLLERS, UNUSED);
 
     // Of its own memory; the pages of the program depend on how that was built.
     let own = "grep RssAnon /proc/$(pgrep -f ^/usr/bin/kube-controllers)/status";

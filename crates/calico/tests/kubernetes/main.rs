@@ -3,13 +3,16 @@
 
 mod annotations;
 mod audit;
+mod churn;
 mod cluster;
 mod connections;
 mod controllers;
 mod installation;
 mod kills;
+mod ledger;
 mod lifecycle;
 mod manifest;
+mod outage;
 mod pods;
 mod workloads;
 mod works;

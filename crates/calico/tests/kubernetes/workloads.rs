@@ -4,6 +4,9 @@ use crate::cluster::Cluster;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
+/// Pods on both nodes in two namespaces, a service and accounts.
+pub(crate) const SHOP: &str = include_str!("manifests/shop.yaml");
+
 /// What calicoctl prints.
 pub(crate) fn calicoctl(cluster: &Cluster, line: &str) -> String {
     cluster.run("control-plane", &format!("calicoctl {line}"))
@@ -52,6 +55,7 @@ pub(crate) fn remains(cluster: &Cluster) -> String {
                      ip -o link | grep -Eo '(cali[0-9a-f]{11}|bwp[0-9a-z]+|ifb[0-9a-z]+)' | sort -u; \
                      ip route | grep cali; ip -6 route | grep cali; \
                      nft list ruleset | grep -o 'cali[0-9a-f]\\{11\\}' | sort -u; \
+                     nft list table ip calico | grep -Eo '192\\.168(\\.[0-9]+){2}' | sort -u; \
                      find /var/lib/calico/cni-spool -name '*.json'; \
                      find /var/lib/cni/networks -name '[0-9]*'; \
                      ls /run/netns; true";

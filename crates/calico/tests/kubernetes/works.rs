@@ -1,17 +1,15 @@
 //! A cluster works with `manifests/calico.yaml`: what calicoctl shows, policies, what pods cost, what
 //! goes and comes back; and Calico's accounts are allowed what they need, and no more.
 
-use crate::audit::{Requests, Unused};
+use crate::audit::{OF_NODES, Requests, Unused};
 use crate::cluster::{Cluster, LIMIT};
 use crate::connections::Pods;
 use crate::installation::{MANIFEST, await_calico, await_controllers, installed};
-use crate::workloads::{await_nothing_but, calicoctl, remains, resources, start};
+use crate::workloads::{SHOP, await_nothing_but, calicoctl, remains, resources, start};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-/// Pods, a service and accounts.
-const SHOP: &str = include_str!("manifests/shop.yaml");
 const SOON: Duration = Duration::from_secs(20);
 
 /// Requests that a pod's start and its end may cost at most.
@@ -92,7 +90,7 @@ fn a_cluster_works() {
     // A starting API server denies everything until it has read the roles.
     Requests::of(&cluster).assert_none_denied();
     the_api_server_may_go(&cluster, &pods);
-    Requests::of(&cluster).assert_all_used(&cluster, UNUSED);
+    Requests::of(&cluster).assert_all_used(&cluster, OF_NODES, UNUSED);
 }
 
 /// A resource, or a list of them, as calicoctl prints it.
@@ -311,6 +309,7 @@ fn reserved_addresses_are_given_to_nobody(cluster: &Cluster) {
 
 /// A pod that goes while its node has no agent is released by the next, which also says its version.
 fn agents_may_go(cluster: &Cluster, pods: &Pods) {
+    let before = remains(cluster);
     start(cluster, "late", "shop", "n1");
     let address = Pods::of(cluster).address("late").to_owned();
     let select = |node: Value| {
@@ -337,6 +336,7 @@ fn agents_may_go(cluster: &Cluster, pods: &Pods) {
     await_calico(cluster);
     assert_eq!(version(cluster), own);
     cluster.within(LIMIT, "its address is released", |cluster| !shows(cluster).contains("in use"));
+    await_nothing_but(cluster, &before);
     pods.come_out(cluster, OPEN);
 }
 

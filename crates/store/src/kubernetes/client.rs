@@ -5,11 +5,15 @@ use crate::settings::{self, Pem};
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
+use hyper_util::client::legacy;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use kube_client::Config;
-use kube_client::client::Body;
+use kube_client::client::{Body, ConfigExt};
 use kube_client::config::{KubeConfigOptions, Kubeconfig};
 use serde::Deserialize;
 use std::time::Duration;
+use tower::{BoxError, ServiceBuilder};
 
 /// The largest answer taken, in bytes: a page of large objects, within a bound.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
@@ -17,6 +21,15 @@ const ANSWER_BYTES_MAX: usize = 256 << 20;
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
 /// How long a watch may be silent: the server tells a bookmark about once a minute.
 const SILENCE_MAX: Duration = Duration::from_secs(150);
+/// How long a connection may take to be there.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
+/// TCP asks a peer that has been silent for so long whether it is there …
+const KEEPALIVE_TIME: Duration = Duration::from_secs(15);
+/// … then again after each of these pauses …
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
+/// … and takes it for gone after as many questions. Without it, what the server tells a watch while
+/// nodes are cut off comes late: its TCP doubles the pauses between attempts, up to two minutes.
+const KEEPALIVE_PROBES: u32 = 2;
 
 /// A connection to an API server.
 pub(super) struct Client {
@@ -48,11 +61,8 @@ impl Client {
     pub(super) async fn new(settings: &settings::Kubernetes) -> Result<Client, Error> {
         let mut config = base(settings).await?;
         apply(settings, &mut config)?;
-        config.read_timeout = Some(SILENCE_MAX);
-        // A write that may have been carried out is not repeated; the watcher backs off by itself.
-        config.default_retry = false;
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let inner = kube_client::Client::try_from(config).map_err(|why| {
+        let inner = connected(&config).map_err(|why| {
             let why = chain(&why);
             Error::Settings(format!(
                 "cannot use the credentials for the Kubernetes API at {endpoint}: {why}; check \
@@ -156,16 +166,39 @@ impl Lines {
             if self.buffer.len() > ANSWER_BYTES_MAX {
                 return Some(Err(format!("an event exceeds {ANSWER_BYTES_MAX} bytes")));
             }
-            match self.body.frame().await? {
-                Ok(frame) => {
-                    if let Some(data) = frame.data_ref() {
-                        self.buffer.extend_from_slice(data);
+            match tokio::time::timeout(SILENCE_MAX, self.body.frame()).await {
+                Ok(frame) => match frame? {
+                    Ok(frame) => {
+                        if let Some(data) = frame.data_ref() {
+                            self.buffer.extend_from_slice(data);
+                        }
                     }
-                }
-                Err(why) => return Some(Err(chain(&why))),
+                    Err(why) => return Some(Err(chain(&why))),
+                },
+                Err(_) => return Some(Err(format!("silent for {SILENCE_MAX:?}"))),
             }
         }
     }
+}
+
+/// kube's client over connections that notice when the server is cut off. Nothing is repeated: a write
+/// may have been carried out, and the watcher backs off by itself.
+fn connected(config: &Config) -> Result<kube_client::Client, kube_client::Error> {
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_connect_timeout(Some(CONNECT_TIME_MAX));
+    connector.set_keepalive(Some(KEEPALIVE_TIME));
+    connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+    connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
+    let connector = config.rustls_https_connector_with_connector(connector)?;
+    let client = legacy::Client::builder(TokioExecutor::new()).build::<_, Body>(connector);
+    let service = ServiceBuilder::new()
+        .layer(config.base_uri_layer())
+        .option_layer(config.auth_layer()?)
+        .layer(config.extra_headers_layer()?)
+        .map_err(BoxError::from)
+        .service(client);
+    Ok(kube_client::Client::new(service, config.default_namespace.clone()))
 }
 
 /// The kubeconfig's cluster, else the one this program runs in, else the one that is named.

@@ -8,16 +8,16 @@
 //! ```
 
 use super::client::{Client, Failure, Lines, Status};
-use super::failed;
 use super::object;
 use super::place::{self, Group, Source};
+use super::{Positions, failed, remember};
 use crate::{BoxStream, Change, Error};
 use futures_util::{StreamExt, stream};
 use http::Method;
 use model::{Query, Revision};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// How soon it is seen whether a collection has come to be that the cluster lacks: first, and at
@@ -34,6 +34,8 @@ pub(super) struct Watch {
     pub(super) query: Query,
     /// The revision that was asked for.
     pub(super) asked: Revision,
+    /// Where it is noted how far each collection had come when the watch broke off.
+    pub(super) positions: Arc<Mutex<Positions>>,
 }
 
 /// The watch of one collection.
@@ -63,22 +65,34 @@ pub(super) async fn open(
     positions: Vec<Option<Revision>>,
 ) -> Result<BoxStream<Result<Change, Error>>, Error> {
     let alone = sources.len() == 1;
+    let begun = positions.clone();
     let mut feeds = Vec::new();
-    for (source, after) in sources.into_iter().zip(positions) {
+    for (which, (source, after)) in sources.into_iter().zip(positions).enumerate() {
         let watch = watch.clone();
         let mut feed = Feed { watch, source, alone, after, lines: None, ended: false };
         feed.begin().await?;
-        feeds.push(Box::pin(stream::unfold(feed, |mut feed| async move {
+        feeds.push(Box::pin(stream::unfold(feed, move |mut feed| async move {
             let item = feed.next().await?;
-            Some((item, feed))
+            Some(((which, feed.after, item), feed))
         })));
     }
-    // One that breaks ends them all.
-    let merged = stream::select_all(feeds).scan(false, |ended, item| {
-        let last = std::mem::replace(ended, item.is_err());
-        std::future::ready((!last).then_some(item))
+    let mut reached = begun.clone();
+    let mut told = watch.asked;
+    let merged = stream::select_all(feeds).scan(false, move |ended, (which, after, item)| {
+        // One that breaks ends them all.
+        if std::mem::replace(ended, item.is_err()) {
+            return std::future::ready(None);
+        }
+        reached[which] = after;
+        if let Ok(Some(change)) = &item {
+            told = told.max(change.revision());
+        }
+        if *ended && !alone {
+            remember(&watch.positions, &watch.query, told, &reached, Some(&begun));
+        }
+        std::future::ready(Some(item.transpose()))
     });
-    Ok(Box::pin(merged))
+    Ok(Box::pin(merged.filter_map(std::future::ready)))
 }
 
 impl Feed {
@@ -103,31 +117,24 @@ impl Feed {
         Ok(())
     }
 
-    /// The next change; the last item is an error.
-    async fn next(&mut self) -> Option<Result<Change, Error>> {
-        while !self.ended {
-            let Some(lines) = &mut self.lines else {
-                self.ended = true;
-                return Some(Err(appear(self.watch.clone(), &self.source.collection).await));
-            };
-            let taken = match lines.next().await {
+    /// The next change, or that none is to be told; the last item is an error.
+    async fn next(&mut self) -> Option<Result<Option<Change>, Error>> {
+        if self.ended {
+            return None;
+        }
+        let taken = match &mut self.lines {
+            None => Err(appear(self.watch.clone(), &self.source.collection).await),
+            Some(lines) => match lines.next().await {
                 Some(Ok(line)) => self.take(&line),
                 Some(Err(why)) => Err(self.broken(&why)),
                 None => {
                     self.lines = None;
                     self.begin().await.map(|()| None)
                 }
-            };
-            match taken {
-                Ok(None) => {}
-                Ok(Some(change)) => return Some(Ok(change)),
-                Err(error) => {
-                    self.ended = true;
-                    return Some(Err(error));
-                }
-            }
-        }
-        None
+            },
+        };
+        self.ended = taken.is_err();
+        Some(taken)
     }
 
     fn take(&mut self, line: &[u8]) -> Result<Option<Change>, Error> {
