@@ -1,5 +1,6 @@
 //! A cluster of its own for each test.
 
+use crate::installation::Images;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -15,6 +16,8 @@ pub(crate) const NODE_PORT: u16 = 30080;
 /// A running cluster; it is taken down when dropped, whatever the test came to.
 pub(crate) struct Cluster {
     name: String,
+    /// What its nodes read whenever they boot.
+    images: Option<Images>,
 }
 
 pub(crate) fn repository() -> PathBuf {
@@ -43,10 +46,16 @@ pub(crate) fn calico() -> Command {
 impl Cluster {
     /// A lab named after the test, with more arguments for `lab up --kubernetes`.
     pub(crate) fn up(test: &str, arguments: &[&str]) -> Cluster {
-        let cluster = Cluster { name: format!("k-{test}-{}", std::process::id()) };
+        let name = format!("k-{test}-{}", std::process::id());
+        let cluster = Cluster { name, images: None };
         let up = ["up", "--kubernetes"];
         cluster.lab(&[&up[..], arguments].concat());
         cluster
+    }
+
+    /// Keeps an archive of images for as long as the cluster is there.
+    pub(crate) fn keep(&mut self, images: Images) {
+        self.images = Some(images);
     }
 
     pub(crate) fn name(&self) -> &str {

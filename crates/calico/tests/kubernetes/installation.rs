@@ -7,7 +7,7 @@ use std::time::Instant;
 pub(crate) const MANIFEST: &str = include_str!("../../../../manifests/calico.yaml");
 
 /// The archive of the images of the binary under test.
-struct Images(PathBuf);
+pub(crate) struct Images(PathBuf);
 
 impl Images {
     fn new(test: &str) -> Images {
@@ -43,7 +43,8 @@ pub(crate) fn installed_on(test: &str, manifest: &str, more: &[&str]) -> Cluster
     let images = Images::new(test);
     let arguments = ["--nodes", "2", "--no-cni", "--audit", "--image", images.path()];
     let begin = Instant::now();
-    let cluster = Cluster::up(test, &[&arguments[..], more].concat());
+    let mut cluster = Cluster::up(test, &[&arguments[..], more].concat());
+    cluster.keep(images);
     let up = begin.elapsed();
     cluster.apply(manifest);
     await_calico(&cluster);
