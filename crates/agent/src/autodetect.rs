@@ -71,12 +71,36 @@ pub(crate) enum Family {
     V6,
 }
 
+impl Family {
+    /// The variable that says which address is the node's.
+    pub(crate) fn variable(self) -> &'static str {
+        match self {
+            Family::V4 => "IP",
+            Family::V6 => "IP6",
+        }
+    }
+
+    /// IP's version.
+    pub(crate) fn version(self) -> u8 {
+        match self {
+            Family::V4 => 4,
+            Family::V6 => 6,
+        }
+    }
+
+    /// Whether an address is of it.
+    pub(crate) fn has(self, address: IpAddr) -> bool {
+        address.is_ipv6() == (self == Family::V6)
+    }
+}
+
 impl Method {
     /// Reads the variable's value; empty means first-found.
     ///
     /// # Errors
     /// The text is no method, or a part of it is no regular expression or prefix.
-    pub(crate) fn parse(text: &str) -> Result<Method, NotFound> {
+    pub(crate) fn parse(family: Family, text: &str) -> Result<Method, NotFound> {
+        let wrong = |text: &str, why: &str| wrong(family, text, why);
         let regexes = |list: &str| -> Result<Vec<Regex>, NotFound> {
             let parse = |part: &str| {
                 if part.trim().is_empty() {
@@ -122,8 +146,8 @@ impl Method {
     }
 }
 
-fn wrong(method: &str, why: &str) -> NotFound {
-    NotFound(format!("IP_AUTODETECTION_METHOD={method}: {why}"))
+fn wrong(family: Family, method: &str, why: &str) -> NotFound {
+    NotFound(format!("{}_AUTODETECTION_METHOD={method}: {why}", family.variable()))
 }
 
 fn excluded(name: &str) -> bool {
@@ -144,17 +168,18 @@ pub(crate) fn pick(
     interfaces: &[Interface],
     given: Option<IpAddr>,
 ) -> Result<(String, IpNet), NotFound> {
+    let variable = family.variable();
     if let (Method::KubernetesInternalIp, None) = (method, given) {
-        return Err(NotFound(
-            "IP_AUTODETECTION_METHOD=kubernetes-internal-ip asks Kubernetes for the Node's InternalIP, and \
-             this node's datastore is etcd: set IP, or can-reach=ADDRESS or interface=REGEX instead"
-                .to_owned(),
-        ));
+        return Err(NotFound(format!(
+            "{variable}_AUTODETECTION_METHOD=kubernetes-internal-ip asks Kubernetes for the Node's \
+             InternalIP, and this node's datastore is etcd: set {variable}, or can-reach=ADDRESS or \
+             interface=REGEX instead"
+        )));
     }
     let mut youngest_first: Vec<&Interface> = interfaces.iter().filter(|i| i.up).collect();
     youngest_first.sort_by_key(|interface| std::cmp::Reverse(interface.index));
     let suits = |net: &IpNet| {
-        is_of(net, family)
+        family.has(net.addr())
             && is_global(net.addr())
             && match method {
                 Method::Cidr(prefixes) => prefixes.iter().any(|p| p.contains(&net.addr())),
@@ -175,8 +200,8 @@ pub(crate) fn pick(
         .flat_map(|i| i.addresses.iter().map(move |net| format!("{} {net}", i.name)))
         .collect();
     Err(NotFound(format!(
-        "no address of this node fits {}: looked at {}; set IP to the node's address, or another \
-         IP_AUTODETECTION_METHOD",
+        "no address of this node fits {}: looked at {}; set {variable} to the node's address, or \
+         another {variable}_AUTODETECTION_METHOD",
         describe(method),
         if seen.is_empty() { "no interface that is up".to_owned() } else { seen.join(", ") }
     )))
@@ -195,13 +220,6 @@ fn describe(method: &Method) -> String {
             format!("cidr={}", prefixes.join(","))
         }
         Method::KubernetesInternalIp => "kubernetes-internal-ip".to_owned(),
-    }
-}
-
-fn is_of(net: &IpNet, family: Family) -> bool {
-    match net {
-        IpNet::V4(_) => family == Family::V4,
-        IpNet::V6(_) => family == Family::V6,
     }
 }
 
@@ -257,7 +275,7 @@ mod tests {
             ("kubernetes-internal-ip", V4, Some("10.30.0.206"), Some("ens5 10.30.0.206/24")),
             ("kubernetes-internal-ip", V4, Some("1.1.1.1"), None),
         ] {
-            let parsed = Method::parse(method).expect("a method");
+            let parsed = Method::parse(family, method).expect("a method");
             let given = given.map(|text| text.parse().expect("an address"));
             let picked = pick(&parsed, family, &machine(), given);
             let picked = picked.ok().map(|(name, net)| format!("{name} {net}"));
@@ -274,18 +292,20 @@ mod tests {
             ("interface=", "one is empty"),
             ("cidr=10.0.0.0", "10.0.0.0 is no prefix"),
         ] {
-            let error = Method::parse(method).expect_err(method).to_string();
+            let error = Method::parse(Family::V4, method).expect_err(method).to_string();
             assert!(error.contains(said) && error.contains(method), "{error}");
         }
     }
 
     #[test]
     fn nothing_found_names_what_was_looked_at() {
-        let kubernetes = Method::parse("kubernetes-internal-ip").expect("a method");
+        let kubernetes = Method::parse(Family::V4, "kubernetes-internal-ip").expect("a method");
         let error = pick(&kubernetes, Family::V4, &machine(), None).expect_err("none").to_string();
         assert!(error.contains("this node's datastore is etcd"), "{error}");
-        let method = Method::parse("cidr=1.0.0.0/8").expect("a method");
+        let method = Method::parse(Family::V4, "cidr=1.0.0.0/8").expect("a method");
         let error = pick(&method, Family::V4, &machine(), None).expect_err("none").to_string();
         assert!(error.contains("cidr=1.0.0.0/8") && error.contains("ens5 10.30.0.206/24"));
+        let error = pick(&method, Family::V6, &machine(), None).expect_err("none").to_string();
+        assert!(error.contains("set IP6 to"), "{error}");
     }
 }

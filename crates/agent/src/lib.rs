@@ -138,7 +138,7 @@ async fn register_alone(settings: &Startup, environment: Vec<(String, String)>) 
 
 /// Joins the cluster.
 async fn join(settings: &Startup, environment: &[(String, String)]) -> Result<Arc<dyn Datastore>> {
-    let machine = machine::read(&settings.ip_autodetection_method).await?;
+    let machine = machine::read(&[&settings.ipv4, &settings.ipv6]).await?;
     let (datastore, node) = loop {
         match register(settings, &machine, environment).await {
             Ok(joined) => break joined,
@@ -155,7 +155,10 @@ async fn join(settings: &Startup, environment: &[(String, String)]) -> Result<Ar
         .with_context(|| format!("{} cannot be written", settings.nodename_file.display()))?;
     match node.spec.ipv4() {
         Some(address) => tracing::info!("node {} has address {address}", settings.node),
-        None => tracing::warn!("node {} has no IPv4 address: nothing is routed", settings.node),
+        None => tracing::warn!("node {} has no IPv4 address: no IPv4 is routed", settings.node),
+    }
+    if let Some(address) = node.spec.ipv6() {
+        tracing::info!("node {} has address {address}", settings.node);
     }
     Ok(datastore)
 }

@@ -1,6 +1,7 @@
 //! What the machine has, read once at start-up.
 
-use crate::autodetect::{Interface, Method};
+use crate::autodetect::{Family, Interface, Method};
+use crate::settings::OwnAddress;
 use crate::startup::Machine;
 use anyhow::{Context, Result};
 use linux::rtnetlink::Rtnetlink;
@@ -8,7 +9,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// Reads interfaces and addresses; for `can-reach` also asks which way the kernel would go.
-pub(crate) async fn read(method: &str) -> Result<Machine> {
+pub(crate) async fn read(own: &[&OwnAddress]) -> Result<Machine> {
     let root = "calico-node must run as root, with the node's network namespace";
     let mut netlink = Rtnetlink::open().context(root)?;
     let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
@@ -29,33 +30,33 @@ pub(crate) async fn read(method: &str) -> Result<Machine> {
             interface.addresses.push(entry.address);
         }
     }
-    let reached_from = match Method::parse(method) {
-        Ok(Method::CanReach(target)) => reached_from(&mut netlink, &target).await?,
-        _ => None,
-    };
+    let mut reached_from = Vec::new();
+    for own in own.iter().filter(|own| own.is_detected()) {
+        if let Ok(Method::CanReach(target)) = Method::parse(own.family, &own.method) {
+            reached_from.extend(from(&mut netlink, own.family, &target).await?);
+        }
+    }
     Ok(Machine { interfaces: interfaces.into_values().collect(), reached_from })
 }
 
-async fn reached_from(netlink: &mut Rtnetlink, target: &str) -> Result<Option<IpAddr>> {
-    let destination = resolve(target).await?;
-    let path = netlink.route_get(destination).with_context(|| {
-        format!("IP_AUTODETECTION_METHOD=can-reach={target}: there is no route")
-    })?;
+async fn from(netlink: &mut Rtnetlink, family: Family, target: &str) -> Result<Option<IpAddr>> {
+    let what = || format!("{}_AUTODETECTION_METHOD=can-reach={target}", family.variable());
+    let destination = resolve(family, target)
+        .await
+        .with_context(|| format!("{}: the name cannot be resolved", what()))?;
+    let path =
+        netlink.route_get(destination).with_context(|| format!("{}: there is no route", what()))?;
     Ok(path.source)
 }
 
 /// An address, or a name that the store's resolver knows.
-async fn resolve(target: &str) -> Result<IpAddr> {
+async fn resolve(family: Family, target: &str) -> Result<IpAddr> {
     if let Ok(address) = target.parse() {
         return Ok(address);
     }
-    let found = store::resolve(target).await.map_err(anyhow::Error::from).and_then(|addresses| {
-        let v4 = addresses.iter().find(|address| address.is_ipv4());
-        v4.copied().context("it has no IPv4 address")
-    });
-    found.with_context(|| {
-        format!("IP_AUTODETECTION_METHOD=can-reach={target}: the name cannot be resolved")
-    })
+    let addresses = store::resolve(target).await?;
+    let of_family = addresses.into_iter().find(|address| family.has(*address));
+    of_family.context("it has no address of that family")
 }
 
 #[cfg(test)]
@@ -64,9 +65,11 @@ mod tests {
 
     #[tokio::test]
     async fn can_reach_takes_a_name() {
-        let loopback = Some(IpAddr::from([127, 0, 0, 1]));
+        let loopback = [IpAddr::from([127, 0, 0, 1])];
         for target in ["localhost", "127.0.0.1"] {
-            let machine = read(&format!("can-reach={target}")).await.expect(target);
+            let (value, method) = (String::new(), format!("can-reach={target}"));
+            let own = OwnAddress { family: Family::V4, value, method };
+            let machine = read(&[&own]).await.expect(target);
             assert_eq!(machine.reached_from, loopback, "{target}");
         }
     }

@@ -1,5 +1,6 @@
 //! What the agent's process is told by its environment, before the datastore can say anything.
 
+use crate::autodetect::Family;
 use crate::remote;
 use model::config::{self, LogSeverity, Resolved, Warning};
 use model::{AsNumber, EncapsulationMode};
@@ -10,8 +11,8 @@ use std::path::{Path, PathBuf};
 pub(crate) struct Startup {
     pub(crate) node: String,
     pub(crate) nodename_file: PathBuf,
-    pub(crate) ip: Option<String>,
-    pub(crate) ip_autodetection_method: String,
+    pub(crate) ipv4: OwnAddress,
+    pub(crate) ipv6: OwnAddress,
     pub(crate) disable_node_ip_check: bool,
     pub(crate) as_number: Option<AsNumber>,
     pub(crate) kubernetes_node: Option<String>,
@@ -20,6 +21,8 @@ pub(crate) struct Startup {
     pub(crate) cluster_type: Vec<String>,
     pub(crate) no_default_pools: bool,
     pub(crate) pool: DefaultPool,
+    /// `None`: FELIX_IPV6SUPPORT forbids one.
+    pub(crate) pool_v6: Option<DefaultPool>,
     pub(crate) wait_for_datastore: bool,
     pub(crate) file_logging: bool,
     pub(crate) log_severity: LogSeverity,
@@ -27,9 +30,27 @@ pub(crate) struct Startup {
     pub(crate) api: Option<remote::Settings>,
 }
 
-/// CALICO_IPV4POOL_*.
+/// What says which of a family's addresses is the node's.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnAddress {
+    pub(crate) family: Family,
+    /// IP, IP6.
+    pub(crate) value: String,
+    /// IP_AUTODETECTION_METHOD, IP6_AUTODETECTION_METHOD.
+    pub(crate) method: String,
+}
+
+impl OwnAddress {
+    /// Whether it is to be looked for on the machine, if none is stored.
+    pub(crate) fn is_detected(&self) -> bool {
+        self.value == "autodetect" || (self.value.is_empty() && self.family == Family::V4)
+    }
+}
+
+/// CALICO_IPV4POOL_*, CALICO_IPV6POOL_*.
 #[derive(Clone, Debug)]
 pub(crate) struct DefaultPool {
+    pub(crate) family: Family,
     pub(crate) cidr: Option<String>,
     pub(crate) ipip: EncapsulationMode,
     pub(crate) vxlan: EncapsulationMode,
@@ -61,8 +82,16 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
     Ok(Startup {
         node: node_name(&resolved, &nodename_file)?,
         nodename_file,
-        ip: resolved.get(&config::IP),
-        ip_autodetection_method: resolved.get(&config::IP_AUTODETECTION_METHOD),
+        ipv4: OwnAddress {
+            family: Family::V4,
+            value: resolved.get(&config::IP).unwrap_or_default(),
+            method: resolved.get(&config::IP_AUTODETECTION_METHOD),
+        },
+        ipv6: OwnAddress {
+            family: Family::V6,
+            value: resolved.get(&config::IP6).unwrap_or_default(),
+            method: resolved.get(&config::IP6_AUTODETECTION_METHOD),
+        },
         disable_node_ip_check: resolved.get(&config::DISABLE_NODE_IP_CHECK),
         as_number: resolved.get(&config::AS),
         kubernetes_node: resolved.get(&config::K8S_NODE_REF),
@@ -70,6 +99,7 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
         cluster_type: resolved.get(&config::CLUSTER_TYPE),
         no_default_pools: resolved.get(&config::NO_DEFAULT_POOLS),
         pool: DefaultPool {
+            family: Family::V4,
             cidr: resolved.get(&config::IPV4POOL_CIDR),
             ipip: resolved.get(&config::IPV4POOL_IPIP),
             vxlan: resolved.get(&config::IPV4POOL_VXLAN),
@@ -78,6 +108,16 @@ pub(crate) fn read(environment: &[(String, String)]) -> Result<Startup, String> 
             node_selector: resolved.get(&config::IPV4POOL_NODE_SELECTOR),
             disable_bgp_export: resolved.get(&config::IPV4POOL_DISABLE_BGP_EXPORT),
         },
+        pool_v6: resolved.get(&config::IPV6_SUPPORT).then(|| DefaultPool {
+            family: Family::V6,
+            cidr: resolved.get(&config::IPV6POOL_CIDR),
+            ipip: EncapsulationMode::Never,
+            vxlan: resolved.get(&config::IPV6POOL_VXLAN),
+            nat_outgoing: resolved.get(&config::IPV6POOL_NAT_OUTGOING),
+            block_size: resolved.get(&config::IPV6POOL_BLOCK_SIZE),
+            node_selector: resolved.get(&config::IPV6POOL_NODE_SELECTOR),
+            disable_bgp_export: resolved.get(&config::IPV6POOL_DISABLE_BGP_EXPORT),
+        }),
         wait_for_datastore: resolved.get(&config::WAIT_FOR_DATASTORE),
         file_logging: !resolved.get(&config::DISABLE_FILE_LOGGING),
         log_severity: resolved.get(&config::LOG_SEVERITY_SCREEN),

@@ -5,14 +5,14 @@
 //! on what was read, so that nodes starting at once end up with one result.
 
 use crate::autodetect::{self, Family, Interface, Method};
-use crate::settings::Startup;
+use crate::settings::{DefaultPool, OwnAddress, Startup};
 use ipnet::{IpNet, Ipv4Net};
 use model::resources::node::{NodeAddress, NodeInterface, OrchRef};
 use model::resources::profile::ALLOW_PROFILE;
 use model::resources::tier::{BUILT_IN_TIERS, built_in_tier};
 use model::{
     ClusterInformation, ClusterInformationSpec, FelixConfiguration, FelixConfigurationSpec, IpPool,
-    IpPoolSpec, Node, NodeBgpSpec, Profile, ProfileSpec, Resource, Spec,
+    IpPoolSpec, Node, NodeBgpSpec, Profile, ProfileSpec, Resource, Spec, names,
 };
 use std::net::IpAddr;
 use store::{Datastore, Error, typed};
@@ -61,8 +61,8 @@ pub(crate) enum StartupError {
 /// What the machine has, as the kernel shows it.
 pub(crate) struct Machine {
     pub(crate) interfaces: Vec<Interface>,
-    /// The source address the kernel would take to the `can-reach` destination.
-    pub(crate) reached_from: Option<IpAddr>,
+    /// The source addresses the kernel would take to the `can-reach` destinations.
+    pub(crate) reached_from: Vec<IpAddr>,
 }
 
 /// Registers the node and initialises the datastore where it is new.
@@ -71,12 +71,16 @@ pub(crate) async fn run(
     settings: &Startup,
     machine: &Machine,
 ) -> Result<Node, StartupError> {
-    let address = address(settings, machine, stored(datastore, settings).await?.as_ref())?;
-    if let (Some(address), false) = (address, settings.disable_node_ip_check) {
-        check_unique(datastore, settings, address).await?;
+    let stored = stored(datastore, settings).await?;
+    let mut addresses = Vec::new();
+    for own in [&settings.ipv4, &settings.ipv6] {
+        addresses.extend(address(own, machine, stored.as_ref())?);
     }
-    let node = register(datastore, settings, machine, address).await?;
-    ensure_pools(datastore, settings, machine).await?;
+    if !settings.disable_node_ip_check {
+        check_unique(datastore, settings, &addresses).await?;
+    }
+    let node = register(datastore, settings, machine, &addresses).await?;
+    ensure_pools(datastore, settings, machine, &node).await?;
     ensure_cluster_information(datastore, settings).await?;
     ensure_policy_built_ins(datastore).await?;
     if !settings.kubernetes {
@@ -89,73 +93,74 @@ async fn stored(datastore: &dyn Datastore, settings: &Startup) -> Result<Option<
     typed::get(datastore, None, &settings.node).await
 }
 
-/// The node's IPv4 address: given, stored or detected, in the order `calico-features.md` §8 has.
+/// The node's address of a family: given, stored or detected, in the order `calico-features.md` §8
+/// has. Only that of IPv4 is looked for unasked.
 fn address(
-    settings: &Startup,
+    own: &OwnAddress,
     machine: &Machine,
     stored: Option<&Node>,
-) -> Result<Option<Ipv4Net>, StartupError> {
-    let stored = stored.and_then(|node| node.spec.ipv4());
-    match settings.ip.as_deref().unwrap_or_default() {
-        "none" => Ok(stored),
-        "" if stored.is_some() => Ok(stored),
-        "" | "autodetect" => {
-            let method = Method::parse(&settings.ip_autodetection_method)?;
-            let given = match method {
-                Method::CanReach(_) => machine.reached_from,
-                _ => None,
-            };
-            let (interface, net) =
-                autodetect::pick(&method, Family::V4, &machine.interfaces, given)?;
-            tracing::info!("this node's address is {net}, found on {interface}");
-            Ok(match net {
-                IpNet::V4(net) => Some(net),
-                IpNet::V6(_) => None,
-            })
-        }
+) -> Result<Option<IpNet>, StartupError> {
+    let stored = stored.and_then(|node| of_family(node, own.family));
+    if own.is_detected() && (stored.is_none() || !own.value.is_empty()) {
+        let method = Method::parse(own.family, &own.method)?;
+        let given = match method {
+            Method::CanReach(_) => machine.reached_from.iter().find(|one| own.family.has(**one)),
+            _ => None,
+        };
+        let (interface, net) =
+            autodetect::pick(&method, own.family, &machine.interfaces, given.copied())?;
+        tracing::info!("this node's address is {net}, found on {interface}");
+        return Ok(Some(net));
+    }
+    match own.value.as_str() {
+        "" | "none" => Ok(stored),
         text => {
-            let wrong = || {
-                StartupError::Settings(format!(
-                    "IP={text} is no IPv4 address: set it to one, with or without prefix length, or \
-                     to autodetect"
-                ))
+            let given = match text.parse().ok() {
+                None => text.parse().ok().map(|bare| with_local_mask(bare, machine)),
+                given => given,
             };
-            if text.contains('/') {
-                return Ok(Some(text.parse().map_err(|_| wrong())?));
-            }
-            let bare: std::net::Ipv4Addr = text.parse().map_err(|_| wrong())?;
-            Ok(Some(with_local_mask(bare, machine)))
+            let given = given.filter(|net: &IpNet| own.family.has(net.addr()));
+            given.map(Some).ok_or_else(|| {
+                let (name, version) = (own.family.variable(), own.family.version());
+                StartupError::Settings(format!(
+                    "{name}={text} is no IPv{version} address: set it to one, with or without \
+                     prefix length, or to autodetect"
+                ))
+            })
         }
     }
 }
 
+fn of_family(node: &Node, family: Family) -> Option<IpNet> {
+    match family {
+        Family::V4 => node.spec.ipv4().map(IpNet::V4),
+        Family::V6 => node.spec.ipv6().map(IpNet::V6),
+    }
+}
+
 /// A bare address takes the prefix length it has on its interface.
-fn with_local_mask(bare: std::net::Ipv4Addr, machine: &Machine) -> Ipv4Net {
-    let addresses = machine.interfaces.iter().flat_map(|interface| &interface.addresses);
-    let mut found = addresses.filter_map(|net| match net {
-        IpNet::V4(net) if net.addr() == bare => Some(*net),
-        _ => None,
-    });
-    found.next_back().unwrap_or(Ipv4Net::from(bare))
+fn with_local_mask(bare: IpAddr, machine: &Machine) -> IpNet {
+    let mut addresses = machine.interfaces.iter().flat_map(|interface| &interface.addresses);
+    let found = addresses.rfind(|net| net.addr() == bare);
+    found.copied().unwrap_or(IpNet::from(bare))
 }
 
 async fn check_unique(
     datastore: &dyn Datastore,
     settings: &Startup,
-    address: Ipv4Net,
+    addresses: &[IpNet],
 ) -> Result<(), StartupError> {
     let nodes: Vec<Node> = typed::list(datastore, None).await?;
-    let taken = |node: &&Node| {
-        node.metadata.name != settings.node
-            && node.spec.ipv4().is_some_and(|other| other.addr() == address.addr())
-    };
-    match nodes.iter().find(taken) {
-        None => Ok(()),
-        Some(node) => Err(StartupError::AddressTaken {
-            other: node.metadata.name.clone(),
-            address: address.addr().into(),
-        }),
+    for node in nodes.iter().filter(|node| node.metadata.name != settings.node) {
+        for family in [Family::V4, Family::V6] {
+            let Some(other) = of_family(node, family).map(|net| net.addr()) else { continue };
+            if addresses.iter().any(|net| net.addr() == other) {
+                let name = node.metadata.name.clone();
+                return Err(StartupError::AddressTaken { other: name, address: other });
+            }
+        }
     }
+    Ok(())
 }
 
 /// Creates the Node resource, or brings the parts of it that this process owns up to date.
@@ -163,7 +168,7 @@ async fn register(
     datastore: &dyn Datastore,
     settings: &Startup,
     machine: &Machine,
-    address: Option<Ipv4Net>,
+    addresses: &[IpNet],
 ) -> Result<Node, StartupError> {
     for _ in 0..WRITE_ATTEMPTS_MAX {
         let stored = stored(datastore, settings).await?;
@@ -171,7 +176,7 @@ async fn register(
             return Err(StartupError::NoKubernetesNode { node: settings.node.clone() });
         }
         let mut node = stored.clone().unwrap_or_else(|| Node::new(&settings.node, <_>::default()));
-        describe(&mut node, settings, machine, address);
+        describe(&mut node, settings, machine, addresses);
         let written = match &stored {
             Some(stored) if *stored == node => return Ok(node),
             Some(_) => typed::update(datastore, node).await,
@@ -186,16 +191,22 @@ async fn register(
     Err(Error::Conflict(key).into())
 }
 
-fn describe(node: &mut Node, settings: &Startup, machine: &Machine, address: Option<Ipv4Net>) {
-    if let Some(address) = address {
-        let bgp = node.spec.bgp.get_or_insert_with(NodeBgpSpec::default);
-        bgp.ipv4_address = Some(address.to_string());
-        let own = NodeAddress { address: address.to_string(), kind: Some(OWN_ADDRESS.into()) };
+fn describe(node: &mut Node, settings: &Startup, machine: &Machine, addresses: &[IpNet]) {
+    if !addresses.is_empty() {
         // Others are Kubernetes' to say.
         node.spec
             .addresses
             .retain(|other| settings.kubernetes && other.kind.as_deref() != Some(OWN_ADDRESS));
-        node.spec.addresses.insert(0, own);
+    }
+    for (position, net) in addresses.iter().enumerate() {
+        let bgp = node.spec.bgp.get_or_insert_with(NodeBgpSpec::default);
+        let stated = match net {
+            IpNet::V4(_) => &mut bgp.ipv4_address,
+            IpNet::V6(_) => &mut bgp.ipv6_address,
+        };
+        *stated = Some(net.to_string());
+        let own = NodeAddress { address: net.to_string(), kind: Some(OWN_ADDRESS.into()) };
+        node.spec.addresses.insert(position, own);
     }
     if let Some(number) = &settings.as_number {
         let bgp = node.spec.bgp.get_or_insert_with(NodeBgpSpec::default);
@@ -220,41 +231,49 @@ fn describe(node: &mut Node, settings: &Startup, machine: &Machine, address: Opt
         .collect();
 }
 
-/// Creates the default IPv4 pool where there is no IPv4 pool yet.
+/// Creates a default pool of each family of which there is no pool yet.
 async fn ensure_pools(
     datastore: &dyn Datastore,
     settings: &Startup,
     machine: &Machine,
+    node: &Node,
 ) -> Result<(), StartupError> {
-    let configured = settings.pool.cidr.as_deref();
+    let mut wanted: Vec<&DefaultPool> = vec![&settings.pool];
+    // Without an address of the node nothing of the pool would be routed.
+    let six = settings.pool_v6.as_ref();
+    wanted.extend(six.filter(|pool| pool.cidr.is_some() || node.spec.ipv6().is_some()));
     if settings.no_default_pools {
-        return match configured {
+        return match wanted.into_iter().find_map(|pool| Some((pool, pool.cidr.as_ref()?))) {
             None => Ok(()),
-            Some(cidr) => Err(StartupError::Settings(format!(
-                "NO_DEFAULT_POOLS=true and CALICO_IPV4POOL_CIDR={cidr} exclude each other: unset one"
+            Some((pool, cidr)) => Err(StartupError::Settings(format!(
+                "NO_DEFAULT_POOLS=true and CALICO_IPV{}POOL_CIDR={cidr} exclude each other: unset \
+                 one",
+                pool.family.version()
             ))),
         };
     }
-    if configured == Some("none") {
-        return Ok(());
-    }
+    wanted.retain(|pool| pool.cidr.as_deref() != Some("none"));
     let pools: Vec<IpPool> = typed::list(datastore, None).await?;
-    let is_v4 = |pool: &IpPool| matches!(pool.spec.cidr.parse(), Ok(IpNet::V4(_)));
-    if pools.iter().any(is_v4) {
-        return Ok(());
+    for wanted in wanted {
+        let is_there =
+            pools.iter().any(|pool| pool.spec.net().is_ok_and(|net| wanted.family.has(net.addr())));
+        if !is_there {
+            // Where another node was first, its pool is as good.
+            ensure(datastore, default_pool(wanted, machine)?).await?;
+        }
     }
-    let pool = default_pool(settings, machine)?;
-    // Where another node was first, its pool is as good.
-    ensure(datastore, pool).await
+    Ok(())
 }
 
-fn default_pool(settings: &Startup, machine: &Machine) -> Result<IpPool, StartupError> {
-    let wanted = &settings.pool;
-    let cidr = wanted.cidr.clone().unwrap_or_else(|| free_range(machine));
+fn default_pool(wanted: &DefaultPool, machine: &Machine) -> Result<IpPool, StartupError> {
+    let (name, free): (_, fn(&Machine) -> String) = match wanted.family {
+        Family::V4 => (names::DEFAULT_IPV4_POOL, free_range),
+        Family::V6 => (names::DEFAULT_IPV6_POOL, |_| unique_local_range()),
+    };
     let mut pool = IpPool::new(
-        "default-ipv4-ippool",
+        name,
         IpPoolSpec {
-            cidr,
+            cidr: wanted.cidr.clone().unwrap_or_else(|| free(machine)),
             ipip_mode: wanted.ipip,
             vxlan_mode: wanted.vxlan,
             nat_outgoing: wanted.nat_outgoing,
@@ -270,11 +289,18 @@ fn default_pool(settings: &Startup, machine: &Machine) -> Result<IpPool, Startup
         Err(problems) => {
             let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
             Err(StartupError::Settings(format!(
-                "the pool that CALICO_IPV4POOL_* describe cannot be made: {}",
+                "the pool that CALICO_IPV{}POOL_* describe cannot be made: {}",
+                wanted.family.version(),
                 problems.join("; ")
             )))
         }
     }
+}
+
+/// A random /48 of fd00::/8 (RFC 4193, 3.2).
+fn unique_local_range() -> String {
+    let [a, b, c, d, e, ..] = *uuid::Uuid::new_v4().as_bytes();
+    format!("fd{a:02x}:{b:02x}{c:02x}:{d:02x}{e:02x}::/48")
 }
 
 /// 192.168.0.0/16, or the first of 172.16.0.0/16 … 172.31.0.0/16 that no address of the node is in.

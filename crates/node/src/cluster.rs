@@ -380,6 +380,7 @@ impl Cluster {
         if *name == self.topology.node {
             let topology = self.topology.change();
             topology.address = spec.ipv4();
+            topology.address_v6 = spec.ipv6();
             topology.vxlan_address = spec.vxlan_ipv4();
             topology.ipip_address = spec.ipip_ipv4();
             self.labels = node.metadata.labels.clone();
@@ -388,6 +389,7 @@ impl Cluster {
         }
         let remote = RemoteNode {
             address: spec.ipv4().map(|net| net.addr()),
+            address_v6: spec.ipv6().map(|net| net.addr()),
             vxlan_address: spec.vxlan_ipv4(),
             vxlan_mac: spec.vxlan_tunnel_mac_addr.as_ref().map(|_| Mac(spec.vxlan_mac(name))),
         };

@@ -53,8 +53,7 @@ pub fn explain<'a>(
 fn learned(core: &Node) -> Learned {
     let topology = core.cluster.topology();
     let others = topology.blocks.iter().filter_map(|(block, owner)| {
-        let address = topology.nodes.get(owner)?.address?;
-        Some((*block, vec![IpAddr::V4(address)]))
+        Some((*block, vec![topology.nodes.get(owner)?.address_for(block)?]))
     });
     Learned { routes: Arc::new(others.collect()), in_sync: true }
 }

@@ -97,6 +97,12 @@ fn forbidden(pool: &Pool, settings: &Settings) -> Option<&'static str> {
              set it to bird or vxlan, or leave the routes to whoever made that choice",
         );
     }
+    if pool.cidr.addr().is_ipv6() && pool.vxlan != Mode::Never {
+        return Some(
+            "its vxlanMode needs vxlan-v6.calico, which does not exist yet; set vxlanMode: Never: \
+             BGP routes IPv6 between the nodes",
+        );
+    }
     if settings.ipip_enabled == Some(false) && pool.ipip != Mode::Never {
         return Some(
             "its ipipMode needs tunl0, which ipipEnabled: false of FelixConfiguration or \

@@ -7,7 +7,7 @@
 //!      ├─ vxlan, ipip:   vxlan.calico, its FDB and neighbours; tunl0 and whose packets it takes
 //!      ├─ routes:        blocks, borrowed addresses, learned routes ──▶ routes, blackholes
 //!      ├─ workload:      routes and sysctls of local interfaces
-//!      └─ masquerade:    table ip calico (masquerade, tunnel protection)
+//!      └─ masquerade:    tables calico (masquerade, tunnel protection)
 //!      ▼
 //!  Plan { state, owned, tables, pod_mtu, refresh_interval, unroutable, unreachable }
 //! ```

@@ -1,4 +1,5 @@
-//! Table `ip calico`: masquerade for what leaves the pools, and tunnels open to cluster nodes only.
+//! Tables `ip calico` and `ip6 calico`: masquerade for what leaves the pools, and tunnels open to
+//! cluster nodes only.
 //!
 //! Names of table, chains and sets are Felix's nftables mode's, so that either takes over from the
 //! other.
@@ -11,8 +12,9 @@ use kernel::nft::{
     BaseChain, Chain, ChainKind, Element, Family, Hook, Match, Rule, Set, SetKey, Table, Verdict,
 };
 
-const ALL_POOLS: &str = "cali40network-ip-pools";
-const MASQUERADED_POOLS: &str = "cali40masq-ipam-pools";
+/// Names of sets of each family, by the starts that Felix gives them.
+const ALL_POOLS: &str = "network-ip-pools";
+const MASQUERADED_POOLS: &str = "masq-ipam-pools";
 const VXLAN_NODES: &str = "cali40all-vxlan-net";
 const IPIP_NODES: &str = "cali40all-hosts-net";
 const IP_IN_IP: u8 = 4;
@@ -27,18 +29,31 @@ pub(crate) fn tables(topology: &Topology) -> Vec<Table> {
         Some(settings) => layout::tables(settings).into(),
         None => vec![Table::new(Family::Ip, "calico")],
     };
-    for table in tables.iter_mut().filter(|table| table.family == Family::Ip) {
-        add_masquerade(topology, table);
-        add_tunnel_protection(topology, table);
+    for table in &mut tables {
+        match table.family {
+            Family::Ip => {
+                add_masquerade(topology, table, "cali40");
+                add_tunnel_protection(topology, table);
+            }
+            // Rarely wanted of IPv6; a kernel may be without it.
+            Family::Ip6 if masquerades_ipv6(topology) => add_masquerade(topology, table, "cali60"),
+            Family::Ip6 | Family::Netdev => {}
+        }
     }
     tables
 }
 
-fn add_masquerade(topology: &Topology, table: &mut Table) {
-    let pools = || topology.pools.iter().filter(|pool| matches!(pool.cidr, IpNet::V4(_)));
-    let masqueraded = pools().filter(|pool| pool.nat_outgoing);
-    set(table, ALL_POOLS, true, pools().map(|pool| pool.cidr));
-    set(table, MASQUERADED_POOLS, true, masqueraded.map(|pool| pool.cidr));
+fn masquerades_ipv6(topology: &Topology) -> bool {
+    topology.pools.iter().any(|pool| pool.cidr.addr().is_ipv6() && pool.nat_outgoing)
+}
+
+fn add_masquerade(topology: &Topology, table: &mut Table, start: &str) {
+    let v6 = table.family == Family::Ip6;
+    let pools = || topology.pools.iter().filter(|pool| pool.cidr.addr().is_ipv6() == v6);
+    let (all, masqueraded) = ([start, ALL_POOLS].concat(), [start, MASQUERADED_POOLS].concat());
+    set(table, &all, true, pools().map(|pool| pool.cidr));
+    let of_masqueraded = pools().filter(|pool| pool.nat_outgoing);
+    set(table, &masqueraded, true, of_masqueraded.map(|pool| pool.cidr));
     let (kind, hook) = (ChainKind::Nat, Hook::Postrouting);
     base(table, "nat-POSTROUTING", kind, hook, NAT_POSTROUTING, "nat-cali-POSTROUTING");
     chain(
@@ -51,8 +66,8 @@ fn add_masquerade(topology: &Topology, table: &mut Table) {
         "nat-cali-nat-outgoing",
         vec![rule(
             vec![
-                Match::SourceInSet { set: MASQUERADED_POOLS.to_owned(), not: false },
-                Match::DestinationInSet { set: ALL_POOLS.to_owned(), not: true },
+                Match::SourceInSet { set: masqueraded, not: false },
+                Match::DestinationInSet { set: all, not: true },
             ],
             Verdict::Masquerade,
             "NAT for packets that leave the pools",

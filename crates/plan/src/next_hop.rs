@@ -41,7 +41,7 @@ impl<'a> NextHops<'a> {
 
     /// Whether it is in the subnet of the node's own address.
     pub(crate) fn is_near(&self, hop: IpAddr) -> bool {
-        self.topology.address.is_some_and(|own| IpNet::V4(own.trunc()).contains(&hop))
+        self.topology.address_like(hop).is_some_and(|own| own.trunc().contains(&hop))
     }
 
     /// By the node's own subnet, or by the gateway that the kernel itself would take there.
@@ -56,7 +56,7 @@ impl<'a> NextHops<'a> {
 
     fn find(&self, hop: IpAddr) -> Option<Hop> {
         let facts = &self.topology.facts;
-        let own = self.topology.address?;
+        let own = self.topology.address_like(hop)?;
         if facts.device_of(hop).is_some() {
             return None;
         }
@@ -65,7 +65,7 @@ impl<'a> NextHops<'a> {
             let target = RouteTarget::Via { device, gateway, onlink: false };
             Some(Hop { target, address: hop, prefix_len })
         };
-        if let (true, Some(device)) = (self.is_near(hop), facts.device_of(own.addr().into())) {
+        if let (true, Some(device)) = (self.is_near(hop), facts.device_of(own.addr())) {
             return via(device, hop, own.prefix_len());
         }
         let path = facts.path_to(hop)?;

@@ -22,7 +22,7 @@ pub(crate) fn add(topology: &Topology, pool: &Pool, way: Encapsulation, state: &
     for (destination, node) in blocks.chain(borrowed) {
         let Some(remote) = topology.nodes.get(node) else { continue };
         if pool.cidr.contains(&destination)
-            && let Some(target) = target(remote, way, hops)
+            && let Some(target) = target(remote, &destination, way, hops)
         {
             insert(state, destination, target, protocol);
         }
@@ -105,17 +105,22 @@ fn is_foreign(topology: &Topology, destination: &IpNet) -> bool {
 }
 
 /// Towards a node, or `None` while something needed for it is unknown.
-fn target(remote: &RemoteNode, way: Encapsulation, hops: &mut NextHops<'_>) -> Option<RouteTarget> {
-    let address = remote.address?;
+fn target(
+    remote: &RemoteNode,
+    destination: &IpNet,
+    way: Encapsulation,
+    hops: &mut NextHops<'_>,
+) -> Option<RouteTarget> {
+    let address = remote.address_for(destination)?;
     let by_vxlan = match way {
         Encapsulation::Vxlan => true,
-        Encapsulation::VxlanCrossSubnet => !hops.is_near(address.into()),
+        Encapsulation::VxlanCrossSubnet => !hops.is_near(address),
         Encapsulation::Direct | Encapsulation::Ipip | Encapsulation::IpipCrossSubnet => false,
     };
     if by_vxlan {
         return hops.by_vxlan(remote.vxlan_address?);
     }
-    by_hop(address.into(), way, hops).map(|hop| hop.target)
+    by_hop(address, way, hops).map(|hop| hop.target)
 }
 
 /// By a next hop: through `tunl0`, or as packets are.

@@ -37,6 +37,7 @@ fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
     }
     let node = |address: &str, tunnel: &str| RemoteNode {
         address: address.parse().ok(),
+        address_v6: None,
         vxlan_address: tunnel.parse().ok(),
         vxlan_mac: None,
     };
@@ -53,6 +54,7 @@ fn worker_1(ipip: EncapsulationMode, vxlan: EncapsulationMode) -> Topology {
         learned: Learned::default(),
         node: "worker-1".to_owned(),
         address: "10.30.0.206/24".parse::<Ipv4Net>().ok(),
+        address_v6: None,
         vxlan_address: "192.168.226.64".parse().ok(),
         nodes: [
             ("worker-2".to_owned(), node("10.30.0.56", "192.168.133.192")),

@@ -1,12 +1,12 @@
 //! The input of a plan: all that decides what a node programs.
 
-use ipnet::{IpNet, Ipv4Net};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use kernel::{Link, Mac, Ownership, Route, RouteKey, RouteTarget, State, TABLE_MAIN};
 use model::EncapsulationMode;
 use model::config::{NetworkingBackend, ProgramClusterRoutes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub struct Topology {
     pub node: String,
     /// This node's address with its subnet's prefix length.
     pub address: Option<Ipv4Net>,
+    /// This node's IPv6 address with its subnet's prefix length.
+    pub address_v6: Option<Ipv6Net>,
     /// This node's address on `vxlan.calico`.
     pub vxlan_address: Option<Ipv4Addr>,
     /// This node's address on `tunl0`.
@@ -43,6 +45,14 @@ pub struct Topology {
 }
 
 impl Topology {
+    /// This node's address of the same family as another.
+    pub(crate) fn address_like(&self, other: IpAddr) -> Option<IpNet> {
+        match other {
+            IpAddr::V4(_) => self.address.map(IpNet::V4),
+            IpAddr::V6(_) => self.address_v6.map(IpNet::V6),
+        }
+    }
+
     /// Whether an address is of a block that this node routes.
     pub fn is_in_own_block(&self, address: IpAddr) -> bool {
         let mut own = self.blocks.iter().filter(|(_, owner)| **owner == self.node);
@@ -62,12 +72,24 @@ pub struct Learned {
 /// What is known of another node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct RemoteNode {
-    /// Its address; without one nothing is routed to it.
+    /// Its address; without one no IPv4 is routed to it.
     pub address: Option<Ipv4Addr>,
+    /// Its IPv6 address; without one no IPv6 is routed to it.
+    pub address_v6: Option<Ipv6Addr>,
     /// Its address on `vxlan.calico`.
     pub vxlan_address: Option<Ipv4Addr>,
     /// Its MAC on `vxlan.calico`, where it isn't the derived one.
     pub vxlan_mac: Option<Mac>,
+}
+
+impl RemoteNode {
+    /// Where packets for a destination are sent to: its address of the same family.
+    pub fn address_for(&self, destination: &IpNet) -> Option<IpAddr> {
+        match destination {
+            IpNet::V4(_) => self.address.map(IpAddr::V4),
+            IpNet::V6(_) => self.address_v6.map(IpAddr::V6),
+        }
+    }
 }
 
 /// A pool, as far as routing cares.

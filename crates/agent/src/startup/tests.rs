@@ -11,19 +11,19 @@ fn startup(variables: &[(&str, &str)]) -> Startup {
 }
 
 fn machine() -> Machine {
-    let interface = |index, name: &str, address: &str| Interface {
+    let interface = |index, name: &str, addresses: &str| Interface {
         index,
         name: name.to_owned(),
         up: true,
-        addresses: vec![address.parse().expect("a prefix")],
+        addresses: addresses.split(' ').map(|text| text.parse().expect("a prefix")).collect(),
     };
     let interfaces = vec![
         interface(1, "lo", "127.0.0.1/8"),
-        interface(2, "ens4", "192.168.7.1/24"),
+        interface(2, "ens4", "192.168.7.1/24 fd00:7::1/64"),
         interface(3, "ens5", "10.30.0.206/24"),
         interface(4, "cali1", "192.168.9.1/32"),
     ];
-    Machine { interfaces, reached_from: "192.168.7.1".parse().ok() }
+    Machine { interfaces, reached_from: vec!["192.168.7.1".parse().expect("an address")] }
 }
 
 fn stored(address: &str) -> Node {
@@ -46,16 +46,30 @@ fn the_address_is_given_stored_or_detected() {
     ] {
         let settings = startup(&variables);
         let stored = stored_address.map(stored);
-        let found = address(&settings, &machine(), stored.as_ref()).expect("an address");
+        let found = address(&settings.ipv4, &machine(), stored.as_ref()).expect("an address");
         assert_eq!(found.map(|net| net.to_string()).as_deref(), expected, "{variables:?}");
     }
-    let wrong = address(&startup(&[("IP", "banana")]), &machine(), None).expect_err("wrong");
-    assert!(wrong.to_string().contains("IP=banana is no IPv4 address"), "{wrong}");
+    for (value, expected) in [
+        ("", None),
+        ("none", None),
+        ("autodetect", Some("fd00:7::1/64")),
+        ("fd00:7::1", Some("fd00:7::1/64")),
+        ("fd00:9::1/56", Some("fd00:9::1/56")),
+    ] {
+        let settings = startup(&[("IP6", value)]);
+        let found = address(&settings.ipv6, &machine(), None).expect("an address");
+        assert_eq!(found.map(|net| net.to_string()).as_deref(), expected, "{value}");
+    }
+    let refused = |own: &OwnAddress| address(own, &machine(), None).expect_err("wrong").to_string();
+    let settings = startup(&[("IP", "fd00::1"), ("IP6", "banana")]);
+    let wrong = refused(&settings.ipv4) + &refused(&settings.ipv6);
+    assert!(wrong.contains("IP=fd00::1 is no IPv4 address"), "{wrong}");
+    assert!(wrong.contains("IP6=banana is no IPv6 address"), "{wrong}");
 }
 
 #[test]
 fn the_default_pool_is_as_the_variables_say_and_overlaps_no_address() {
-    let pool = default_pool(&startup(&[]), &machine()).expect("a pool");
+    let pool = default_pool(&startup(&[]).pool, &machine()).expect("a pool");
     assert_eq!(pool.spec.cidr, "172.16.0.0/16", "192.168.7.1 is the node's own");
     let pool = default_pool(
         &startup(&[
@@ -63,7 +77,8 @@ fn the_default_pool_is_as_the_variables_say_and_overlaps_no_address() {
             ("CALICO_IPV4POOL_VXLAN", "Always"),
             ("CALICO_IPV4POOL_IPIP", "Off"),
             ("CALICO_IPV4POOL_BLOCK_SIZE", "24"),
-        ]),
+        ])
+        .pool,
         &machine(),
     )
     .expect("a pool");
@@ -73,9 +88,17 @@ fn the_default_pool_is_as_the_variables_say_and_overlaps_no_address() {
         ([("CALICO_IPV4POOL_CIDR", "10.42.0.7/16")], "spec.cidr"),
         ([("CALICO_IPV4POOL_CIDR", "banana")], "spec.cidr"),
     ] {
-        let error = default_pool(&startup(&variables), &machine()).expect_err("wrong");
+        let error = default_pool(&startup(&variables).pool, &machine()).expect_err("wrong");
         assert!(error.to_string().contains(said), "{error}");
     }
+    let six = |variables| startup(variables).pool_v6;
+    assert!(six(&[("FELIX_IPV6SUPPORT", "false")]).is_none());
+    let variables =
+        [("CALICO_IPV6POOL_CIDR", "fd00:244::/56"), ("CALICO_IPV6POOL_NAT_OUTGOING", "true")];
+    let pool = default_pool(&six(&variables).expect("one"), &machine()).expect("a pool");
+    expect_test::expect![[r#""#]].assert_eq(&serde_json::to_string(&pool.spec).expect("JSON"));
+    let random = || default_pool(&six(&[]).expect("one"), &machine()).expect("a pool").spec.cidr;
+    assert!(random().starts_with("fd") && random().ends_with("::/48") && random() != random());
 }
 
 #[test]
@@ -88,12 +111,12 @@ fn cluster_types_are_only_ever_added() {
 #[test]
 fn interfaces_of_pods_are_not_the_nodes() {
     let mut node = stored("10.30.0.206/24");
-    describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), None);
+    describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), &[]);
     let names: Vec<_> = node.spec.interfaces.iter().filter_map(|i| i.name.as_deref()).collect();
     assert_eq!(names, ["ens4", "ens5"]);
     assert_eq!(node.spec.orch_refs.len(), 1);
     let again = node.clone();
-    describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), None);
+    describe(&mut node, &startup(&[("CALICO_K8S_NODE_REF", "w1")]), &machine(), &[]);
     assert_eq!(node, again);
 }
 

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// IPAM as the manifest has it, and as it is here.
-const IPAM: &str = r#""ipam": {"type": "calico-ipam"},"#;
+const IPAM: &str = r#""ipam": {"type": "calico-ipam", "assign_ipv6": "false"},"#;
 const BOTH_FAMILIES: &str = r#""ipam": {"type": "calico-ipam", "assign_ipv6": "true"}, "feature_control": {"ip_addrs_no_ipam": true},"#;
 const HOST_LOCAL: &str = r#""ipam": {"type": "host-local", "subnet": "usePodCidr"},"#;
 

@@ -57,7 +57,7 @@ impl Lab {
             self.start_kubelet(topology, kubernetes, node)?;
         }
         self.connect_nodes(topology, kubernetes.cni)?;
-        self.install(kubernetes)?;
+        self.install(topology, kubernetes)?;
         let names: Vec<&str> = topology.nodes.iter().map(|node| node.name.as_str()).collect();
         self.await_nodes(kubernetes, &names, None)?;
         self.await_daemons(kubernetes.cni, topology.nodes.len())?;

@@ -34,7 +34,8 @@ pub struct Kubernetes {
     /// The directory of the reference CNI plugins that Calico's images have beside it, as
     /// `scripts/plugins` builds them.
     pub plugins: PathBuf,
-    /// What is applied where Calico connects the pods.
+    /// What is applied where Calico connects the pods; what it says of IPv6 is changed with
+    /// [`Self::dual_stack`].
     pub manifest: PathBuf,
     /// The control plane's addresses, in the first subnet; the first free ones from the tenth on if
     /// none are given.
@@ -250,12 +251,6 @@ impl Topology {
                     "{field} are made with `calico lab kubectl`, not by the topology"
                 ));
             }
-        }
-        if kubernetes.cni == Cni::Calico && kubernetes.dual_stack {
-            return wrong(
-                "Calico routes no IPv6 between nodes yet: dualStack wants cni bridge or none"
-                    .into(),
-            );
         }
         if self.cni_config.is_some() || !self.env.is_empty() {
             return wrong("cniConfig and env are what a manifest says, not the topology".into());

@@ -211,6 +211,4 @@ fn what_kubernetes_has_no_use_for_is_refused() {
                       nodes: [{name: a, uplinks: [{subnet: s, addresses: [10.9.0.11]}]}]}";
     let said = refusal(kubernetes);
     assert!(said.contains("dualStack, but a has no IPv6 address"), "{said}");
-    let said = refusal("kubernetes: {dualStack: true}");
-    assert!(said.contains("dualStack wants cni bridge"), "{said}");
 }

@@ -124,8 +124,8 @@ parameters! {
     /// The least severe messages written to standard output.
     LOG_SEVERITY_SCREEN: LogSeverity =
         felix("LogSeverityScreen", "logSeverityScreen", SEVERITY, "INFO");
-    /// Whether IPv6 is handled.
-    IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true").not_acted_on();
+    /// Whether start-up makes a default IPv6 pool. Policy is about IPv6 in any case.
+    IPV6_SUPPORT: bool = felix("Ipv6Support", "ipv6Support", Bool, "true");
 
     /// What happens to packets from a pod to its own host, after the pod's own policy.
     DEFAULT_ENDPOINT_TO_HOST_ACTION: EndpointToHostAction =
@@ -230,13 +230,12 @@ parameters! {
     IP: Option<String> = variable("IP", Text, "");
     /// IPv6 address: unset or `none` for what is stored, `autodetect`, an address, or one with
     /// prefix length.
-    IP6: Option<String> = variable("IP6", Text, "").not_acted_on();
+    IP6: Option<String> = variable("IP6", Text, "");
     /// How the IPv4 address is found: first-found, can-reach=, interface=, skip-interface=, cidr=,
     /// kubernetes-internal-ip.
     IP_AUTODETECTION_METHOD: String = variable("IP_AUTODETECTION_METHOD", Text, "first-found");
     /// How the IPv6 address is found.
-    IP6_AUTODETECTION_METHOD: String =
-        variable("IP6_AUTODETECTION_METHOD", Text, "first-found").not_acted_on();
+    IP6_AUTODETECTION_METHOD: String = variable("IP6_AUTODETECTION_METHOD", Text, "first-found");
     /// How often the node's addresses are detected anew.
     AUTODETECT_POLL_INTERVAL: Duration =
         variable("AUTODETECT_POLL_INTERVAL", GoDuration, "60s").not_acted_on();
@@ -267,23 +266,24 @@ parameters! {
     /// The default IPv4 pool's disableBGPExport.
     IPV4POOL_DISABLE_BGP_EXPORT: bool =
         variable("CALICO_IPV4POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
-    /// Range of the default IPv6 pool; unset means a random unique local /48, `none` no pool.
-    IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "").not_acted_on();
+    /// Range of the default IPv6 pool; unset means a random unique local /48 if the node has an IPv6
+    /// address, `none` no pool.
+    IPV6POOL_CIDR: Option<String> = variable("CALICO_IPV6POOL_CIDR", Text, "");
     /// The default IPv6 pool's vxlanMode.
     IPV6POOL_VXLAN: EncapsulationMode =
-        variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal().not_acted_on();
+        variable("CALICO_IPV6POOL_VXLAN", POOL_MODE, "Never").fatal();
     /// The default IPv6 pool's natOutgoing.
     IPV6POOL_NAT_OUTGOING: bool =
-        variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal().not_acted_on();
+        variable("CALICO_IPV6POOL_NAT_OUTGOING", Bool, "false").fatal();
     /// The default IPv6 pool's blockSize.
     IPV6POOL_BLOCK_SIZE: u8 =
-        variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal().not_acted_on();
+        variable("CALICO_IPV6POOL_BLOCK_SIZE", Integer(116, 128), "122").fatal();
     /// The default IPv6 pool's nodeSelector.
     IPV6POOL_NODE_SELECTOR: String =
-        variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal().not_acted_on();
+        variable("CALICO_IPV6POOL_NODE_SELECTOR", Selector, "all()").fatal();
     /// The default IPv6 pool's disableBGPExport.
     IPV6POOL_DISABLE_BGP_EXPORT: bool =
-        variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal().not_acted_on();
+        variable("CALICO_IPV6POOL_DISABLE_BGP_EXPORT", Bool, "false").fatal();
     /// Words that the node adds to ClusterInformation's clusterType, comma-separated.
     CLUSTER_TYPE: Vec<String> = variable("CLUSTER_TYPE", Text, "");
     /// Whether no log files are written beside standard output.

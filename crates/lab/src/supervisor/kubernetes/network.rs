@@ -52,11 +52,14 @@ impl Lab {
     }
 
     /// Applies what connects the pods, where that is Kubernetes' own to run.
-    pub(super) fn install(&self, kubernetes: &Kubernetes) -> Result<()> {
+    pub(super) fn install(&self, topology: &Topology, kubernetes: &Kubernetes) -> Result<()> {
         if kubernetes.cni == Cni::Calico {
             let file = kubernetes.manifest.display();
             let text = fs::read_to_string(&kubernetes.manifest);
-            let text = text.with_context(|| format!("reading {file}"))?;
+            let mut text = text.with_context(|| format!("reading {file}"))?;
+            if kubernetes.dual_stack {
+                text = with_ipv6(&text, topology).with_context(|| format!("changing {file}"))?;
+            }
             self.kubectl(&["apply", "-f", "-"], text)
                 .with_context(|| format!("applying {file}"))?;
         }
@@ -133,6 +136,35 @@ fn next_hop<'a>(links: &[Link<'a>], node: &Node, destination: &IpNet) -> Option<
         let address = uplink.addresses.iter().find(|address| address.is_ipv4() == is_ipv4)?;
         Some((link.device, *address))
     })
+}
+
+/// Calico's manifest with IPv6, as its comments tell a user to change it.
+fn with_ipv6(manifest: &str, topology: &Topology) -> Result<String> {
+    let cidr = topology.cluster_cidrs().into_iter().find(|cidr| cidr.addr().is_ipv6());
+    let cidr = cidr.context("the cluster has no IPv6 range")?;
+    let variable =
+        |name: &str, value: &str| format!("- name: {name}\n              value: \"{value}\"");
+    let mut text = manifest.to_owned();
+    for (from, to) in [
+        (r#""assign_ipv6": "false""#.to_owned(), r#""assign_ipv6": "true""#.to_owned()),
+        (variable("IP6", "none"), variable("IP6", "autodetect")),
+        (
+            variable("FELIX_IPV6SUPPORT", "false"),
+            [
+                variable("FELIX_IPV6SUPPORT", "true"),
+                variable("CALICO_IPV6POOL_CIDR", &cidr.to_string()),
+            ]
+            .join("\n            "),
+        ),
+    ] {
+        if !text.contains(&from) && !text.contains(&to) {
+            bail!(
+                "it has no `{from}`, which dualStack is to change: change it yourself, with cni none"
+            );
+        }
+        text = text.replace(&from, &to);
+    }
+    Ok(text)
 }
 
 /// The reference plugins', with the addresses that the node has for its pods.
