@@ -96,7 +96,7 @@ fn the_default_pool_is_as_the_variables_say_and_overlaps_no_address() {
     let variables =
         [("CALICO_IPV6POOL_CIDR", "fd00:244::/56"), ("CALICO_IPV6POOL_NAT_OUTGOING", "true")];
     let pool = default_pool(&six(&variables).expect("one"), &machine()).expect("a pool");
-    expect_test::expect![[r#""#]].assert_eq(&serde_json::to_string(&pool.spec).expect("JSON"));
+    expect_test::expect![[r#"{"cidr":"fd00:244::/56","ipipMode":"Never","vxlanMode":"Never","natOutgoing":true,"blockSize":122,"nodeSelector":"all()","allowedUses":["Workload","Tunnel"]}"#]].assert_eq(&serde_json::to_string(&pool.spec).expect("JSON"));
     let random = || default_pool(&six(&[]).expect("one"), &machine()).expect("a pool").spec.cidr;
     assert!(random().starts_with("fd") && random().ends_with("::/48") && random() != random());
 }

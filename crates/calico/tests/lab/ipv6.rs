@@ -1,5 +1,5 @@
-//! Policy between pods that have IPv6 addresses too. Nodes don't route IPv6 to each other yet, so there
-//! is only one.
+//! Policy between pods that have IPv6 addresses too, of one node; several are
+//! `tests/kubernetes/dual_stack.rs`'s.
 
 use crate::support::Lab;
 use std::time::Duration;
