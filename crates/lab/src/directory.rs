@@ -90,6 +90,11 @@ impl LabDirectory {
         self.path.join("kubeconfig")
     }
 
+    /// What kubectl keeps of what the API server has: another lab's, at the same address, has other.
+    pub(crate) fn kubectl_cache(&self) -> PathBuf {
+        self.path.join("kubectl")
+    }
+
     /// The mount point of the lab's own memory file system.
     pub(crate) fn filesystem(&self) -> PathBuf {
         self.path.join("fs")

@@ -13,6 +13,7 @@ mod kills;
 mod ledger;
 mod lifecycle;
 mod manifest;
+mod native;
 mod outage;
 mod pods;
 mod services;

@@ -1,18 +1,23 @@
-//! `manifests/calico.yaml` and `calico-vxlan.yaml`, which a user applies as one file: made of the
-//! templates beside them, of the resources' definitions and of what the product asks the API server
-//! for. `UPDATE_EXPECT=1` writes them anew.
+//! `manifests/calico.yaml`, `calico-vxlan.yaml` and `calico-v3.yaml`, which a user applies as one file:
+//! made of the templates beside them, of the resources' definitions and of what the product asks the
+//! API server for. `UPDATE_EXPECT=1` writes them anew.
 
 mod permissions;
 
 use expect_test::expect_file;
 use model::config::definition_of_variable;
+use permissions::Roles;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// What two manifests differ in.
+/// What the manifests differ in.
+#[derive(Clone, Copy)]
 struct Variant {
     title: &'static str,
+    /// The definitions of Calico's resources, and the roles for them.
+    definitions: &'static str,
+    roles: Roles,
     backend: &'static str,
     cluster_type: &'static str,
     ipip: &'static str,
@@ -22,6 +27,8 @@ struct Variant {
 
 const BIRD: Variant = Variant {
     title: "Calico on Kubernetes, with BGP and IP-in-IP: kubectl apply -f calico.yaml",
+    definitions: "crds.yaml",
+    roles: Roles::Crd,
     backend: "bird",
     cluster_type: "k8s,bgp",
     ipip: "Always",
@@ -32,11 +39,21 @@ const BIRD: Variant = Variant {
 const VXLAN: Variant = Variant {
     title: "Calico on Kubernetes, with VXLAN between subnets and without BGP: kubectl apply -f \
             calico-vxlan.yaml",
+    definitions: "crds.yaml",
+    roles: Roles::Crd,
     backend: "vxlan",
     cluster_type: "k8s",
     ipip: "Never",
     vxlan: "CrossSubnet",
     bgp: false,
+};
+
+const NATIVE: Variant = Variant {
+    title: "Calico on Kubernetes, its resources kubectl's as projectcalico.org/v3, otherwise as \
+            calico.yaml: kubectl apply -f calico-v3.yaml",
+    definitions: "crds-v3.yaml",
+    roles: Roles::Native,
+    ..BIRD
 };
 
 fn manifests() -> PathBuf {
@@ -66,20 +83,20 @@ impl Variant {
             ("ready", &probe("ready")),
             ("registry", lab::calico_image::REGISTRY),
             ("version", model::VERSION),
-            ("node_rules", permissions::of_node().trim_end()),
-            ("plugin_rules", permissions::of_plugin().trim_end()),
-            ("controllers_rules", permissions::of_controllers().trim_end()),
+            ("node_rules", self.roles.of_node().trim_end()),
+            ("plugin_rules", self.roles.of_plugin().trim_end()),
+            ("controllers_rules", self.roles.of_controllers().trim_end()),
             ("election_rules", permissions::of_election().trim_end()),
         ] {
             let placeholder = format!("{{{name}}}");
             assert!(text.contains(&placeholder), "no template has {placeholder}");
             text = text.replace(&placeholder, value);
         }
-        let title = self.title;
+        let Variant { title, definitions, .. } = self;
         let header =
-            format!("# {title}\n# Made from manifests/templates and manifests/crds.yaml.\n");
+            format!("# {title}\n# Made from manifests/templates and manifests/{definitions}.\n");
         // The definitions come first, so that what is of their kinds can be made.
-        format!("{header}{}{text}", read("crds.yaml"))
+        format!("{header}{}{text}", read(definitions))
     }
 }
 
@@ -90,7 +107,9 @@ fn documents(manifest: &str) -> Vec<Value> {
 
 #[test]
 fn manifests_are_what_templates_and_code_say() {
-    for (variant, name) in [(BIRD, "calico.yaml"), (VXLAN, "calico-vxlan.yaml")] {
+    for (variant, name) in
+        [(BIRD, "calico.yaml"), (VXLAN, "calico-vxlan.yaml"), (NATIVE, "calico-v3.yaml")]
+    {
         expect_file![manifests().join(name)].assert_eq(&variant.manifest());
     }
 }

@@ -7,6 +7,11 @@ use store::kubernetes::collections;
 
 /// The API group of Calico's resources in `crds.yaml`.
 const CALICO: &str = "crd.projectcalico.org";
+/// The same in `crds-v3.yaml`, and the one resource that it calls otherwise.
+const NATIVE: &str = "projectcalico.org";
+const NATIVE_IPAM_CONFIG: (&str, &str) = ("ipamconfigs", "ipamconfigurations");
+/// Of what is written, the resources whose status is a resource of its own there.
+const NATIVE_STATUS: [&str; 2] = ["caliconodestatuses", "kubecontrollersconfigurations"];
 const CORE: &str = "";
 const COORDINATION: &str = "coordination.k8s.io";
 
@@ -122,74 +127,95 @@ const ELECTION: &[Rule] = &[
     },
 ];
 
-/// The rules of calico-node, as YAML.
-pub(crate) fn of_node() -> String {
-    let mut text = followed(node::queries());
-    NODE.iter().chain(IPAM).for_each(|rule| rule.write(&mut text));
-    text
+/// Whose definitions of Calico's resources roles are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Roles {
+    /// `crds.yaml`.
+    Crd,
+    /// `crds-v3.yaml`.
+    Native,
 }
 
-/// The rules of kube-controllers, as YAML.
-pub(crate) fn of_controllers() -> String {
-    let mut text = followed(controllers::followed());
-    CONTROLLERS.iter().for_each(|rule| rule.write(&mut text));
-    text
-}
+impl Roles {
+    /// The rules of calico-node, as YAML.
+    pub(crate) fn of_node(self) -> String {
+        self.followed(node::queries()) + &self.written(NODE.iter().chain(IPAM))
+    }
 
-/// The rules of kube-controllers in its own namespace, as YAML.
-pub(crate) fn of_election() -> String {
-    let mut text = String::new();
-    ELECTION.iter().for_each(|rule| rule.write(&mut text));
-    text
-}
+    /// The rules of kube-controllers, as YAML.
+    pub(crate) fn of_controllers(self) -> String {
+        self.followed(controllers::followed()) + &self.written(CONTROLLERS)
+    }
 
-/// What is listed and watched.
-fn followed(queries: Vec<model::Query>) -> String {
-    let mut followed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for query in queries {
-        for collection in collections(&query) {
-            followed.entry(collection.group).or_default().insert(collection.resource);
+    /// The rules of the CNI plugin, as YAML.
+    pub(crate) fn of_plugin(self) -> String {
+        self.written(PLUGIN.iter().chain(IPAM))
+    }
+
+    /// What is listed and watched.
+    fn followed(self, queries: Vec<model::Query>) -> String {
+        let mut followed: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for query in queries {
+            for collection in collections(&query) {
+                followed.entry(collection.group).or_default().insert(collection.resource);
+            }
+        }
+        let mut text = String::new();
+        for (group, resources) in &followed {
+            let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
+            self.write(&mut text, group, &resources, &["list", "watch"], &[], "Followed.");
+        }
+        text
+    }
+
+    fn written<'a>(self, rules: impl IntoIterator<Item = &'a Rule>) -> String {
+        let mut text = String::new();
+        for rule in rules {
+            let Rule { group, resources, verbs, names, reason } = rule;
+            self.write(&mut text, group, resources, verbs, names, reason);
+        }
+        text
+    }
+
+    fn write(
+        self,
+        text: &mut String,
+        group: &str,
+        resources: &[&str],
+        verbs: &[&str],
+        names: &[&str],
+        reason: &str,
+    ) {
+        let is_native = self == Roles::Native && group == CALICO;
+        let (old, new) = NATIVE_IPAM_CONFIG;
+        let called = |name: &&str| match *name {
+            name if is_native && name == old => new.to_owned(),
+            name => name.to_owned(),
+        };
+        let resources: Vec<String> = resources.iter().map(called).collect();
+        let list = |words: &[String]| {
+            let lines = words.iter().map(|word| format!("\n      - {word}"));
+            lines.collect::<String>()
+        };
+        let mut add = |line: String| writeln!(text, "{line}").expect("a text takes lines");
+        add(format!("  # {reason}"));
+        add(format!("  - apiGroups: [\"{}\"]", if is_native { NATIVE } else { group }));
+        add(format!("    resources:{}", list(&resources)));
+        if !names.is_empty() {
+            add(format!("    resourceNames: [{}]", names.join(", ")));
+        }
+        add(format!("    verbs: [{}]", verbs.join(", ")));
+        if is_native && verbs.contains(&"update") {
+            let statuses =
+                NATIVE_STATUS.iter().filter(|name| resources.contains(&(**name).to_owned()));
+            for name in statuses.map(|name| format!("{name}/status")) {
+                self.write(text, CALICO, &[&name], &["update"], &[], "Apart from the rest of it.");
+            }
         }
     }
-    let mut text = String::new();
-    for (group, resources) in &followed {
-        let resources: Vec<&str> = resources.iter().map(String::as_str).collect();
-        write_rule(&mut text, group, &resources, &["list", "watch"], &[], "Followed.");
-    }
-    text
 }
 
-/// The rules of the CNI plugin, as YAML.
-pub(crate) fn of_plugin() -> String {
-    let mut text = String::new();
-    PLUGIN.iter().chain(IPAM).for_each(|rule| rule.write(&mut text));
-    text
-}
-
-impl Rule {
-    fn write(&self, text: &mut String) {
-        write_rule(text, self.group, self.resources, self.verbs, self.names, self.reason);
-    }
-}
-
-fn write_rule(
-    text: &mut String,
-    group: &str,
-    resources: &[&str],
-    verbs: &[&str],
-    names: &[&str],
-    reason: &str,
-) {
-    let list = |words: &[&str]| {
-        let lines = words.iter().map(|word| format!("\n      - {word}"));
-        lines.collect::<String>()
-    };
-    let mut add = |line: String| writeln!(text, "{line}").expect("a text takes lines");
-    add(format!("  # {reason}"));
-    add(format!("  - apiGroups: [\"{group}\"]"));
-    add(format!("    resources:{}", list(resources)));
-    if !names.is_empty() {
-        add(format!("    resourceNames: [{}]", names.join(", ")));
-    }
-    add(format!("    verbs: [{}]", verbs.join(", ")));
+/// The rules of kube-controllers in its own namespace, as YAML: nothing of Calico's resources.
+pub(crate) fn of_election() -> String {
+    Roles::Crd.written(ELECTION)
 }

@@ -63,6 +63,7 @@ pub(crate) fn kubectl(lab: &str, arguments: &[OsString]) -> Result<ExitCode> {
     let network = Namespace::network_of(&nested_process(first.pid, &location.pids))?;
     let mut command = Command::new(kubernetes.programs.join("kubectl"));
     command.args(arguments).env("KUBECONFIG", directory.kubeconfig());
+    command.env("KUBECACHEDIR", directory.kubectl_cache());
     run_inside(CONTROL_PLANE, command, vec![network])
 }
 
