@@ -16,6 +16,7 @@ calico-node: the node agent, or with flags a probe of it
 
   -startup                 register the node, and no more
   -hostpath-init           make the host's directories, for user NODE_USER_ID
+  -remove                  take from this node all that Calico has left there; with -stay, and wait
   -init, -shutdown         for manifests that call them: there is nothing to do
 
 Newer manifests' `health --felix-live --felix-ready`, `startup`, `init` … are understood as well.
@@ -35,6 +36,10 @@ pub(crate) enum Wanted {
     Probe(Vec<Probe>, Duration),
     /// The host's directories for a calico-node that is not root.
     HostPaths,
+    /// A node without Calico; `stays` once that is done, as the containers of a DaemonSet do.
+    Remove {
+        stays: bool,
+    },
     /// There is nothing to do, as the sentence says.
     Nothing(&'static str),
     Version,
@@ -90,6 +95,10 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Wanted, String> {
             "health" => asks = true,
             "startup" => wanted = Wanted::Startup,
             "hostpath-init" => wanted = Wanted::HostPaths,
+            "remove" => wanted = Wanted::Remove { stays: false },
+            "stay" if matches!(wanted, Wanted::Remove { .. }) => {
+                wanted = Wanted::Remove { stays: true };
+            }
             "felix" | "run" | "best-effort" => {}
             name if PARTS.contains(&name) => {
                 return Err(format!(
@@ -130,6 +139,8 @@ mod tests {
             ("shutdown", Wanted::Nothing(NOTHING[1].1)),
             ("-hostpath-init", Wanted::HostPaths),
             ("startup", Wanted::Startup),
+            ("-remove", Wanted::Remove { stays: false }),
+            ("-remove -stay", Wanted::Remove { stays: true }),
             ("-v", Wanted::Version),
             ("--help", Wanted::Help),
         ] {
@@ -139,6 +150,7 @@ mod tests {
         for (argument, said) in [
             ("-banana", "-banana"),
             ("-confd", "part of the agent"),
+            ("-stay", "-stay"),
             ("health", "--felix-ready"),
             ("--threshold-time", "a duration"),
             ("--threshold-time=soon", "a duration"),

@@ -25,6 +25,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tables::OwnTables;
+pub(crate) use tables::TABLE;
 use tokio::sync::mpsc;
 
 /// How long others' changes are gathered before the kernel is read again.

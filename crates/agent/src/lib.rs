@@ -26,6 +26,7 @@ mod metrics;
 mod node_status;
 mod probe;
 mod remote;
+mod removal;
 mod run;
 mod settings;
 mod socket;
@@ -55,6 +56,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Wanted::Run) => report(start(run_agent)),
         Ok(Wanted::Startup) => report(start(register_alone)),
         Ok(Wanted::HostPaths) => report(make_host_paths()),
+        Ok(Wanted::Remove { stays }) => report(remove(stays)),
         Ok(Wanted::Nothing(why)) => {
             println!("calico-node: {why}");
             ExitCode::SUCCESS
@@ -98,6 +100,14 @@ fn report(done: Result<()>) -> ExitCode {
 fn make_host_paths() -> Result<()> {
     let resolved = settings::resolve(&settings::environment());
     host_paths::make(Path::new("/"), resolved.get(&model::config::NODE_USER_ID))
+}
+
+fn remove(stays: bool) -> Result<()> {
+    removal::run()?;
+    while stays {
+        std::thread::park();
+    }
+    Ok(())
 }
 
 /// Reads the settings, and does `work` with them.

@@ -7,7 +7,7 @@ use node::explain::{HeldChain, HeldRule};
 use std::os::fd::{AsFd, BorrowedFd};
 
 /// The name of both tables, as Felix has it.
-const TABLE: &str = "calico";
+pub(crate) const TABLE: &str = "calico";
 /// Attempts at a transaction that others' changes spoil.
 const CONFLICTS_MAX: u32 = 3;
 

@@ -16,6 +16,7 @@ mod manifest;
 mod native;
 mod outage;
 mod pods;
+mod removal;
 mod services;
 mod workloads;
 mod works;

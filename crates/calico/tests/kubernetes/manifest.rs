@@ -3,6 +3,7 @@
 use crate::audit::Requests;
 use crate::cluster::Cluster;
 use crate::installation::{MANIFEST, installed};
+use crate::removal::{another_takes_over, nothing_is_left};
 
 const VXLAN: &str = include_str!("../../../../manifests/calico-vxlan.yaml");
 
@@ -68,6 +69,8 @@ fn one_manifest_makes_the_cluster_work() {
     assert_eq!(cluster.web("n2", "status.podIP"), before);
     pods_reach_each_other(&cluster);
     Requests::of(&cluster).assert_none_denied();
+    nothing_is_left(&cluster, MANIFEST);
+    another_takes_over(&cluster);
 }
 
 #[test]
@@ -79,4 +82,5 @@ fn the_other_manifest_needs_no_bgp() {
     let mode = cluster.kubectl("get ippools.crd.projectcalico.org -o jsonpath={.items[0].spec}");
     assert!(mode.contains(r#""vxlanMode":"CrossSubnet""#), "{mode}");
     Requests::of(&cluster).assert_none_denied();
+    nothing_is_left(&cluster, VXLAN);
 }

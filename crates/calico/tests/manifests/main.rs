@@ -100,6 +100,15 @@ impl Variant {
     }
 }
 
+/// The manifest that takes away what the others leave on nodes.
+fn removal() -> String {
+    let title = "# Takes from every node what Calico has left there, once its own manifest is deleted: \
+                 see\n# README.md, \"Removing it\".";
+    let text = read("templates/remove.yaml");
+    let text = text.replace("{registry}", lab::calico_image::REGISTRY);
+    format!("{title}\n{}", text.replace("{version}", model::VERSION))
+}
+
 fn documents(manifest: &str) -> Vec<Value> {
     let documents = manifest.split("\n---\n").filter(|text| text.contains("kind:"));
     documents.map(|text| serde_saphyr::from_str(text).expect("YAML")).collect()
@@ -112,6 +121,7 @@ fn manifests_are_what_templates_and_code_say() {
     {
         expect_file![manifests().join(name)].assert_eq(&variant.manifest());
     }
+    expect_file![manifests().join("calico-remove.yaml")].assert_eq(&removal());
 }
 
 /// A variable that does nothing would be a promise.
