@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// The node that this command runs on
     #[command(subcommand)]
     Node(Node),
+    /// Keep pods from starting while addresses or data are moved
+    #[command(subcommand)]
+    Datastore(Datastore),
     /// Versions of this program and of the cluster
     Version(Version),
     /// Completions for a shell
@@ -74,6 +77,21 @@ pub(crate) enum Command {
         /// bash, elvish, fish, powershell or zsh
         shell: clap_complete::Shell,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Datastore {
+    /// Keep pods from starting while addresses or data are moved
+    #[command(subcommand)]
+    Migrate(Migrate),
+}
+
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Migrate {
+    /// No pod gets an address from now on
+    Lock,
+    /// Pods start again
+    Unlock,
 }
 
 #[derive(Debug, Args)]

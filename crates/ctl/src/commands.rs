@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod change;
+mod datastore;
 mod explain;
 mod get;
 mod ipam;
@@ -11,7 +12,7 @@ mod tests;
 mod version;
 
 use crate::Error;
-use crate::cli::{Cli, Command, Policy};
+use crate::cli::{self, Cli, Command, Policy};
 use crate::resources::Write;
 use crate::terminal::Terminal;
 use clap::CommandFactory;
@@ -63,6 +64,9 @@ async fn on_datastore(
         Command::Label(label) => change::label(datastore, terminal, label).await,
         Command::Explain(explain) => explain::run(datastore, terminal, explain).await,
         Command::Policy(Policy::Diff(diff)) => policy::diff(datastore, terminal, diff).await,
+        Command::Datastore(cli::Datastore::Migrate(migrate)) => {
+            terminal.print(datastore::migrate(datastore, *migrate).await?)
+        }
         Command::Ipam(command) => ipam::run(datastore, terminal, command).await,
         Command::Version(_) => terminal.print(&version::cluster(datastore).await?),
         // Carried out before, without a datastore.

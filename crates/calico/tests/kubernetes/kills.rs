@@ -93,7 +93,7 @@ fn nothing_is_left_after_kills() {
     pods.come_out(&cluster, "stays-n1 stays-n2 ping allowed");
 }
 
-fn everybody_has_one_address(pods: &Pods, names: &[String]) {
+pub(crate) fn everybody_has_one_address(pods: &Pods, names: &[String]) {
     let mut addresses: Vec<&str> = names.iter().map(|name| pods.address(name)).collect();
     addresses.sort_unstable();
     let all = addresses.len();

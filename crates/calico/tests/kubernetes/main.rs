@@ -17,6 +17,7 @@ mod native;
 mod outage;
 mod pods;
 mod removal;
+mod replacement;
 mod services;
 mod workloads;
 mod works;

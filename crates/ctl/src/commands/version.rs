@@ -10,17 +10,20 @@ pub(super) fn client() -> String {
     format!("Client Version:    {}\nGit commit:        {commit}\n", model::VERSION)
 }
 
-/// The cluster's lines, from ClusterInformation.
-pub(super) async fn cluster(datastore: &dyn Datastore) -> Result<String, Error> {
-    let stored: Option<ClusterInformation> = typed::get(datastore, None, "default").await?;
-    let information = stored.ok_or_else(|| {
+/// What the cluster says of itself.
+pub(super) async fn information(datastore: &dyn Datastore) -> Result<ClusterInformation, Error> {
+    typed::get(datastore, None, "default").await?.ok_or_else(|| {
         Error::Other(
             "Unable to retrieve Cluster Version or Type: ClusterInformation(default) does not \
              exist; the first calico-node to start makes it"
                 .to_owned(),
         )
-    })?;
-    let spec = &information.spec;
+    })
+}
+
+/// The cluster's lines, from ClusterInformation.
+pub(super) async fn cluster(datastore: &dyn Datastore) -> Result<String, Error> {
+    let spec = information(datastore).await?.spec;
     Ok(format!(
         "Cluster Version:   {}\nCluster Type:      {}\n",
         spec.calico_version, spec.cluster_type

@@ -141,4 +141,12 @@ async fn the_version_is_this_programs_and_the_clusters() {
         cluster.prints("version").await,
         format!("{client}Cluster Version:   v3.20.3\nCluster Type:      kubespray,bgp\n")
     );
+    // Without it no pod starts, and nothing else changes.
+    for (word, said, ready) in [("lock", "locked", "false"), ("unlock", "unlocked", "true")] {
+        let done = cluster.prints(&format!("datastore migrate {word}")).await;
+        assert_eq!(done, format!("Datastore {said}.\n"));
+        let shown = cluster.prints("get clusterinformation default -o yaml").await;
+        assert!(shown.contains(&format!("datastoreReady: {ready}")), "{shown}");
+        assert!(shown.contains("clusterType: kubespray,bgp"), "{shown}");
+    }
 }
