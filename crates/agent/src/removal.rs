@@ -74,12 +74,13 @@ fn await_end(socket: &Path) -> Result<()> {
 
 /// A file, or what is in a directory, and that too unless something is mounted there.
 fn remove(path: &Path) -> Result<()> {
+    // Of a link to a directory the link alone.
     let removed = match fs::read_dir(path) {
-        Ok(entries) => {
+        Ok(entries) if !path.is_symlink() => {
             entries.flatten().try_for_each(|entry| remove(&entry.path()))?;
             fs::remove_dir(path)
         }
-        Err(_) => fs::remove_file(path),
+        _ => fs::remove_file(path),
     };
     match removed {
         Ok(()) => println!("removed {}", path.display()),

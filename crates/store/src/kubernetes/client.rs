@@ -19,8 +19,9 @@ use tower::{BoxError, ServiceBuilder};
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// How long an answer may take.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
-/// How long a watch may be silent: the server tells a bookmark about once a minute.
-const SILENCE_MAX: Duration = Duration::from_secs(150);
+/// How long a watch may be silent: longer than any lasts. Bookmarks are no sign of life: the server
+/// tells none of a collection that has not changed since it started.
+const SILENCE_MAX: Duration = Duration::from_secs(660);
 /// How long a connection may take to be there.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(5);
 /// TCP asks a peer that has been silent for so long whether it is there …

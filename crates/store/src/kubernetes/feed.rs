@@ -4,7 +4,7 @@
 //!  a watch a collection ──▶ ADDED, MODIFIED ──▶ Put      (marked as deleted: Delete)
 //!        ▲   │              DELETED         ──▶ Delete
 //!        │   │              BOOKMARK        ──▶ Progress
-//!        └───┘ at its end, which the server brings about every hour: on from the last revision
+//!        └───┘ at its end, which the server brings about as it was asked to: on from the last revision
 //! ```
 
 use super::client::{Client, Failure, Lines, Status};
@@ -17,6 +17,7 @@ use http::Method;
 use model::{Query, Revision};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,11 @@ use std::time::Duration;
 /// last, as Calico does, so that the nodes of a large cluster don't ask all the time.
 const ABSENT_PAUSE: Duration = Duration::from_secs(60);
 const ABSENT_PAUSE_MAX: Duration = Duration::from_secs(30 * 60);
+
+/// How long a watch may last, in seconds: at least, and at most, as client-go has it. At random, so
+/// that those of all nodes don't end together.
+const WATCH_SECONDS_MIN: u64 = 300;
+const WATCH_SECONDS_MAX: u64 = 600;
 
 /// What all watches of a query share.
 #[derive(Clone)]
@@ -100,8 +106,11 @@ impl Feed {
         let Some(after) = self.after else { return Ok(()) };
         let Source { collection, .. } = &self.source;
         let labels = self.source.labels();
+        let more = RandomState::new().hash_one(after.0) % (WATCH_SECONDS_MAX - WATCH_SECONDS_MIN);
+        let seconds = WATCH_SECONDS_MIN + more;
         let uri = format!(
-            "{collection}?watch=true&allowWatchBookmarks=true&resourceVersion={after}{labels}"
+            "{collection}?watch=true&allowWatchBookmarks=true&timeoutSeconds={seconds}\
+             &resourceVersion={after}{labels}"
         );
         match self.watch.client.follow(&uri).await {
             Ok(lines) => self.lines = Some(lines),
