@@ -104,8 +104,10 @@ fn make_host_paths() -> Result<()> {
 
 fn remove(stays: bool) -> Result<()> {
     removal::run()?;
-    while stays {
-        std::thread::park();
+    if stays {
+        loop {
+            std::thread::park();
+        }
     }
     Ok(())
 }
