@@ -9,7 +9,7 @@ use crate::kills::everybody_has_one_address;
 use crate::workloads::{await_ready, calicoctl, idle, start};
 
 /// IPAM as the manifest has it, and as it was before.
-const IPAM: &str = r#""ipam": {"type": "calico-ipam"},"#;
+const IPAM: &str = r#""ipam": {"type": "calico-ipam", "assign_ipv6": "false"},"#;
 const HOST_LOCAL: &str = r#""ipam": {"type": "host-local", "subnet": "usePodCidr"},"#;
 const GIVEN: &str = "/var/lib/cni/networks/k8s-pod-network";
 
