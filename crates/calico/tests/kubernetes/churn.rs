@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use std::time::Instant;
 
 /// Pods in all: so many namespaces, one after the other, of so many pods.
-const NAMESPACES: usize = 10;
+const NAMESPACES: usize = 4;
 const PODS_EACH: usize = 50;
 
 #[test]
