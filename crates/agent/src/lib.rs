@@ -167,7 +167,10 @@ async fn join(settings: &Startup, environment: &[(String, String)]) -> Result<Ar
         .with_context(|| format!("{} cannot be written", settings.nodename_file.display()))?;
     match node.spec.ipv4() {
         Some(address) => tracing::info!("node {} has address {address}", settings.node),
-        None => tracing::warn!("node {} has no IPv4 address: no IPv4 is routed", settings.node),
+        None => tracing::warn!(
+            "node {} has no IPv4 address: nobody routes IPv4 to it; set IP",
+            settings.node
+        ),
     }
     if let Some(address) = node.spec.ipv6() {
         tracing::info!("node {} has address {address}", settings.node);

@@ -56,7 +56,6 @@ impl<'a> NextHops<'a> {
 
     fn find(&self, hop: IpAddr) -> Option<Hop> {
         let facts = &self.topology.facts;
-        let own = self.topology.address_like(hop)?;
         if facts.device_of(hop).is_some() {
             return None;
         }
@@ -65,7 +64,9 @@ impl<'a> NextHops<'a> {
             let target = RouteTarget::Via { device, gateway, onlink: false };
             Some(Hop { target, address: hop, prefix_len })
         };
-        if let (true, Some(device)) = (self.is_near(hop), facts.device_of(own.addr())) {
+        if let Some(own) = self.topology.address_like(hop).filter(|_| self.is_near(hop))
+            && let Some(device) = facts.device_of(own.addr())
+        {
             return via(device, hop, own.prefix_len());
         }
         let path = facts.path_to(hop)?;

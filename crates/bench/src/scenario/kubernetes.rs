@@ -111,19 +111,21 @@ pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
 }
 
 fn of_memory(pods: usize, elsewhere: u32, memories: [Memory; 4]) -> [Figure; 4] {
-    let told = [
-        ("agent resident, idle".to_owned(), 25.0, Some("215 MB in two processes")),
-        (format!("agent resident, {pods} pods on its node"), 30.0, Some("223 MB in two processes")),
-        (format!("agent resident, the same and {elsewhere} elsewhere"), 60.0, None),
-        ("kube-controllers resident, idle".to_owned(), 25.0, Some("214 MB in two processes")),
-    ];
-    let mut memories = memories.into_iter();
-    told.map(|(what, most, calico)| {
-        let resident = memories.next().map_or(f64::NAN, |memory| memory.resident);
-        let figure = Figure::new(format!("Kubernetes, {what}"), resident, Unit::Mebibytes, 1);
-        let figure = figure.wanted(Target::AtMost(most));
-        calico.into_iter().fold(figure, Figure::beside_calico)
-    })
+    let [idle, loaded, large, controllers] = memories;
+    let resident = |what: String, memory: Memory, most| {
+        let what = format!("Kubernetes, {what}");
+        Figure::new(what, memory.resident, Unit::Mebibytes, 1).wanted(Target::AtMost(most))
+    };
+    let on_node = format!("agent resident, {pods} pods on its node");
+    let more = format!("agent resident, the same and {elsewhere} elsewhere");
+    [
+        resident("agent resident, idle".into(), idle, 25.0)
+            .beside_calico("215 MB in two processes"),
+        resident(on_node, loaded, 30.0).beside_calico("223 MB in two processes"),
+        resident(more, large, 60.0),
+        resident("kube-controllers resident, idle".into(), controllers, 25.0)
+            .beside_calico("214 MB in two processes"),
+    ]
 }
 
 fn of_calls(ours: &Calls, floor: &Calls) -> Result<Vec<Figure>> {

@@ -78,7 +78,7 @@ impl Request {
         self.permission.as_ref().map_or("get", |permission| permission.verb.as_str())
     }
 
-    /// Whether it is what comes whatever pods do: a watch, or the look each minute whether the
+    /// Whether it is what comes whatever pods do: a watch, or the look now and then whether the
     /// cluster has a kind of Kubernetes' by now that it had not.
     fn is_of_following(&self) -> bool {
         let looks = self.code == 404 && self.uri.ends_with("?limit=1");

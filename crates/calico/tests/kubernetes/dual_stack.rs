@@ -51,7 +51,7 @@ fn pods_and_services_have_both_families() {
     cluster.run("n1", "pkill -KILL -x calico-node && nft delete table ip6 calico");
     services.come_out("n2 [fd00:31::11]:30082 n1\nfriend both nobody", 1);
     await_calico(cluster);
-    cluster.kubectl("delete networkpolicy servers");
+    cluster.kubectl("delete networkpolicy server");
     of_both_families(OPEN);
     pods_leave_under_their_nodes_address(cluster, &services.pods);
     cluster.kubectl("delete pod server-1 server-2 friend stranger");

@@ -6,7 +6,7 @@ use crate::cluster::{Cluster, LIMIT};
 use crate::connections::Pods;
 use crate::installation::{MANIFEST, await_controllers, installed};
 use crate::ledger::await_balance;
-use crate::workloads::{SHOP, await_ready, idle, start};
+use crate::workloads::{self, SHOP, await_ready, idle, start};
 use serde_json::json;
 use std::time::{Duration, Instant};
 
@@ -26,20 +26,10 @@ const TURNED: &str = "
     teller  web  tcp/80    allowed
 ";
 
-/// Says from which namespace's pods alone api may be asked.
+/// Says from which team's namespaces alone api may be asked.
 fn guard(cluster: &Cluster, team: &str) {
-    let policy = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": "api", "namespace": "shop"},
-        "spec": {
-            "podSelector": {"matchLabels": {"app": "api"}}, "policyTypes": ["Ingress"],
-            "ingress": [{
-                "from": [{"namespaceSelector": {"matchLabels": {"team": team}}}],
-                "ports": [{"port": 8080}],
-            }],
-        },
-    });
-    cluster.apply(&policy.to_string());
+    let from = json!({"namespaceSelector": {"matchLabels": {"team": team}}});
+    workloads::guard(cluster, "shop", "api", &from, &json!(8080));
 }
 
 /// Of a cluster of its own, beside which another may be busy.

@@ -3,6 +3,7 @@
 
 use crate::cluster::{Cluster, LIMIT};
 use crate::connections::Pods;
+use crate::workloads::guard;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -122,15 +123,7 @@ impl Services {
 
     /// A NetworkPolicy of the servers.
     pub(crate) fn allow(&self, from: &Value) {
-        let policy = json!({
-            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-            "metadata": {"name": "servers"},
-            "spec": {
-                "podSelector": {"matchLabels": {"app": "server"}}, "policyTypes": ["Ingress"],
-                "ingress": [{"from": [from], "ports": [{"port": 8080}]}],
-            },
-        });
-        self.cluster.apply(&policy.to_string());
+        guard(&self.cluster, "default", "server", from, &json!(8080));
     }
 
     /// Tables of n1 without counters: Calico's (`true`), or all others.
@@ -244,7 +237,7 @@ fn neither_depends_on_the_other(services: &Services, removal: &str) {
     services.come_out(FRIENDS, 0);
     services.become_again(true, &own);
     services.become_again(false, &others);
-    cluster.kubectl("delete networkpolicy servers");
+    cluster.kubectl("delete networkpolicy server");
     services.come_out(OPEN, 0);
 }
 

@@ -17,6 +17,19 @@ pub(crate) fn resources(cluster: &Cluster, verb: &str, resource: &Value) {
     calicoctl(cluster, &format!("{verb} -f - <<'END'\n{resource}\nEND"));
 }
 
+/// Applies a NetworkPolicy of an app's name: `from` alone may ask its pods, at one port.
+pub(crate) fn guard(cluster: &Cluster, namespace: &str, app: &str, from: &Value, port: &Value) {
+    let policy = json!({
+        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+        "metadata": {"name": app, "namespace": namespace},
+        "spec": {
+            "podSelector": {"matchLabels": {"app": app}}, "policyTypes": ["Ingress"],
+            "ingress": [{"from": [from], "ports": [{"port": port}]}],
+        },
+    });
+    cluster.apply(&policy.to_string());
+}
+
 /// A pod that does nothing, with these annotations.
 pub(crate) fn idle(name: &str, namespace: &str, node: &str, annotations: &[(&str, &str)]) -> Value {
     let annotations: Value =

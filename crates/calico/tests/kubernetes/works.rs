@@ -5,7 +5,7 @@ use crate::audit::{OF_NODES, Requests, Unused};
 use crate::cluster::{Cluster, LIMIT};
 use crate::connections::Pods;
 use crate::installation::{MANIFEST, await_calico, await_controllers, installed};
-use crate::workloads::{SHOP, await_nothing_but, calicoctl, remains, resources, start};
+use crate::workloads::{SHOP, await_nothing_but, calicoctl, guard, remains, resources, start};
 use serde_json::{Value, json};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -136,18 +136,8 @@ fn calicoctl_shows_the_cluster(cluster: &Cluster, pods: &Pods) {
 }
 
 fn policies_of_kubernetes_are_enforced(cluster: &Cluster, pods: &Pods) {
-    let policy = json!({
-        "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-        "metadata": {"name": "api", "namespace": "shop"},
-        "spec": {
-            "podSelector": {"matchLabels": {"app": "api"}}, "policyTypes": ["Ingress"],
-            "ingress": [{
-                "from": [{"podSelector": {"matchLabels": {"app": "web"}}}],
-                "ports": [{"port": "http"}],
-            }],
-        },
-    });
-    cluster.apply(&policy.to_string());
+    let web = json!({"podSelector": {"matchLabels": {"app": "web"}}});
+    guard(cluster, "shop", "api", &web, &json!("http"));
     let closed = "
         web     api  tcp/8080  allowed
         web     api  ping      denied
@@ -159,11 +149,8 @@ fn policies_of_kubernetes_are_enforced(cluster: &Cluster, pods: &Pods) {
     let shown = get(cluster, "networkpolicy -n shop");
     assert_eq!(shown["items"][0]["metadata"]["name"], "knp.default.api");
     // Namespaces' labels, as they change.
-    let mut other = policy;
-    other["spec"]["ingress"] = json!([{"from": [
-        {"namespaceSelector": {"matchLabels": {"trusted": "yes"}}},
-    ]}]);
-    cluster.apply(&other.to_string());
+    let trusted = json!({"namespaceSelector": {"matchLabels": {"trusted": "yes"}}});
+    guard(cluster, "shop", "api", &trusted, &json!("http"));
     pods.come_out(cluster, "web api tcp/8080 denied\nteller api tcp/8080 denied");
     cluster.kubectl("label namespace bank trusted=yes");
     pods.come_out(cluster, "web api tcp/8080 denied\nteller api tcp/8080 allowed");

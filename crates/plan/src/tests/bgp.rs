@@ -227,7 +227,6 @@ fn what_leads_nowhere_is_left_out_and_counted() {
 #[test]
 fn ipv6_destinations_go_by_the_kernels_own_routes() {
     let mut topology = with_bgp(Always);
-    topology.address_v6 = Some("fd00:30::206/64".parse().expect("an address"));
     let key = RouteKey { table: TABLE_MAIN, destination: net("fd00:30::/64"), metric: 1024 };
     let target = RouteTarget::Via { device: "ens5".to_owned(), gateway: None, onlink: false };
     let connected = Route { target, protocol: 2, scope: SCOPE_UNIVERSE, source: None };
