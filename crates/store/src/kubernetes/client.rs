@@ -63,6 +63,12 @@ impl Client {
         let mut config = base(settings).await?;
         apply(settings, &mut config)?;
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
+        if let Some(proxy) = &config.proxy_url {
+            return Err(Error::Settings(format!(
+                "the Kubernetes API at {endpoint} cannot be reached by a proxy ({proxy}): take proxy-url \
+                 out of the kubeconfig, and unset HTTPS_PROXY"
+            )));
+        }
         let inner = connected(&config).map_err(|why| {
             let why = chain(&why);
             Error::Settings(format!(
@@ -270,4 +276,26 @@ fn endpoint(text: &str) -> Result<http::Uri, Error> {
 /// An error and its sources in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     crate::text::chain(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Client;
+    use crate::Settings;
+
+    #[tokio::test]
+    async fn a_proxy_is_refused_not_gone_around() {
+        let none = std::iter::empty::<(String, String)>();
+        let mut settings = Settings::kubernetes_from_env(none).expect("settings");
+        let kubeconfig = r#"{"apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+            "clusters": [{"name": "c", "cluster": {
+                "server": "https://192.0.2.1:6443", "proxy-url": "http://192.0.2.2:3128"}}],
+            "users": [{"name": "u", "user": {"token": "t"}}]}"#;
+        settings.kubeconfig_inline = Some(kubeconfig.to_owned());
+        let refused = Client::new(&settings).await.err().expect("an error").to_string();
+        for part in ["https://192.0.2.1:6443", "http://192.0.2.2:3128", "proxy-url"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+    }
 }
