@@ -6,7 +6,7 @@ use crate::contents::{
     release, wake_rested,
 };
 use crate::handles::{register, settle};
-use crate::operation::{Io, Operation, Stored, Swap, decode_block};
+use crate::operation::{Blocks, Io, Operation, Stored, Swap, decode_block};
 use crate::pool::{Ranges, names};
 use crate::{BLOCKS_PER_HOST, Error, Pool, RECLAIM_AGE_SECONDS, RETRIES_MAX};
 use ipnet::IpNet;
@@ -150,10 +150,9 @@ async fn fill(io: &Io, wish: &AutoAssign, given: &mut Vec<IpNet>) -> Result<(), 
             return Ok(());
         }
         let confirmed = mine.get(cidr) == Some(&AffinityState::Confirmed);
-        let found = if confirmed { io.block(*cidr).await? } else { None };
-        let block = match found.filter(|b| owner(&b.value).as_ref() == Some(&own)) {
-            Some(block) => Some(block),
-            None => claim(io, &wish.host, *cidr, wish.now).await?,
+        let block = match own_block(io, wish, *cidr, confirmed).await {
+            Err(Error::Corrupt { .. }) => continue,
+            other => other?,
         };
         if let Some(block) = block {
             given.extend(taker.take(io, block, Some(&own), missing(given)).await?);
@@ -163,6 +162,20 @@ async fn fill(io: &Io, wish: &AutoAssign, given: &mut Vec<IpNet>) -> Result<(), 
         return Ok(());
     }
     beyond_own(io, wish, &taker, &mine, given).await
+}
+
+// A block that the host has an affinity for. `None`: it is another's.
+async fn own_block(
+    io: &Io,
+    wish: &AutoAssign,
+    cidr: IpNet,
+    confirmed: bool,
+) -> Result<Option<Stored<Block>>, Error> {
+    let found = if confirmed { io.block(cidr).await? } else { None };
+    match found.filter(|block| owner(&block.value) == Some(host_owner(&wish.host))) {
+        Some(block) => Ok(Some(block)),
+        None => claim(io, &wish.host, cidr, wish.now).await,
+    }
 }
 
 // New blocks, other hosts' empty ones, and borrowing, over one list of all blocks.
@@ -175,7 +188,7 @@ async fn beyond_own(
 ) -> Result<(), Error> {
     let own = host_owner(&wish.host);
     let missing = |given: &Vec<IpNet>| wish.count.saturating_sub(given.len());
-    let blocks = io.blocks().await?;
+    let Blocks { readable: blocks, unreadable } = io.blocks().await?;
     let limit = block_limit(wish);
     let is_own = |block: &&Stored<Block>| {
         owner(&block.value).as_ref() == Some(&own)
@@ -193,7 +206,8 @@ async fn beyond_own(
         }
     }
     let may_claim = wish.config.auto_allocate_blocks;
-    let ranges = Ranges::new(blocks.iter().map(|block| &block.value.cidr));
+    let known = blocks.iter().map(|block| &block.value.cidr);
+    let ranges = Ranges::new(known.chain(unreadable.iter().map(|(cidr, _)| cidr)));
     let reclaimable = blocks.iter().filter(|block| reclaimable(wish, &block.value));
     let free = wish.pools.iter().flat_map(|p| p.free_blocks(&wish.host, &ranges, &wish.reserved));
     let wanted = free
@@ -221,8 +235,9 @@ async fn beyond_own(
     if !wish.config.strict_affinity {
         borrow(io, wish, taker, given).await?;
     }
-    match missing(given) {
-        0 => Ok(()),
+    match (missing(given), unreadable.into_iter().find(|(cidr, _)| in_pools(cidr))) {
+        (0, _) => Ok(()),
+        (_, Some((_, why))) => Err(why),
         _ if held >= limit => Err(Error::BlockLimit { host: wish.host.clone(), limit }),
         _ => Err(Error::PoolExhausted { host: wish.host.clone(), pools: names(&wish.pools) }),
     }
@@ -238,7 +253,7 @@ async fn borrow(
     if given.len() >= wish.count {
         return Ok(());
     }
-    for block in io.blocks().await? {
+    for block in io.blocks().await?.readable {
         let missing = wish.count.saturating_sub(given.len());
         let virtual_owner = owner(&block.value).is_some_and(|name| name.starts_with("virtual:"));
         let allowed = wish.pools.iter().any(|pool| pool.cidr.contains(&block.value.cidr));

@@ -128,7 +128,7 @@ impl CheckIp {
     /// The operation; `None` where nobody holds the address.
     pub fn start(self) -> Operation<Result<Option<Held>, Error>> {
         Operation::new(|io| async move {
-            let blocks = io.blocks().await?;
+            let blocks = io.blocks().await?.all(|cidr| cidr.contains(&self.address))?;
             let found = blocks.iter().flat_map(|block| held(&block.value));
             Ok(found.into_iter().find(|held| held.address == self.address))
         })
@@ -139,7 +139,8 @@ impl Usage {
     /// The operation: the pools in the order given.
     pub fn start(self) -> Operation<Result<Vec<PoolUsage>, Error>> {
         Operation::new(|io| async move {
-            let blocks = io.blocks().await?;
+            let counted = |cidr: &IpNet| self.pools.iter().any(|pool| pool.cidr.contains(cidr));
+            let blocks = io.blocks().await?.all(counted)?;
             let usage = self.pools.into_iter().map(|pool| {
                 let inside = blocks.iter().filter(|b| pool.cidr.contains(&b.value.cidr));
                 let inside: Vec<_> = inside.map(|block| &block.value).collect();

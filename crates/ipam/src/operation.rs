@@ -61,6 +61,27 @@ pub(crate) struct Stored<T> {
     pub(crate) revision: Revision,
 }
 
+/// The cluster's blocks.
+#[derive(Default)]
+pub(crate) struct Blocks {
+    pub(crate) readable: Vec<Stored<Block>>,
+    /// By their keys, with what is wrong with each. Nobody knows which of their addresses are held.
+    pub(crate) unreadable: Vec<(IpNet, Error)>,
+}
+
+impl Blocks {
+    /// The readable ones; the error of an unreadable one where `concerned` says it matters.
+    pub(crate) fn all(
+        self,
+        concerned: impl Fn(&IpNet) -> bool,
+    ) -> Result<Vec<Stored<Block>>, Error> {
+        match self.unreadable.into_iter().find(|(cidr, _)| concerned(cidr)) {
+            Some((_, why)) => Err(why),
+            None => Ok(self.readable),
+        }
+    }
+}
+
 /// What became of a compare-and-swap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Swap {
@@ -101,8 +122,17 @@ impl Io {
         }
     }
 
-    pub(crate) async fn blocks(&self) -> Result<Vec<Stored<Block>>, Error> {
-        self.list(Query::Blocks).await?.iter().map(decode_block).collect()
+    /// All blocks; those that cannot be read apart, so that they stop nobody who does not need them.
+    pub(crate) async fn blocks(&self) -> Result<Blocks, Error> {
+        let mut found = Blocks::default();
+        for entry in self.list(Query::Blocks).await? {
+            match (decode_block(&entry), entry.key) {
+                (Ok(block), _) => found.readable.push(block),
+                (Err(why), Key::Block(cidr)) => found.unreadable.push((cidr, why)),
+                (Err(why), _) => return Err(why),
+            }
+        }
+        Ok(found)
     }
 
     pub(crate) async fn list(&self, query: Query) -> Result<Vec<Entry>, Error> {

@@ -152,7 +152,8 @@ impl ReleaseHost {
             let mut blocks: BTreeSet<IpNet> =
                 affinities(&io, &self.host).await?.into_keys().collect();
             let own = Some(host_owner(&self.host));
-            let claimed = io.blocks().await?.into_iter().filter(|b| owner(&b.value) == own);
+            let claimed = io.blocks().await?.readable;
+            let claimed = claimed.into_iter().filter(|b| owner(&b.value) == own);
             blocks.extend(claimed.map(|block| block.value.cidr));
             let when = GiveUp::Always { now: self.now, cooldown: self.config.ip_cooldown_seconds };
             for block in &blocks {
@@ -276,7 +277,8 @@ async fn release_seen(
 
 // The block an address is in; blocks are found by listing, as pools may have gone since.
 async fn block_with(io: &Io, address: IpAddr) -> Result<Option<Stored<Block>>, Error> {
-    Ok(io.blocks().await?.into_iter().find(|block| block.value.cidr.contains(&address)))
+    let blocks = io.blocks().await?.all(|cidr| cidr.contains(&address))?;
+    Ok(blocks.into_iter().find(|block| block.value.cidr.contains(&address)))
 }
 
 fn expected(

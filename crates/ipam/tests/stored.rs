@@ -134,6 +134,35 @@ fn a_damaged_block_is_an_error_not_a_panic() {
     assert!(matches!(outcome, Err(Error::Corrupt { .. })), "{outcome:?}");
 }
 
+/// Pods that do without it are given addresses, never one of it; who needs it is told.
+#[test]
+fn a_damaged_block_stops_nobody_else() {
+    let mut world = World::default();
+    let damaged: ipnet::IpNet = "10.0.0.0/30".parse().unwrap();
+    let wide = || pool("10.0.0.0/29", 30);
+    world.run(wish("n", "a", pool("10.0.0.0/30", 30)).start()).unwrap();
+    let text = stored(&world, BLOCK).replace("[0,null", "[9,null");
+    world.values.insert(Key::parse(BLOCK).unwrap(), text.into_bytes());
+
+    for handle in ["b", "c", "d", "e"] {
+        let given = world.run(wish("n", handle, wide()).start()).unwrap();
+        assert!(!damaged.contains(&given[0].addr()), "{given:?}");
+    }
+    let refused = world.run(wish("n", "f", wide()).start());
+    assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+    assert_eq!(world.run(wish("n", "g", pool("10.9.0.0/30", 30)).start()).unwrap().len(), 1);
+
+    let mut release = |address: &str| {
+        let address = address.parse().unwrap();
+        let addresses = vec![ReleaseOne { address, handle: None, sequence_number: None }];
+        let config = IpamConfig::default();
+        world.run(ReleaseAddresses { addresses, config, now: now() }.start())
+    };
+    assert_eq!(release("10.0.0.5").unwrap().len(), 0, "it was held");
+    let refused = release("10.0.0.1");
+    assert!(matches!(refused, Err(Error::Corrupt { .. })), "{refused:?}");
+}
+
 #[test]
 fn a_tunnel_keeps_its_address_until_the_pool_changes() {
     let mut world = World::default();
