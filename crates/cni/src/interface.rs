@@ -223,31 +223,50 @@ pub(crate) fn remove_from_host(host: &str) -> Result<bool, Error> {
     }
 }
 
-/// Removes the container's interface from inside, and so the pair. What is gone is no error.
-///
-/// The host's end is never removed by name here: a newer sandbox of the same pod has one of that
-/// name.
-///
-/// # Errors
-/// Code 100: the kernel refused, or did not answer within 20 s.
-pub(crate) fn remove_from_container(path: &str, container: &str) -> Result<(), Error> {
-    if path.is_empty() || !Path::new(path).exists() {
-        return Ok(());
+/// The container's interface on its way out of the kernel, which takes as long as all the rest of a
+/// DEL.
+pub(crate) struct Removal {
+    path: String,
+    removed: mpsc::Receiver<Result<(), linux::Error>>,
+}
+
+impl Removal {
+    /// Begins to remove the container's interface from inside, and so the pair. `None`: its namespace
+    /// is gone.
+    ///
+    /// The host's end is never removed by name here: a newer sandbox of the same pod has one of that
+    /// name.
+    ///
+    /// # Errors
+    /// Code 4, as [`namespace`].
+    pub(crate) fn begin(path: &str, container: &str) -> Result<Option<Removal>, Error> {
+        if path.is_empty() || !Path::new(path).exists() {
+            return Ok(None);
+        }
+        let namespace = namespace(path)?;
+        let container = container.to_owned();
+        let (done, removed) = mpsc::channel();
+        std::thread::spawn(move || {
+            let removal =
+                Rtnetlink::open_in(&namespace).and_then(|mut n| n.delete_link(&container));
+            // Nobody listens any more when it took too long.
+            let _ = done.send(removal);
+        });
+        Ok(Some(Removal { path: path.to_owned(), removed }))
     }
-    let namespace = namespace(path)?;
-    let container = container.to_owned();
-    let (done, removed) = mpsc::channel();
-    std::thread::spawn(move || {
-        let removal = Rtnetlink::open_in(&namespace).and_then(|mut n| n.delete_link(&container));
-        // Nobody listens any more when it took too long.
-        let _ = done.send(removal);
-    });
-    match removed.recv_timeout(REMOVAL_TIME_MAX) {
-        Ok(Err(error)) if !error.is_absent() => Err(error.into()),
-        Ok(_) => Ok(()),
-        Err(_) => Err(Error::new(
-            Code::Kernel,
-            format!("removing the interface in {path} took over {REMOVAL_TIME_MAX:?}"),
-        )),
+
+    /// Waits for its end. What was gone already is no error.
+    ///
+    /// # Errors
+    /// Code 100: the kernel refused, or did not answer within 20 s.
+    pub(crate) fn finish(self) -> Result<(), Error> {
+        match self.removed.recv_timeout(REMOVAL_TIME_MAX) {
+            Ok(Err(error)) if !error.is_absent() => Err(error.into()),
+            Ok(_) => Ok(()),
+            Err(_) => Err(Error::new(
+                Code::Kernel,
+                format!("removing the interface in {} took over {REMOVAL_TIME_MAX:?}", self.path),
+            )),
+        }
     }
 }

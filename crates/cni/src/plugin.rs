@@ -13,6 +13,7 @@ use crate::call::{Call, Command, Input};
 use crate::configuration::Configuration;
 use crate::container::Arguments;
 use crate::error::{Code, Error};
+use crate::interface::Removal;
 use crate::log::Log;
 use crate::places::Places;
 use crate::version::SpecVersion;
@@ -208,13 +209,14 @@ impl<'a> Attachment<'a> {
     }
 
     fn delete(&self) -> Result<(), Error> {
-        let (netns, container) = (&self.call.netns, &self.call.interface);
-        if let Err(error) = interface::remove_from_container(netns, container) {
-            // The kernel removes it with the namespace; the address must not wait for that.
-            self.log.warning(&format!("{container} is left in {netns}: {error}"));
-        }
+        let container = &self.call.interface;
+        let removal = Removal::begin(&self.call.netns, container);
         let told = self.tell_agent();
         let delegated = self.delegate(Command::Del);
+        if let Err(error) = removal.and_then(|begun| begun.map_or(Ok(()), Removal::finish)) {
+            // The kernel removes it with the namespace; the address must not wait for that.
+            self.log.warning(&format!("{container} is left in {}: {error}", self.call.netns));
+        }
         told.and(delegated)?;
         self.log.info(&format!("removed {container}"));
         Ok(())
