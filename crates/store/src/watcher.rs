@@ -15,7 +15,7 @@ mod watched;
 
 use crate::{Change, Datastore, Error};
 use backoff::Backoff;
-use futures_util::future::select_all;
+use futures_util::future::{join_all, select_all};
 use model::{DatastoreEvent, Query};
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,11 +118,17 @@ impl Watcher {
             first.get_or_insert(error);
             over
         };
-        for watched in &mut self.watched {
-            if let Err(error) = watched.list(&*self.datastore, &self.events).await?
-                && is_over(error)
-            {
-                return Ok(first);
+        // One alone first: of a server that is away, one is asked for at a time.
+        let (datastore, events) = (&*self.datastore, &self.events);
+        let alone = self.watched.len().min(1);
+        for watched in [0..alone, alone..self.watched.len()] {
+            let lists = self.watched[watched].iter_mut().map(|one| one.list(datastore, events));
+            for listed in join_all(lists).await {
+                if let Err(error) = listed?
+                    && is_over(error)
+                {
+                    return Ok(first);
+                }
             }
         }
         if !self.in_sync && self.watched.iter().all(Watched::is_listed) {
