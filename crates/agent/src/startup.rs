@@ -79,13 +79,26 @@ pub(crate) async fn run(
     if !settings.disable_node_ip_check {
         check_unique(datastore, settings, &addresses).await?;
     }
-    let node = register(datastore, settings, machine, &addresses).await?;
+    // None of these reads what another writes: a node that starts waits for the slowest only.
+    let (node, (), (), ()) = tokio::try_join!(
+        join(datastore, settings, machine, &addresses, stored),
+        ensure_cluster_information(datastore, settings),
+        ensure_policy_built_ins(datastore),
+        ensure_node_configuration(datastore, settings),
+    )?;
+    Ok(node)
+}
+
+/// Registers the node, with a pool to give addresses from.
+async fn join(
+    datastore: &dyn Datastore,
+    settings: &Startup,
+    machine: &Machine,
+    addresses: &[IpNet],
+    stored: Option<Node>,
+) -> Result<Node, StartupError> {
+    let node = register(datastore, settings, machine, addresses, stored).await?;
     ensure_pools(datastore, settings, machine, &node).await?;
-    ensure_cluster_information(datastore, settings).await?;
-    ensure_policy_built_ins(datastore).await?;
-    if !settings.kubernetes {
-        ensure_node_configuration(datastore, settings).await?;
-    }
     Ok(node)
 }
 
@@ -169,9 +182,9 @@ async fn register(
     settings: &Startup,
     machine: &Machine,
     addresses: &[IpNet],
+    mut stored: Option<Node>,
 ) -> Result<Node, StartupError> {
     for _ in 0..WRITE_ATTEMPTS_MAX {
-        let stored = stored(datastore, settings).await?;
         if stored.is_none() && settings.kubernetes {
             return Err(StartupError::NoKubernetesNode { node: settings.node.clone() });
         }
@@ -186,6 +199,7 @@ async fn register(
             Err(Error::Conflict(_) | Error::NotFound(_)) => {}
             other => return Ok(other?),
         }
+        stored = self::stored(datastore, settings).await?;
     }
     let key = Node::new(&settings.node, <_>::default()).key();
     Err(Error::Conflict(key).into())
@@ -370,6 +384,9 @@ async fn ensure_node_configuration(
     datastore: &dyn Datastore,
     settings: &Startup,
 ) -> Result<(), StartupError> {
+    if settings.kubernetes {
+        return Ok(());
+    }
     let action = ("defaultEndpointToHostAction".to_owned(), "Return".into());
     let spec = FelixConfigurationSpec([action].into());
     ensure(datastore, FelixConfiguration::new(format!("node.{}", settings.node), spec)).await
