@@ -4,7 +4,7 @@
 
 use crate::{Error, Pool};
 use ipnet::IpNet;
-use model::{AllowedUse, AssignmentMode, IpPool};
+use model::{AllowedUse, AssignmentMode, IpPool, Selector};
 use std::collections::BTreeMap;
 
 /// Who wants addresses for its workloads, and of which pools.
@@ -83,19 +83,26 @@ fn unusable(pool: &IpPool) -> Option<&'static str> {
     }
 }
 
-fn refusal(pool: &IpPool, demand: &Demand<'_>) -> Option<&'static str> {
-    if let Some(reason) = unusable(pool) {
-        Some(reason)
-    } else if pool.spec.assignment_mode == Some(AssignmentMode::Manual) {
-        Some("its assignmentMode is Manual")
-    } else if !pool.spec.selects_node(demand.labels) {
-        Some("its nodeSelector does not select the node")
+fn refusal(pool: &IpPool, demand: &Demand<'_>) -> Option<String> {
+    let spec = &pool.spec;
+    let unreadable =
+        [("nodeSelector", &spec.node_selector), ("namespaceSelector", &spec.namespace_selector)]
+            .into_iter()
+            .find_map(|(field, text)| Some((field, Selector::parse(text.as_ref()?).err()?)));
+    let reason = if let Some(reason) = unusable(pool) {
+        reason
+    } else if spec.assignment_mode == Some(AssignmentMode::Manual) {
+        "its assignmentMode is Manual"
+    } else if let Some((field, why)) = unreadable {
+        return Some(format!("its {field} cannot be read: {why}"));
+    } else if !spec.selects_node(demand.labels) {
+        "its nodeSelector does not select the node"
+    } else if !spec.selects_namespace(demand.namespace.unwrap_or(&BTreeMap::new())) {
+        "its namespaceSelector does not select the namespace"
     } else {
-        let none = BTreeMap::new();
-        let namespace = demand.namespace.unwrap_or(&none);
-        let selected = pool.spec.selects_namespace(namespace);
-        (!selected).then_some("its namespaceSelector does not select the namespace")
-    }
+        return None;
+    };
+    Some(reason.to_owned())
 }
 
 #[cfg(test)]
@@ -124,6 +131,7 @@ mod tests {
                 spec.namespace_selector = Some("team == 'shop'".into());
             }),
             pool("unreadable", "ten", |_| {}),
+            pool("typo", "10.6.0.0/16", |spec| spec.node_selector = Some("rack = 'a'".into())),
         ]
     }
 
@@ -187,6 +195,7 @@ mod tests {
             "manual 10.2.0.0/16: its assignmentMode is Manual",
             "off 10.3.0.0/16: it is disabled",
             "shop 10.5.0.0/16: its namespaceSelector does not select the namespace",
+            "typo 10.6.0.0/16: its nodeSelector cannot be read: ",
         ] {
             assert!(error.contains(said), "{error}");
         }
@@ -195,6 +204,6 @@ mod tests {
     #[test]
     fn an_address_asked_for_may_be_of_any_pool_in_use() {
         let names = pools_of_requested(&pools()).into_iter().map(|pool| pool.name);
-        assert_eq!(names.collect::<Vec<_>>(), ["all", "rack", "manual", "six", "shop"]);
+        assert_eq!(names.collect::<Vec<_>>(), ["all", "rack", "manual", "six", "shop", "typo"]);
     }
 }

@@ -41,6 +41,8 @@ pub(crate) struct Cluster {
     speaker_concerned: bool,
     endpoints: BTreeMap<Key, Endpoint>,
     information: Option<ClusterInformation>,
+    /// The cluster's identity as it was told first.
+    cluster_guid: Option<String>,
     unreadable: BTreeMap<Key, String>,
     /// What of objects that are read could not be.
     problems: BTreeMap<Key, Vec<String>>,
@@ -82,6 +84,7 @@ impl Cluster {
             speaker_concerned: true,
             endpoints: BTreeMap::new(),
             information: None,
+            cluster_guid: None,
             unreadable: BTreeMap::new(),
             problems: BTreeMap::new(),
             kubernetes: false,
@@ -210,12 +213,25 @@ impl Cluster {
             )
         });
         let problems = self.problems.values().flatten().cloned();
+        let problems = problems.chain(self.other_cluster());
         unreadable
             .chain(problems)
             .chain(settings)
             .chain(dropping)
             .chain(self.policy.problems())
             .collect()
+    }
+
+    /// Another cluster's resources may have been applied over this one's.
+    fn other_cluster(&self) -> Option<String> {
+        let now = &self.information.as_ref()?.spec.cluster_guid;
+        let first = self.cluster_guid.as_ref().filter(|first| *first != now)?;
+        Some(format!(
+            "ClusterInformation(default): clusterGUID is {now:?}, and was {first:?} when this agent \
+             started: have another cluster's resources been applied here? Compare IPPools, blocks \
+             (calicoctl ipam show --show-blocks) and BGPConfiguration, then write the GUID back or restart \
+             calico-node"
+        ))
     }
 
     /// The kernel's side that isn't ours.
@@ -254,6 +270,7 @@ impl Cluster {
                 let is_others = matches!(
                     &value, Value::WorkloadEndpoint(other) if other.spec.node != self.topology.node
                 );
+                let problems = [problems, invalid(&entry.key, &value)].concat();
                 if !problems.is_empty() && !is_others {
                     self.problems.insert(entry.key.clone(), problems);
                 }
@@ -288,7 +305,10 @@ impl Cluster {
             }
             Value::Block(block) => self.block_changed(entry, &block),
             Value::WorkloadEndpoint(endpoint) => self.endpoint_changed(entry.key, endpoint),
-            Value::ClusterInformation(information) => self.information = Some(*information),
+            Value::ClusterInformation(information) => {
+                self.cluster_guid.get_or_insert_with(|| information.spec.cluster_guid.clone());
+                self.information = Some(*information);
+            }
             Value::BgpConfiguration(_) => self.configure(),
             Value::BgpFilter(_)
             | Value::BgpPeer(_)
@@ -437,4 +457,16 @@ impl Cluster {
         self.metrics_address = settings::metrics_address(&resolved);
         self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
+}
+
+/// What is wrong with a resource that others have written past calicoctl, where nobody else tells it.
+fn invalid(key: &Key, value: &Value) -> Vec<String> {
+    let checked = match value {
+        Value::IpPool(pool) => pool.validate(),
+        Value::IpReservation(reservation) => reservation.validate(),
+        Value::HostEndpoint(endpoint) => endpoint.validate(),
+        _ => Ok(()),
+    };
+    let problems = checked.err().unwrap_or_default();
+    problems.iter().map(|why| format!("{key} is not valid: {why}; correct it")).collect()
 }

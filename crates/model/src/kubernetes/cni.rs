@@ -2,7 +2,10 @@
 //!
 //! Source: Calico's reference, "Configure the Calico CNI plugins", and `calico-features.md` §5.3.
 
-use super::pod::{FLOATING_IPS_ANNOTATION, SOURCE_PREFIXES_ANNOTATION};
+use super::pod::{
+    CONTAINER_ID_ANNOTATION, FLOATING_IPS_ANNOTATION, POD_IP_ANNOTATION, POD_IPS_ANNOTATION,
+    SOURCE_PREFIXES_ANNOTATION,
+};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,6 +36,16 @@ pub const ADD_ANNOTATIONS: [&str; 8] = [
     FLOATING_IPS_ANNOTATION,
     SOURCE_PREFIXES_ANNOTATION,
 ];
+
+/// What annotations of Calico's CNI begin with.
+const PREFIX: &str = "cni.projectcalico.org/";
+
+/// Whether an annotation has a name as Calico's have, and is none of them: a slip of the pen.
+pub(super) fn is_unknown(name: &str) -> bool {
+    let written = [POD_IP_ANNOTATION, POD_IPS_ANNOTATION, CONTAINER_ID_ANNOTATION];
+    let known = || ADD_ANNOTATIONS.iter().chain(&written).any(|known| *known == name);
+    name.starts_with(PREFIX) && !known()
+}
 
 /// An annotation as an error names it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! Pods to workload endpoints.
 
-use crate::kubernetes::cni::ADD_ANNOTATIONS;
+use crate::kubernetes::cni::{self, ADD_ANNOTATIONS};
 use crate::kubernetes::pod::{
     CONTAINER_ID_ANNOTATION, Container, FLOATING_IPS_ANNOTATION, POD_IP_ANNOTATION,
     POD_IPS_ANNOTATION, Pod, SOURCE_PREFIXES_ANNOTATION,
@@ -27,7 +27,11 @@ impl Pod {
         if !self.is_endpoint() {
             return None;
         }
-        let mut problems = Vec::new();
+        let annotations = self.metadata.annotations.iter();
+        let unknown = annotations.filter(|(name, _)| cni::is_unknown(name));
+        let reason = "Calico knows no such annotation, and ignores it: is it misspelt?";
+        let mut problems: Vec<Problem> =
+            unknown.map(|(name, value)| problem(name, value, reason)).collect();
         let (name, node) = (&self.metadata.name, &self.spec.node_name);
         let namespace = self.metadata.namespace.clone().unwrap_or_else(|| "default".to_owned());
         let account = &self.spec.service_account_name;
