@@ -169,13 +169,6 @@ pub(crate) fn pick(
     given: Option<IpAddr>,
 ) -> Result<(String, IpNet), NotFound> {
     let variable = family.variable();
-    if let (Method::KubernetesInternalIp, None) = (method, given) {
-        return Err(NotFound(format!(
-            "{variable}_AUTODETECTION_METHOD=kubernetes-internal-ip asks Kubernetes for the Node's \
-             InternalIP, and this node's datastore is etcd: set {variable}, or can-reach=ADDRESS or \
-             interface=REGEX instead"
-        )));
-    }
     let mut youngest_first: Vec<&Interface> = interfaces.iter().filter(|i| i.up).collect();
     youngest_first.sort_by_key(|interface| std::cmp::Reverse(interface.index));
     let suits = |net: &IpNet| {
@@ -202,9 +195,29 @@ pub(crate) fn pick(
     Err(NotFound(format!(
         "no address of this node fits {}: looked at {}; set {variable} to the node's address, or \
          another {variable}_AUTODETECTION_METHOD",
-        describe(method),
+        match given {
+            Some(address) => format!("{} ({address})", describe(method)),
+            None => describe(method),
+        },
         if seen.is_empty() { "no interface that is up".to_owned() } else { seen.join(", ") }
     )))
+}
+
+/// Why `kubernetes-internal-ip` gives nothing. `node`: the name of the Node in Kubernetes, where that is
+/// the datastore.
+pub(crate) fn no_internal_address(family: Family, node: Option<&str>) -> NotFound {
+    let (variable, version) = (family.variable(), family.version());
+    let method = format!("{variable}_AUTODETECTION_METHOD=kubernetes-internal-ip");
+    NotFound(match node {
+        Some(node) => format!(
+            "{method}: Node {node} of Kubernetes has no InternalIP of IPv{version} in its \
+             status.addresses: give kubelet there --node-ip, or set {variable}, or another method"
+        ),
+        None => format!(
+            "{method} asks Kubernetes for the Node's InternalIP, and this node's datastore is etcd: \
+             set {variable}, or can-reach=ADDRESS or interface=REGEX instead"
+        ),
+    })
 }
 
 fn describe(method: &Method) -> String {
@@ -299,9 +312,14 @@ mod tests {
 
     #[test]
     fn nothing_found_names_what_was_looked_at() {
-        let kubernetes = Method::parse(Family::V4, "kubernetes-internal-ip").expect("a method");
-        let error = pick(&kubernetes, Family::V4, &machine(), None).expect_err("none").to_string();
+        let error = no_internal_address(Family::V4, None).to_string();
         assert!(error.contains("this node's datastore is etcd"), "{error}");
+        let error = no_internal_address(Family::V6, Some("n1")).to_string();
+        assert!(error.contains("Node n1") && error.contains("InternalIP of IPv6"), "{error}");
+        let kubernetes = Method::parse(Family::V4, "kubernetes-internal-ip").expect("a method");
+        let elsewhere = Some("1.1.1.1".parse().expect("an address"));
+        let error = pick(&kubernetes, Family::V4, &machine(), elsewhere).expect_err("none");
+        assert!(error.to_string().contains("kubernetes-internal-ip (1.1.1.1)"), "{error}");
         let method = Method::parse(Family::V4, "cidr=1.0.0.0/8").expect("a method");
         let error = pick(&method, Family::V4, &machine(), None).expect_err("none").to_string();
         assert!(error.contains("cidr=1.0.0.0/8") && error.contains("ens5 10.30.0.206/24"));

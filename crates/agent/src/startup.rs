@@ -21,6 +21,8 @@ use store::{Datastore, Error, typed};
 const WRITE_ATTEMPTS_MAX: u32 = 20;
 /// The kind of an address that Calico has found.
 const OWN_ADDRESS: &str = "CalicoNodeIP";
+/// The kind of an address that Kubernetes says.
+const INTERNAL_ADDRESS: &str = "InternalIP";
 /// The word of `clusterType` for clusters whose datastore is the Kubernetes API.
 const KUBERNETES_DATASTORE: &str = "kdd";
 /// The pool's range where none is configured.
@@ -74,7 +76,7 @@ pub(crate) async fn run(
     let stored = stored(datastore, settings).await?;
     let mut addresses = Vec::new();
     for own in [&settings.ipv4, &settings.ipv6] {
-        addresses.extend(address(own, machine, stored.as_ref())?);
+        addresses.extend(address(own, settings, machine, stored.as_ref())?);
     }
     if !settings.disable_node_ip_check {
         check_unique(datastore, settings, &addresses).await?;
@@ -110,18 +112,25 @@ async fn stored(datastore: &dyn Datastore, settings: &Startup) -> Result<Option<
 /// has. Only that of IPv4 is looked for unasked.
 fn address(
     own: &OwnAddress,
+    settings: &Startup,
     machine: &Machine,
-    stored: Option<&Node>,
+    node: Option<&Node>,
 ) -> Result<Option<IpNet>, StartupError> {
-    let stored = stored.and_then(|node| of_family(node, own.family));
+    let stored = node.and_then(|node| of_family(node, own.family));
     if own.is_detected() && (stored.is_none() || !own.value.is_empty()) {
         let method = Method::parse(own.family, &own.method)?;
         let given = match method {
-            Method::CanReach(_) => machine.reached_from.iter().find(|one| own.family.has(**one)),
+            Method::CanReach(_) => {
+                machine.reached_from.iter().copied().find(|one| own.family.has(*one))
+            }
+            Method::KubernetesInternalIp => {
+                let name = settings.kubernetes.then_some(settings.node.as_str());
+                let internal = node.and_then(|node| internal_address(node, own.family));
+                Some(internal.ok_or_else(|| autodetect::no_internal_address(own.family, name))?)
+            }
             _ => None,
         };
-        let (interface, net) =
-            autodetect::pick(&method, own.family, &machine.interfaces, given.copied())?;
+        let (interface, net) = autodetect::pick(&method, own.family, &machine.interfaces, given)?;
         tracing::info!("this node's address is {net}, found on {interface}");
         return Ok(Some(net));
     }
@@ -149,6 +158,13 @@ fn of_family(node: &Node, family: Family) -> Option<IpNet> {
         Family::V4 => node.spec.ipv4().map(IpNet::V4),
         Family::V6 => node.spec.ipv6().map(IpNet::V6),
     }
+}
+
+/// The address that Kubernetes' Node calls its InternalIP.
+fn internal_address(node: &Node, family: Family) -> Option<IpAddr> {
+    let internal =
+        node.spec.addresses.iter().filter(|one| one.kind.as_deref() == Some(INTERNAL_ADDRESS));
+    internal.filter_map(|one| one.address.parse().ok()).find(|address| family.has(*address))
 }
 
 /// A bare address takes the prefix length it has on its interface.

@@ -127,7 +127,8 @@ impl Addresser {
                 let result = self.tunnel_address(tunnel, pools).await;
                 tokio::spawn(async move {
                     if let Err(why) = &result {
-                        tracing::warn!("the address of this node's {tunnel:?} tunnel: {why}");
+                        // The node's status says so, once.
+                        tracing::debug!("the address of this node's {tunnel:?} tunnel: {why}");
                         tokio::time::sleep(TUNNEL_PAUSE).await;
                     }
                     worker.tell(Event::TunnelAddress { tunnel, wanted, result }).await;
@@ -253,6 +254,10 @@ impl Addresser {
         };
         match removed {
             Ok(()) => spool::done(spool, delete),
+            // It has been told, and waits.
+            Err(why) if spool::path(spool, delete).exists() => {
+                tracing::debug!("container {container} still waits for its removal: {why}");
+            }
             Err(why) => match spool::leave(spool, delete) {
                 Ok(()) => tracing::warn!("container {container} is removed later: {why}"),
                 Err(lost) => tracing::error!(

@@ -46,8 +46,31 @@ fn the_address_is_given_stored_or_detected() {
     ] {
         let settings = startup(&variables);
         let stored = stored_address.map(stored);
-        let found = address(&settings.ipv4, &machine(), stored.as_ref()).expect("an address");
+        let found =
+            address(&settings.ipv4, &settings, &machine(), stored.as_ref()).expect("an address");
         assert_eq!(found.map(|net| net.to_string()).as_deref(), expected, "{variables:?}");
+    }
+    // What Kubernetes calls the node's address is that, where the machine has it.
+    let method = "kubernetes-internal-ip";
+    let settings = startup(&[
+        ("IP", "autodetect"),
+        ("IP_AUTODETECTION_METHOD", method),
+        ("DATASTORE_TYPE", "kubernetes"),
+    ]);
+    for (kind, internal, said) in [
+        ("InternalIP", "192.168.7.1", Ok("192.168.7.1/24")),
+        ("InternalIP", "192.168.7.2", Err("kubernetes-internal-ip (192.168.7.2): looked at lo")),
+        ("Hostname", "192.168.7.1", Err("Node worker-1 of Kubernetes has no InternalIP of IPv4")),
+    ] {
+        let mut node = stored("10.30.0.99/24");
+        let kind = Some(kind.to_owned());
+        node.spec.addresses = vec![NodeAddress { address: internal.to_owned(), kind }];
+        let found = address(&settings.ipv4, &settings, &machine(), Some(&node));
+        match (found, said) {
+            (Ok(found), Ok(expected)) => assert_eq!(found, expected.parse().ok()),
+            (Err(why), Err(part)) => assert!(why.to_string().contains(part), "{why}"),
+            (found, said) => panic!("{found:?}, and {said:?} was expected"),
+        }
     }
     for (value, expected) in [
         ("", None),
@@ -57,10 +80,12 @@ fn the_address_is_given_stored_or_detected() {
         ("fd00:9::1/56", Some("fd00:9::1/56")),
     ] {
         let settings = startup(&[("IP6", value)]);
-        let found = address(&settings.ipv6, &machine(), None).expect("an address");
+        let found = address(&settings.ipv6, &settings, &machine(), None).expect("an address");
         assert_eq!(found.map(|net| net.to_string()).as_deref(), expected, "{value}");
     }
-    let refused = |own: &OwnAddress| address(own, &machine(), None).expect_err("wrong").to_string();
+    let refused = |own: &OwnAddress| {
+        address(own, &startup(&[]), &machine(), None).expect_err("wrong").to_string()
+    };
     let settings = startup(&[("IP", "fd00::1"), ("IP6", "banana")]);
     let wrong = refused(&settings.ipv4) + &refused(&settings.ipv6);
     assert!(wrong.contains("IP=fd00::1 is no IPv4 address"), "{wrong}");
