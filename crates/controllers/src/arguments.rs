@@ -34,10 +34,12 @@ pub(crate) enum Wanted {
         /// Where their readiness is written.
         status_file: PathBuf,
     },
-    /// Whether they are ready.
+    /// Whether they are ready, or at least at work.
     Check {
         /// Where their readiness is read.
         status_file: PathBuf,
+        /// They are to be ready.
+        ready: bool,
     },
     /// A text.
     Say(&'static str),
@@ -77,12 +79,14 @@ pub(crate) fn of_controllers(arguments: &[String]) -> Result<Wanted, String> {
 /// # Errors
 /// What is wrong with them.
 pub(crate) fn of_check(arguments: &[String]) -> Result<Wanted, String> {
-    let (mut status_file, mut asks) = (PathBuf::from(STATUS_FILE), false);
+    let mut status_file = PathBuf::from(STATUS_FILE);
+    let (mut ready, mut asks) = (false, false);
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let (flag, value) = split(argument);
         match flag.trim_start_matches('-') {
-            "r" | "ready" | "l" | "live" | "rl" | "lr" => asks = true,
+            "r" | "ready" | "rl" | "lr" => (ready, asks) = (true, true),
+            "l" | "live" => asks = true,
             "f" | "file" => status_file = file(argument, value, &mut arguments)?,
             "v" | "version" => return Ok(Wanted::Say(model::VERSION)),
             "h" | "help" => return Ok(Wanted::Say(CHECK_USAGE)),
@@ -90,7 +94,7 @@ pub(crate) fn of_check(arguments: &[String]) -> Result<Wanted, String> {
         }
     }
     match asks {
-        true => Ok(Wanted::Check { status_file }),
+        true => Ok(Wanted::Check { status_file, ready }),
         false => Err(format!("No command specified to check-status\n\n{CHECK_USAGE}")),
     }
 }
@@ -121,14 +125,21 @@ mod tests {
 
     #[test]
     fn both_spellings_of_probes_are_understood() {
-        let check = |file: &str| Ok(Wanted::Check { status_file: file.into() });
-        for line in ["-r", "-l", "--ready", "--live", "-r -l"] {
-            assert_eq!(of_check(&words(line)), check(STATUS_FILE), "{line}");
+        let check = |file: &str, ready| Ok(Wanted::Check { status_file: file.into(), ready });
+        for (line, ready) in [
+            ("-r", true),
+            ("-l", false),
+            ("--ready", true),
+            ("--live", false),
+            ("-r -l", true),
+            ("-l -r", true),
+        ] {
+            assert_eq!(of_check(&words(line)), check(STATUS_FILE, ready), "{line}");
             let newer = words(&format!("kube-controllers-health {line}"));
-            assert_eq!(of_controllers(&newer), check(STATUS_FILE), "{line}");
+            assert_eq!(of_controllers(&newer), check(STATUS_FILE, ready), "{line}");
         }
-        assert_eq!(of_check(&words("-r -f /tmp/s")), check("/tmp/s"));
-        assert_eq!(of_check(&words("-l --file=/tmp/s")), check("/tmp/s"));
+        assert_eq!(of_check(&words("-r -f /tmp/s")), check("/tmp/s", true));
+        assert_eq!(of_check(&words("-l --file=/tmp/s")), check("/tmp/s", false));
         for (line, said) in [("", "No command"), ("-r -f", "a file"), ("--banana", "--banana")] {
             let message = of_check(&words(line)).expect_err(line);
             assert!(message.contains(said), "{message}");

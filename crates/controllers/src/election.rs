@@ -28,6 +28,10 @@ const DURATION: Duration = Duration::from_secs(30);
 const HELD: Duration = Duration::from_secs(20);
 /// How often it is renewed, and looked at by those who wait.
 const RENEWAL: Duration = Duration::from_secs(8);
+/// How often it is seen whether there can be an election by now, where there was none.
+const ELECTION_PAUSE: Duration = Duration::from_secs(5 * 60);
+/// Longer than any process runs.
+const FOR_EVER: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 /// The pause after the API server did not answer.
 const PAUSE: Duration = Duration::from_secs(2);
 /// How long giving it back may take, as the process ends meanwhile.
@@ -44,8 +48,8 @@ pub(crate) struct Election {
 
 /// That this process may act, for as long as it holds the lease.
 pub(crate) struct Leadership {
-    /// Until when; `None`: without end, as there is no lease.
-    until: Option<watch::Receiver<Instant>>,
+    /// Until when.
+    until: watch::Receiver<Instant>,
 }
 
 /// A lease that this process has.
@@ -100,7 +104,7 @@ impl Election {
                         "no election: {why}. This instance acts, as Calico's does; there must not \
                          be another"
                     );
-                    return Leadership { until: None };
+                    return Leadership::unelected(self.leases.clone());
                 }
                 Err(why) => {
                     status.set(STARTUP, Err(&why.to_string()));
@@ -193,22 +197,39 @@ impl Leadership {
                 }
             }
         });
-        Leadership { until: Some(until) }
+        Leadership { until }
+    }
+
+    /// Leads without a lease, until the account may have one: others may lead by it then.
+    fn unelected(leases: Arc<Leases>) -> Leadership {
+        let (valid, until) = watch::channel(Instant::now() + FOR_EVER);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sleep(ELECTION_PAUSE) => {}
+                    () = valid.closed() => return,
+                }
+                if leases.read().await.is_ok() {
+                    let _nobody_asks = valid.send(Instant::now());
+                    return;
+                }
+            }
+        });
+        Leadership { until }
     }
 
     /// Whether this process may act now.
     pub(crate) fn holds(&self) -> bool {
-        self.until.as_ref().is_none_or(|until| Instant::now() < *until.borrow())
+        Instant::now() < *self.until.borrow()
     }
 
     /// Resolves once it may not.
     pub(crate) async fn lost(&mut self) {
-        let Some(until) = &mut self.until else { return std::future::pending().await };
         loop {
-            let end = *until.borrow_and_update();
+            let end = *self.until.borrow_and_update();
             tokio::select! {
                 () = sleep_until(end) => return,
-                changed = until.changed() => if changed.is_err() {
+                changed = self.until.changed() => if changed.is_err() {
                     return sleep_until(end).await;
                 },
             }

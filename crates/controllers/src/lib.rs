@@ -26,6 +26,7 @@ mod arguments;
 mod cluster;
 mod configuration;
 mod election;
+mod failures;
 mod garbage;
 mod host_endpoints;
 mod log;
@@ -43,6 +44,7 @@ pub use settings::VARIABLES;
 use anyhow::{Context, Result};
 use arguments::Wanted;
 use election::{Election, Leadership};
+use failures::Failures;
 use settings::Environment;
 use status_file::{CALICO_DATASTORE, KUBERNETES_API, STARTUP, StatusFile};
 use std::ffi::OsString;
@@ -52,8 +54,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Datastore, Settings};
 
-/// How long start-up waits between attempts at a datastore that doesn't answer.
+/// How long start-up waits between attempts at a datastore that doesn't answer, or refuses: first, and
+/// at last.
 const DATASTORE_PAUSE: Duration = Duration::from_secs(1);
+const DATASTORE_PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Runs kube-controllers with the arguments after its name.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
@@ -79,7 +83,7 @@ fn answer(program: &str, wanted: Result<Wanted, String>) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Ok(Wanted::Check { status_file }) => status_file::check(&status_file),
+        Ok(Wanted::Check { status_file, ready }) => status_file::check(&status_file, ready),
         Ok(Wanted::Say(text)) => {
             println!("{text}");
             ExitCode::SUCCESS
@@ -156,16 +160,21 @@ async fn serve(
     loop {
         let mut leadership = election.win(&status).await;
         status.set(STARTUP, Ok(()));
+        let mut failures = Failures::new(DATASTORE_PAUSE, DATASTORE_PAUSE_MAX);
         while leadership.holds() {
             let settings = match configuration::read(&*datastores.calico, &environment).await {
                 Ok(settings) => settings,
                 Err(why) => {
-                    status.set(CALICO_DATASTORE, Err(&why.to_string()));
-                    tracing::warn!("{why}");
-                    tokio::time::sleep(DATASTORE_PAUSE).await;
+                    let why = why.to_string();
+                    status.set(CALICO_DATASTORE, Err(&why));
+                    if failures.is_news(&why) {
+                        tracing::warn!("{why}; it is tried again");
+                    }
+                    tokio::time::sleep(failures.pause().unwrap_or(DATASTORE_PAUSE)).await;
                     continue;
                 }
             };
+            failures.pause();
             log.set(&settings.log_level);
             for (condition, used) in [(CALICO_DATASTORE, true), (KUBERNETES_API, !datastores.same)]
             {
@@ -176,7 +185,7 @@ async fn serve(
             }
             run::run(&datastores, &environment, settings, &mut leadership, &status).await;
         }
-        tracing::warn!("another instance leads: this one waits");
+        tracing::warn!("this instance leads no more, and asks for the lease again");
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::cluster::{Cluster, Made, Source};
 use crate::election::Leadership;
+use crate::failures::Failures;
 use crate::garbage::{self, Findings, Leak, Suspects};
 use crate::metrics::{self, Figures, Reclaimed};
 use crate::settings::{Environment, NodeSettings, Settings};
@@ -18,8 +19,9 @@ use tokio::time::Instant;
 
 /// How long after a change it is looked at what there is to do, so that a burst costs one look.
 const SETTLE: Duration = Duration::from_millis(250);
-/// How long after a failure it is tried again.
+/// How long after a failure it is tried again: first, and at last.
 const RETRY_PAUSE: Duration = Duration::from_secs(10);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(60);
 /// Handles released at once at most; the rest follows.
 const LEAKS_MAX: usize = 500;
 
@@ -88,6 +90,7 @@ struct Controllers<'a> {
     figures: watch::Sender<Figures>,
     /// What was last said of templates.
     warned: Vec<String>,
+    failures: Failures,
 }
 
 /// Runs the controllers until their settings change or this process leads no more.
@@ -116,6 +119,7 @@ pub(crate) async fn run(
         reclaimed: Reclaimed::new(),
         figures,
         warned: Vec::new(),
+        failures: Failures::new(RETRY_PAUSE, RETRY_PAUSE_MAX),
     };
     loop {
         let due = controllers.due.filter(|_| calico.in_sync && kubernetes.in_sync);
@@ -226,9 +230,8 @@ impl Controllers<'_> {
         self.due = None;
         let wants_endpoints = self.settings.node.is_some() && !self.endpoints_known;
         if wants_endpoints && let Err(why) = self.read_host_endpoints().await {
-            tracing::warn!("{why}");
-            self.look_at(Instant::now() + RETRY_PAUSE);
-            return;
+            self.failed(&why.to_string());
+            return self.try_again();
         }
         let (jobs, findings) = self.decide();
         let mut worker = Worker::new(self.datastores);
@@ -238,14 +241,25 @@ impl Controllers<'_> {
             }
             match worker.carry_out(job, self.environment).await {
                 Ok(done) => self.note(done),
-                Err(why) => {
-                    tracing::warn!("{why:#}; it is tried again");
-                    self.look_at(Instant::now() + RETRY_PAUSE);
-                }
+                Err(why) => self.failed(&format!("{why:#}")),
             }
         }
+        self.try_again();
         let figures = Figures::of(&self.cluster, &findings, &self.reclaimed);
         self.figures.send_replace(figures);
+    }
+
+    fn failed(&mut self, why: &str) {
+        if self.failures.is_news(why) {
+            tracing::warn!("{why}; it is tried again");
+        }
+    }
+
+    /// What has failed is looked at again later.
+    fn try_again(&mut self) {
+        if let Some(pause) = self.failures.pause() {
+            self.look_at(Instant::now() + pause);
+        }
     }
 
     async fn read_host_endpoints(&mut self) -> Result<(), store::Error> {

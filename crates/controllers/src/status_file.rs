@@ -66,10 +66,15 @@ impl StatusFile {
     }
 }
 
-/// Says whether the file's conditions are all met (`check-status -r`, and `-l`, which is the same
-/// to Calico).
-pub(crate) fn check(path: &Path) -> ExitCode {
+/// Says whether the file's conditions are all met (`check-status -r`). Without `ready` (`-l`, which is
+/// the same to Calico) it is enough that there are any: to start this program anew does not change
+/// what a datastore says, and kubelet would wait ever longer before it does.
+pub(crate) fn check(path: &Path, ready: bool) -> ExitCode {
     match read(path) {
+        Ok(status) if !ready && !status.readiness.is_empty() => {
+            println!("Live");
+            ExitCode::SUCCESS
+        }
         Ok(status) => match not_ready(&status) {
             None => {
                 println!("Ready");
