@@ -6,14 +6,15 @@ use cni::credentials::{Credentials, CredentialsError, HOST_CONFIGURATIONS, KUBEC
 use model::config::{self, Resolved};
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The part of a token's validity after which it is replaced, at the earliest.
 const PART_OF_VALIDITY: u32 = 4;
 /// The pause after a token could not be had; it doubles with each time, up to the longest.
 const RETRY_MIN: Duration = Duration::from_secs(5);
 const RETRY_MAX: Duration = Duration::from_secs(300);
-/// How soon it is noticed that the pod's own token has been replaced, which is a reason for a new one.
+/// How soon it is noticed that the pod's own token has been replaced, or the plugin's file: a reason for
+/// a new one.
 const ROTATION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Starts to keep them fresh, where this is a pod of Kubernetes and the plugin is its to manage.
@@ -76,7 +77,7 @@ impl Refresher {
                 }
             }
             let pause = pause(&outcome, self.interval, failures, random());
-            self.wait(pause, mounted).await;
+            self.wait(pause, (mounted, self.written_at())).await;
         }
     }
 
@@ -109,10 +110,15 @@ impl Refresher {
         }
     }
 
-    /// Waits, but no longer than until the pod's own token is another than that of `mounted`.
-    async fn wait(&self, pause: Duration, mounted: Option<std::time::SystemTime>) {
+    /// When the plugin's file was put there.
+    fn written_at(&self) -> Option<SystemTime> {
+        std::fs::metadata(&self.path).and_then(|file| file.modified()).ok()
+    }
+
+    /// Waits, but no longer than until the pod's own token or the plugin's file is another than it was.
+    async fn wait(&self, pause: Duration, known: (Option<SystemTime>, Option<SystemTime>)) {
         let end = tokio::time::Instant::now() + pause;
-        while self.credentials.mounted_at() == mounted {
+        while (self.credentials.mounted_at(), self.written_at()) == known {
             let next = tokio::time::Instant::now() + ROTATION_INTERVAL;
             tokio::time::sleep_until(next.min(end)).await;
             if next >= end {

@@ -6,6 +6,7 @@
 use crate::answer::{Address, Answer, Route};
 use crate::call::{Call, Command, Input};
 use crate::configuration::Configuration;
+use crate::credentials::KUBECONFIG;
 use crate::error::{Code, Error};
 use crate::places::Places;
 use crate::plugin::{self, Attachment, Outcome};
@@ -246,7 +247,15 @@ fn on_datastore<T>(
 ) -> Result<T, Error> {
     let variables = configuration.datastore_variables(&call.environment);
     let settings = Settings::from_env(variables).map_err(store_error)?;
-    run_within(&settings, bound, work)
+    let kubeconfig = settings.kubernetes.as_ref().and_then(|one| one.kubeconfig.clone());
+    run_within(&settings, bound, work).map_err(|mut error| {
+        let named = kubeconfig.map(|path| path.display().to_string()).unwrap_or_default();
+        if named.ends_with(KUBECONFIG) && error.message.contains(&named) {
+            error.message += "; calico-node writes this file, and again within seconds where it is \
+                              gone or changed: where it does not, its log says why";
+        }
+        error
+    })
 }
 
 fn run_within<T>(

@@ -152,7 +152,15 @@ impl Kubernetes {
             .map_err(|why| self.unreadable(&format!("the list of API groups: {why}")))?;
         let has = |name: &str| groups.groups.iter().any(|group| group.name == name);
         match (has("crd.projectcalico.org"), has("projectcalico.org")) {
-            (true, _) => Ok(Group::Crd),
+            (true, true) => {
+                tracing::info!(
+                    "the cluster has resources of crd.projectcalico.org/v1 and of \
+                     projectcalico.org/v3: the first count, and the others only where an API server \
+                     of Calico's makes them of those; CALICO_API_GROUP says otherwise"
+                );
+                Ok(Group::Crd)
+            }
+            (true, false) => Ok(Group::Crd),
             (false, true) => Ok(Group::Native),
             (false, false) => Err(Error::Refused {
                 endpoint: self.client.endpoint().to_owned(),
@@ -375,7 +383,7 @@ fn failed(endpoint: &str, key: Option<&Key>, why: Failure) -> Error {
         (409, Some(key)) => Error::Conflict(key.clone()),
         (429 | 500.., _) => Error::Busy { endpoint, reason: format!("{message} ({reason})") },
         (401, _) => {
-            let step = "are the token or the certificate right, and not expired?";
+            let step = "are the token or the certificate right, neither expired nor of the future?";
             Error::Refused { endpoint, reason: format!("{message} ({reason}): {step}") }
         }
         (403, _) => {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   list each query ──▶ InSync ──▶ watch each ──▶ changes ──▶ …
-//!        ▲                           │ broken: Unreachable once, back off, watch from where it was
+//!        ▲                           │ broken: Unreachable once a kind, back off, watch from where it was
 //!        └───── compacted ───────────┘ then only what differs from what was told
 //! ```
 //!
@@ -17,6 +17,7 @@ use crate::{Change, Datastore, Error};
 use backoff::Backoff;
 use futures_util::future::{join_all, select_all};
 use model::{DatastoreEvent, Query};
+use std::mem::Discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -45,8 +46,7 @@ fn start(
 ) -> Receiver<DatastoreEvent> {
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let watched = distinct(queries).into_iter().map(Watched::new).collect();
-    let watcher =
-        Watcher { datastore, watched, events, backoff, in_sync: false, unreachable: false };
+    let watcher = Watcher { datastore, watched, events, backoff, in_sync: false, failing: None };
     tokio::spawn(async move {
         let stop = watcher.events.clone();
         tokio::select! {
@@ -78,7 +78,8 @@ struct Watcher {
     events: Sender<DatastoreEvent>,
     backoff: Backoff,
     in_sync: bool,
-    unreachable: bool,
+    /// Of which kind the failure is that has been told last; `None`: it is over.
+    failing: Option<Discriminant<Error>>,
 }
 
 impl Watcher {
@@ -88,7 +89,7 @@ impl Watcher {
                 self.failed(error).await?;
                 continue;
             }
-            if std::mem::take(&mut self.unreachable) {
+            if self.failing.take().is_some() {
                 tell(&self.events, DatastoreEvent::Reachable).await?;
             }
             if self.watched.is_empty() {
@@ -179,7 +180,9 @@ impl Watcher {
     async fn tell_failure(&mut self, error: &Error) -> Result<(), Gone> {
         // A compaction is no failure to tell of: the next list makes up for it.
         let compacted = matches!(error, Error::Compacted(_));
-        if !compacted && !std::mem::replace(&mut self.unreachable, true) {
+        // A server that did not answer and now refuses is another matter to who looks after it.
+        let kind = Some(std::mem::discriminant(error));
+        if !compacted && std::mem::replace(&mut self.failing, kind) != kind {
             tell(&self.events, DatastoreEvent::Unreachable(error.to_string())).await?;
         }
         Ok(())

@@ -36,6 +36,8 @@ const KEEPALIVE_PROBES: u32 = 2;
 pub(super) struct Client {
     inner: kube_client::Client,
     endpoint: String,
+    /// Whose credentials it is asked with, as an error names them.
+    credentials: String,
 }
 
 /// Why a request was not carried out.
@@ -60,7 +62,11 @@ pub(super) struct Status {
 
 impl Client {
     pub(super) async fn new(settings: &settings::Kubernetes) -> Result<Client, Error> {
-        let mut config = base(settings).await?;
+        let (mut config, named) = base(settings).await?;
+        let credentials = match &settings.token {
+            Some(_) => "the token of K8S_API_TOKEN, or of this pod's account".to_owned(),
+            None => format!("the credentials of {named}"),
+        };
         apply(settings, &mut config)?;
         let endpoint = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         if let Some(proxy) = &config.proxy_url {
@@ -76,7 +82,7 @@ impl Client {
                  KUBECONFIG, or K8S_CA_FILE, K8S_CERT_FILE, K8S_KEY_FILE and K8S_API_TOKEN"
             ))
         })?;
-        Ok(Client { inner, endpoint })
+        Ok(Client { inner, endpoint, credentials })
     }
 
     pub(super) fn endpoint(&self) -> &str {
@@ -136,11 +142,15 @@ impl Client {
         }
         let body = collect(response).await?;
         let status: Option<Status> = serde_json::from_slice(&body).ok();
-        Err(Failure::Status(status.filter(|status| status.code != 0).unwrap_or_else(|| Status {
+        let mut status = status.filter(|status| status.code != 0).unwrap_or_else(|| Status {
             code: code.as_u16(),
             reason: code.canonical_reason().unwrap_or_default().to_owned(),
             message: String::from_utf8_lossy(&body).trim().to_owned(),
-        })))
+        });
+        if status.code == 401 {
+            status.message += &format!(" with {}", self.credentials);
+        }
+        Err(Failure::Status(status))
     }
 }
 
@@ -208,31 +218,36 @@ fn connected(config: &Config) -> Result<kube_client::Client, kube_client::Error>
     Ok(kube_client::Client::new(service, config.default_namespace.clone()))
 }
 
-/// The kubeconfig's cluster, else the one this program runs in, else the one that is named.
-async fn base(settings: &settings::Kubernetes) -> Result<Config, Error> {
+/// The kubeconfig's cluster, else the one this program runs in, else the one that is named; and what
+/// says so.
+async fn base(settings: &settings::Kubernetes) -> Result<(Config, String), Error> {
     let options =
         KubeConfigOptions { context: settings.context.clone(), ..KubeConfigOptions::default() };
     let (read, named) = match (&settings.kubeconfig_inline, &settings.kubeconfig) {
         (Some(text), _) => (Kubeconfig::from_yaml(text), "kubeconfigInline".to_owned()),
         (None, Some(path)) => (Kubeconfig::read_from(path), path.display().to_string()),
         (None, None) if settings.endpoint.is_some() => {
-            return Ok(Config::new(endpoint(settings.endpoint.as_deref().unwrap_or_default())?));
+            let endpoint = endpoint(settings.endpoint.as_deref().unwrap_or_default())?;
+            return Ok((Config::new(endpoint), "K8S_CERT_FILE and K8S_KEY_FILE".to_owned()));
         }
         (None, None) => {
-            return Config::incluster().map_err(|why| {
+            let config = Config::incluster().map_err(|why| {
                 Error::Settings(format!(
                     "this program runs in no pod ({}): name the Kubernetes API by KUBECONFIG or \
                      K8S_API_ENDPOINT",
                     chain(&why)
                 ))
             });
+            return Ok((config?, "this pod's service account".to_owned()));
         }
     };
-    let unusable = |why| {
+    let unusable = |why: kube_client::config::KubeconfigError| {
         let why = chain(&why);
         Error::Settings(format!("the kubeconfig {named} cannot be used: {why}; correct it"))
     };
-    Config::from_custom_kubeconfig(read.map_err(unusable)?, &options).await.map_err(unusable)
+    let config = Config::from_custom_kubeconfig(read.map_err(&unusable)?, &options).await;
+    let config = config.map_err(unusable)?;
+    Ok((config, named))
 }
 
 /// What is set beside the kubeconfig wins over it.

@@ -459,11 +459,21 @@ fn a_query_that_cannot_be_served_yet_does_not_hold_up_the_others() {
         put(&node);
         read(&fake, &mut receiver).await;
         fake.change(|state| {
-            state.busy = Some(Query::kind(Kind::Node));
+            state.down = true;
             state.breaks += 1;
+        });
+        let failure = receiver.recv().await;
+        let is_failure = |event: &DatastoreEvent, said: &str| matches!(event, DatastoreEvent::Unreachable(why) if why.contains(said));
+        assert!(failure.is_some_and(|event| is_failure(&event, "does not answer")));
+        // It answers, and what it says is told, too.
+        fake.change(|state| {
+            state.down = false;
+            state.busy = Some(Query::kind(Kind::Node));
         });
         put(&node);
         put(&pool);
+        let failure = receiver.recv().await;
+        assert!(failure.is_some_and(|event| is_failure(&event, "is not ready")));
         let is_of = |event: &DatastoreEvent, key: &Key| matches!(event, DatastoreEvent::Changed(entry) if entry.key == *key);
         let mut next = async || receiver.recv().await.expect("the watcher lives");
         loop {
