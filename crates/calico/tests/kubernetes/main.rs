@@ -3,6 +3,7 @@
 
 mod annotations;
 mod audit;
+mod bad_input;
 mod churn;
 mod cluster;
 mod connections;
