@@ -270,7 +270,7 @@ impl Cluster {
                 let is_others = matches!(
                     &value, Value::WorkloadEndpoint(other) if other.spec.node != self.topology.node
                 );
-                let problems = [problems, invalid(&entry.key, &value)].concat();
+                let problems = [problems, self.invalid(&entry.key, &value)].concat();
                 if !problems.is_empty() && !is_others {
                     self.problems.insert(entry.key.clone(), problems);
                 }
@@ -457,16 +457,17 @@ impl Cluster {
         self.metrics_address = settings::metrics_address(&resolved);
         self.endpoint_status_prefix = resolved.get(&config::ENDPOINT_STATUS_PATH_PREFIX);
     }
-}
 
-/// What is wrong with a resource that others have written past calicoctl, where nobody else tells it.
-fn invalid(key: &Key, value: &Value) -> Vec<String> {
-    let checked = match value {
-        Value::IpPool(pool) => pool.validate(),
-        Value::IpReservation(reservation) => reservation.validate(),
-        Value::HostEndpoint(endpoint) => endpoint.validate(),
-        _ => Ok(()),
-    };
-    let problems = checked.err().unwrap_or_default();
-    problems.iter().map(|why| format!("{key} is not valid: {why}; correct it")).collect()
+    /// What is wrong with an object that others have written past calicoctl, where nobody else tells it.
+    fn invalid(&self, key: &Key, value: &Value) -> Vec<String> {
+        let checked = match value {
+            Value::IpPool(pool) => pool.validate(),
+            Value::IpReservation(reservation) => reservation.validate(),
+            Value::HostEndpoint(endpoint) => endpoint.validate(),
+            Value::Block(block) => return self.damage(key, block).into_iter().collect(),
+            _ => Ok(()),
+        };
+        let problems = checked.err().unwrap_or_default();
+        problems.iter().map(|why| format!("{key} is not valid: {why}; correct it")).collect()
+    }
 }

@@ -3,7 +3,7 @@
 use super::Cluster;
 use ipam::contents;
 use ipnet::IpNet;
-use model::{Block, Entry};
+use model::{Block, Entry, Key};
 use std::net::IpAddr;
 
 /// A block of 4,096 addresses, Calico's largest for IPv4, or of so many for IPv6.
@@ -31,6 +31,17 @@ impl Cluster {
     /// Their ranges.
     pub(crate) fn own_block_ranges(&self) -> impl Iterator<Item = IpNet> + '_ {
         self.own_blocks.keys().copied()
+    }
+
+    /// What is wrong with a block, if it is this node's.
+    pub(super) fn damage(&self, key: &Key, block: &Block) -> Option<String> {
+        let own = format!("host:{}", self.topology.node);
+        let is_own = contents::owner(block).is_some_and(|owner| owner == own);
+        let why = is_own.then(|| contents::damage(block)).flatten()?;
+        Some(format!(
+            "{key} is damaged: {why}; no address of it is given or released: correct it, as from a \
+             backup, or delete it once its pods are gone"
+        ))
     }
 
     pub(super) fn block_changed(&mut self, entry: Entry, block: &Block) {
