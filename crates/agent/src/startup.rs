@@ -417,8 +417,8 @@ async fn ensure<S: Spec>(
         return Ok(());
     }
     match typed::create(datastore, resource).await {
-        // Another node was first.
-        Ok(_) | Err(Error::Conflict(_)) => Ok(()),
+        // Another node was first, or the cluster is of a Calico that had no such kind yet.
+        Ok(_) | Err(Error::Conflict(_) | Error::NotFound(_)) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

@@ -5,12 +5,12 @@ use crate::cluster::{CREATED_BY, CREATOR, Made, Pod, endpoint_key};
 use crate::garbage::{GoneHost, Leak, is_held};
 use crate::{configuration, host_endpoints, mirror, node_labels};
 use anyhow::{Context, Result, anyhow, bail};
-use ipam::{ReadConfig, ReleaseBlockAffinity, ReleaseHost, ReleaseSeen, ReleaseUnclaimed};
+use ipam::{ReleaseBlockAffinity, ReleaseHost, ReleaseSeen, ReleaseUnclaimed};
 use ipnet::IpNet;
 use jiff::Timestamp;
 use model::{
     HostEndpointSpec, IpamConfig, Key, Kind, KubeControllersConfiguration, Metadata,
-    NetworkPolicySpec, NodeSpec, ProfileSpec, Resource, Spec, WorkloadEndpoint,
+    NetworkPolicySpec, NodeSpec, ProfileSpec, Resource, Spec, Value, WorkloadEndpoint,
     WorkloadEndpointSpec,
 };
 use std::collections::HashMap;
@@ -114,8 +114,16 @@ impl<'a> Worker<'a> {
 
     async fn config(&mut self) -> Result<IpamConfig> {
         if self.config.is_none() {
-            let read = drive(&*self.datastores.calico, ReadConfig.start()).await;
-            self.config = Some(read?);
+            let stored = match self.datastores.calico.get(&Key::IpamConfig).await {
+                // Calico's own role does not allow it; nothing but how long a released address rests
+                // is taken from it here.
+                Err(Error::Refused { .. }) => None,
+                stored => stored?,
+            };
+            self.config = Some(match stored.as_ref().map(Value::decode).transpose()? {
+                Some(Value::IpamConfig(config)) => config,
+                _ => IpamConfig::default(),
+            });
         }
         Ok(self.config.clone().unwrap_or_default())
     }

@@ -229,8 +229,9 @@ impl Kubernetes {
         Ok(Listing { entries, revision })
     }
 
-    /// Adds the objects of a collection. Returns its revision, or `None` where the cluster has no
-    /// such collection: it is of an older Calico, or without ClusterNetworkPolicies.
+    /// Adds the objects of a collection. Returns its revision, or `None` where it cannot be watched: the
+    /// cluster has no such collection, being of an older Calico or without ClusterNetworkPolicies, or
+    /// it may not be listed.
     async fn list_source(
         &self,
         group: Group,
@@ -245,6 +246,13 @@ impl Kubernetes {
                 Ok(revision) => return Ok(Some(revision)),
                 Err(Failure::Status(Status { code: 404, .. })) => return Ok(None),
                 Err(Failure::Status(Status { code: 410, .. })) => {}
+                // Roles of Calico's own let nodes read this one object only.
+                Err(Failure::Status(Status { code: 403, .. }))
+                    if source.object == object::Object::IpamConfig =>
+                {
+                    entries.extend(self.entry(&Key::IpamConfig).await?);
+                    return Ok(None);
+                }
                 Err(why) => return Err(self.error(None, why)),
             }
         }

@@ -134,6 +134,16 @@ impl Requests {
         Requests::of(cluster).0.split_off(before)
     }
 
+    /// What was asked for and not allowed, in order: `ACCOUNT VERB RESOURCE`.
+    pub(crate) fn denied(&self) -> Vec<String> {
+        let denied = self.0.iter().filter(|request| request.code == 403);
+        let line = |request: &Request| match &request.permission {
+            Some(Permission { account, verb, resource }) => format!("{account} {verb} {resource}"),
+            None => format!("{} get {}", request.account, request.uri),
+        };
+        denied.map(line).collect()
+    }
+
     /// Nothing was asked for that an account may not do.
     pub(crate) fn assert_none_denied(&self) {
         let denied = self.0.iter().filter(|request| request.code == 403);

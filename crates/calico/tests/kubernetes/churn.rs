@@ -10,7 +10,8 @@ use crate::workloads::{await_nothing_but, await_ready, idle, remains, resources}
 use serde_json::{Value, json};
 use std::time::Instant;
 
-/// Pods in all: so many namespaces, one after the other, of so many pods.
+/// Pods in all: so many namespaces, one after the other, of so many pods. CALICO_CHURN_NAMESPACES is
+/// another number of them.
 const NAMESPACES: usize = 4;
 const PODS_EACH: usize = 50;
 
@@ -35,8 +36,10 @@ fn nothing_is_left_of_hundreds_of_pods() {
     }
     await_balance(&cluster);
     let before = remains(&cluster);
+    let namespaces = std::env::var("CALICO_CHURN_NAMESPACES").ok();
+    let namespaces = namespaces.map_or(NAMESPACES, |text| text.parse().expect("a number"));
     let begin = Instant::now();
-    for number in 0..NAMESPACES {
+    for number in 0..namespaces {
         let name = format!("crowd-{number}");
         make_crowd(&cluster, &name);
         is_guarded(&cluster, &name);
@@ -46,7 +49,7 @@ fn nothing_is_left_of_hundreds_of_pods() {
     cluster.within(LIMIT * 3, "the namespaces are gone", |cluster| {
         !cluster.kubectl("get namespaces -o name").contains("crowd-")
     });
-    println!("{} pods came and went in {:.1?}", NAMESPACES * PODS_EACH, begin.elapsed());
+    println!("{} pods came and went in {:.1?}", namespaces * PODS_EACH, begin.elapsed());
     await_nothing_but(&cluster, &before);
     await_balance(&cluster);
     a_reboot_leaves_nothing(&cluster);

@@ -16,6 +16,7 @@ mod lifecycle;
 mod manifest;
 mod native;
 mod outage;
+mod own_manifest;
 mod pods;
 mod removal;
 mod replacement;

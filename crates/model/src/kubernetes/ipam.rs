@@ -65,7 +65,10 @@ impl IpamBlockSpec {
     /// # Errors
     /// A field of a newer Calico, which the block carries along, is of another type here.
     pub fn from_block(block: &Block) -> Result<IpamBlockSpec, serde_json::Error> {
-        serde_json::from_value(renamed(serde_json::to_value(block)?, CLAIM_TIME))
+        // Definitions of older Calico require `strictAffinity`.
+        let spec: IpamBlockSpec =
+            serde_json::from_value(renamed(serde_json::to_value(block)?, CLAIM_TIME))?;
+        Ok(IpamBlockSpec { strict_affinity: spec.strict_affinity.or(Some(false)), ..spec })
     }
 
     /// The block.
@@ -74,7 +77,11 @@ impl IpamBlockSpec {
     /// The prefix cannot be read.
     pub fn to_block(&self) -> Result<Block, serde_json::Error> {
         let (block, resource) = CLAIM_TIME;
-        serde_json::from_value(renamed(serde_json::to_value(self)?, (resource, block)))
+        let spec = IpamBlockSpec {
+            strict_affinity: self.strict_affinity.filter(|strict| *strict),
+            ..self.clone()
+        };
+        serde_json::from_value(renamed(serde_json::to_value(spec)?, (resource, block)))
     }
 }
 

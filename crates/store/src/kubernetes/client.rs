@@ -60,6 +60,17 @@ pub(super) struct Status {
     pub(super) message: String,
 }
 
+/// The resources of an API group's version (Kubernetes API reference, `APIResourceList`).
+#[derive(Deserialize)]
+struct Resources {
+    resources: Vec<ResourceName>,
+}
+
+#[derive(Deserialize)]
+struct ResourceName {
+    name: String,
+}
+
 impl Client {
     pub(super) async fn new(settings: &settings::Kubernetes) -> Result<Client, Error> {
         let (mut config, named) = base(settings).await?;
@@ -123,7 +134,53 @@ impl Client {
         }
     }
 
+    /// The answer to a request. What the cluster has not is not found, also where the account may not
+    /// ask for it: roles of an older Calico don't name what came later, and the API server looks at
+    /// roles first.
     async fn begin(
+        &self,
+        method: Method,
+        uri: &str,
+        content_type: &'static str,
+        body: Vec<u8>,
+    ) -> Result<Response<Body>, Failure> {
+        match self.once(method, uri, content_type, body).await {
+            Err(Failure::Status(status)) if status.code == 403 && !self.serves(uri).await => {
+                Err(Failure::Status(Status { code: 404, ..status }))
+            }
+            answer => answer,
+        }
+    }
+
+    /// Whether the cluster has the kind of resource that a URI is of, as far as can be told. Every
+    /// account may ask (Kubernetes' role `system:discovery`).
+    async fn serves(&self, uri: &str) -> bool {
+        let path = uri.split('?').next().unwrap_or_default();
+        let words: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+        let (group, version, rest) = match &words[..] {
+            ["apis", group, version, "namespaces", _, rest @ ..]
+            | ["apis", group, version, rest @ ..] => (group, version, rest),
+            _ => return true,
+        };
+        let resource = match rest {
+            [resource] | [resource, _] => (*resource).to_owned(),
+            [resource, _, part] => format!("{resource}/{part}"),
+            _ => return true,
+        };
+        let api = format!("/apis/{group}/{version}");
+        let answer = match self.once(Method::GET, &api, "application/json", Vec::new()).await {
+            Ok(response) => collect(response).await,
+            Err(why) => Err(why),
+        };
+        match answer {
+            Ok(body) => serde_json::from_slice::<Resources>(&body)
+                .map_or(true, |list| list.resources.iter().any(|one| one.name == resource)),
+            Err(Failure::Status(Status { code: 404, .. })) => false,
+            Err(_) => true,
+        }
+    }
+
+    async fn once(
         &self,
         method: Method,
         uri: &str,

@@ -8,7 +8,7 @@
 //! ```
 
 use super::client::{Client, Failure, Lines, Status};
-use super::object;
+use super::object::{self, Object};
 use super::place::{self, Group, Source};
 use super::{Positions, failed, remember};
 use crate::{BoxStream, Change, Error};
@@ -50,7 +50,7 @@ struct Feed {
     source: Source,
     /// The only collection of the query: it may then say how far it has come.
     alone: bool,
-    /// Everything up to here has been told; `None`: the cluster has no such collection.
+    /// Everything up to here has been told; `None`: it cannot be watched.
     after: Option<Revision>,
     lines: Option<Lines>,
     ended: bool,
@@ -132,7 +132,7 @@ impl Feed {
             return None;
         }
         let taken = match &mut self.lines {
-            None => Err(appear(self.watch.clone(), &self.source.collection).await),
+            None => Err(appear(self.watch.clone(), &self.source).await),
             Some(lines) => match lines.next().await {
                 Some(Ok(line)) => self.take(&line),
                 Some(Err(why)) => Err(self.broken(&why)),
@@ -181,12 +181,17 @@ impl Feed {
     }
 }
 
-/// Waits for a collection that the cluster lacks; it is then listed.
-async fn appear(watch: Watch, collection: &str) -> Error {
+/// Waits for a collection that the cluster lacks, or for when it is read again that may not be watched;
+/// it is then listed.
+async fn appear(watch: Watch, source: &Source) -> Error {
+    let collection = &source.collection;
     let mut pause = ABSENT_PAUSE;
     loop {
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(ABSENT_PAUSE_MAX);
+        if source.object == Object::IpamConfig {
+            return Error::Compacted(watch.asked);
+        }
         match watch.client.ask(Method::GET, &format!("{collection}?limit=1")).await {
             Err(Failure::Status(Status { code: 404, .. })) => {}
             Ok(_) => return Error::Compacted(watch.asked),

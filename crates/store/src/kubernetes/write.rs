@@ -114,9 +114,12 @@ impl Kubernetes {
         object["status"] = wanted.unwrap_or_default();
         let uri = format!("{}/status", place.path());
         let body = object.to_string().into_bytes();
-        let answer = self.client.send(Method::PUT, &uri, JSON, body).await;
-        let answer = answer.map_err(|why| self.error(Some(key), why))?;
-        object::revision_of(&answer).ok_or_else(unreadable)
+        match self.client.send(Method::PUT, &uri, JSON, body).await {
+            Ok(answer) => object::revision_of(&answer).ok_or_else(unreadable),
+            // Older Calico does not keep it apart, and has taken of it what it knows.
+            Err(Failure::Status(Status { code: 404, .. })) => Ok(revision),
+            Err(why) => Err(self.error(Some(key), why)),
+        }
     }
 
     /// A pod's endpoint is Kubernetes' to make; Calico adds the addresses and the sandbox.
