@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 
 /// What its roles do not allow, and this program does without.
 const DENIED: &[(&str, &str)] = &[
-    ("calico-kube-controllers update kubecontrollersconfigurations/status.crd.projectcalico.org", NEWER),
+    (
+        "calico-kube-controllers update kubecontrollersconfigurations/status.crd.projectcalico.org",
+        NEWER,
+    ),
     ("calico-kube-controllers get ipamconfigs.crd.projectcalico.org", "it takes the default"),
     (
         "calico-kube-controllers get leases.coordination.k8s.io",
