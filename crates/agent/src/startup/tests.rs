@@ -59,7 +59,7 @@ fn the_address_is_given_stored_or_detected() {
     ]);
     for (kind, internal, said) in [
         ("InternalIP", "192.168.7.1", Ok("192.168.7.1/24")),
-        ("InternalIP", "192.168.7.2", Err("kubernetes-internal-ip (192.168.7.2): looked at lo")),
+        ("InternalIP", "192.168.7.2", Err("kubernetes-internal-ip (192.168.7.2): looked at")),
         ("Hostname", "192.168.7.1", Err("Node worker-1 of Kubernetes has no InternalIP of IPv4")),
     ] {
         let mut node = stored("10.30.0.99/24");
