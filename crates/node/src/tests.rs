@@ -62,6 +62,7 @@ fn block(cidr: &str, node: &str, borrower: Option<&str>) -> Event {
             model::Allocation { secondary: Some(secondary), ..model::Allocation::default() };
         block.attributes.push(allocation);
         block.allocations[6] = Some(0);
+        block.unallocated.retain(|ordinal| *ordinal != 6);
     }
     let key = Key::Block(block.cidr);
     changed(key, serde_json::to_vec(&block).expect("JSON"))
