@@ -20,12 +20,17 @@ pub(super) struct Memory {
 
 impl Memory {
     /// Carries a protocol through, with what is remembered as the answer to reading it.
-    pub(super) async fn drive<P: Protocol>(
+    pub(super) async fn drive<T, E, P: Protocol<Output = Result<T, E>>>(
         &mut self,
         datastore: &dyn Datastore,
         protocol: P,
-    ) -> P::Output {
-        self.run(datastore, protocol, true).await
+    ) -> Result<T, E> {
+        let outcome = self.run(datastore, protocol, true).await;
+        if outcome.is_err() {
+            // An object that could not be used may have been corrected since.
+            self.entries.clear();
+        }
+        outcome
     }
 
     /// Carries a protocol through that decides by what it reads; its writes are remembered.

@@ -1,6 +1,7 @@
 //! What others write wrongly: it is told by whom it concerns, with object, cause and next step, and
 //! nothing else suffers.
 
+mod block;
 mod credentials;
 mod permissions;
 
@@ -46,6 +47,8 @@ fn bad_input_is_told_and_harms_nothing_else() {
     let step = |what: &str| println!("{:.1} s: {what}", begin.elapsed().as_secs_f32());
     what_passes_the_schema_is_told(&cluster, &pods);
     step("resources");
+    block::is_told_and_left_alone(&cluster);
+    step("a damaged block");
     annotations_that_nobody_knows_are_told(&cluster);
     step("annotations");
     credentials::are_told_and_mended(&cluster);

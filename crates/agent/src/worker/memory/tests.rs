@@ -1,30 +1,32 @@
-//! What is remembered is what the datastore would say, and a conflict forgets it.
+//! What is remembered is what the datastore would say; a conflict forgets it, and so does a failure.
 
 use super::*;
 use model::{Failure, Revision};
 use std::collections::VecDeque;
 use store::settings::Settings;
 
-/// A protocol that asks one request after the other.
+/// A protocol that asks one request after the other, and may fail in the end.
 struct Script {
+    fails: bool,
     requests: VecDeque<Request>,
     answers: Vec<Response>,
 }
 
 impl Protocol for Script {
-    type Output = Vec<Response>;
+    type Output = Result<Vec<Response>, ()>;
 
-    fn step(&mut self, answer: Option<Response>) -> Step<Vec<Response>> {
+    fn step(&mut self, answer: Option<Response>) -> Step<Self::Output> {
         self.answers.extend(answer);
         match self.requests.pop_front() {
             Some(request) => Step::Ask(request),
-            None => Step::Done(std::mem::take(&mut self.answers)),
+            None if self.fails => Step::Done(Err(())),
+            None => Step::Done(Ok(std::mem::take(&mut self.answers))),
         }
     }
 }
 
 fn script<const N: usize>(requests: [Request; N]) -> Script {
-    Script { requests: requests.into(), answers: Vec::new() }
+    Script { fails: false, requests: requests.into(), answers: Vec::new() }
 }
 
 /// A server that isn't there: an answer is one of memory.
@@ -44,16 +46,28 @@ async fn what_was_written_is_read_without_the_server() {
     memory.remember(entry(&handle, 7));
     let read = script([Request::Get(handle.clone())]);
     let known = Response::Entry(Some(entry(&handle, 7)));
-    assert_eq!(memory.drive(&*nobody, read).await, [known]);
+    assert_eq!(memory.drive(&*nobody, read).await, Ok(vec![known]));
     // A protocol that decides by what it reads is not answered so.
     let read = script([Request::Get(handle.clone())]);
-    let answers = memory.follow(&*nobody, read).await;
+    let answers = memory.follow(&*nobody, read).await.expect("no failure");
     assert!(matches!(&*answers, [Response::Failed(Failure::Unavailable(_))]), "{answers:?}");
     // What has failed may have been carried out: it is read again.
     let delete = Request::Delete { key: handle.clone(), revision: Revision(7) };
-    let answers = memory.drive(&*nobody, script([delete, Request::Get(handle)])).await;
+    let asked = script([delete, Request::Get(handle)]);
+    let answers = memory.drive(&*nobody, asked).await.expect("no failure");
     let failed = |answer: &Response| matches!(answer, Response::Failed(Failure::Unavailable(_)));
     assert!(answers.len() == 2 && answers.iter().all(failed), "{answers:?}");
+}
+
+#[tokio::test]
+async fn what_was_of_no_use_is_read_again() {
+    let (nobody, mut memory) = (nobody().await, Memory::default());
+    let block = Key::Block("10.0.0.0/26".parse().expect("a range"));
+    memory.remember(entry(&block, 7));
+    let read = Script { fails: true, ..script([Request::Get(block.clone())]) };
+    assert_eq!(memory.drive(&*nobody, read).await, Err(()));
+    let answers = memory.drive(&*nobody, script([Request::Get(block)])).await.expect("no failure");
+    assert!(matches!(&*answers, [Response::Failed(Failure::Unavailable(_))]), "{answers:?}");
 }
 
 #[test]
