@@ -119,12 +119,6 @@ fn start(work: impl AsyncFnOnce(&Startup, Vec<(String, String)>) -> Result<()>) 
     let file = settings.file_logging.then_some(Path::new(log::FILE));
     log::start(settings.log_severity.as_str(), file);
     tracing::info!("calico-node {} starts on node {}", model::VERSION, settings.node);
-    let typha = environment.iter().find(|(name, _)| name == "FELIX_TYPHAK8SSERVICENAME");
-    if let Some((name, service)) = typha.filter(|(_, is)| !is.is_empty() && is != "none") {
-        tracing::info!(
-            "{name} is {service}: this agent has no use for Typha, and asks the API server itself"
-        );
-    }
     let resolved = settings::resolve(&environment);
     let (unused, wrong): (Vec<_>, Vec<_>) =
         resolved.warnings().iter().partition(|w| matches!(w, Warning::NotActedOn { .. }));

@@ -2,7 +2,8 @@
 //! reading: a pod's start and end then cost the datastore's server few requests.
 //!
 //! Every write names the revision it replaces. What somebody else has changed since is a conflict,
-//! which forgets it, so that the protocol reads it again.
+//! which forgets it, so that the protocol reads it again; an operation that fails forgets all, as what it
+//! could not use may be corrected meanwhile.
 
 use model::{Entry, Key, Protocol, Request, Response, Step};
 use std::collections::HashMap;
@@ -27,7 +28,6 @@ impl Memory {
     ) -> Result<T, E> {
         let outcome = self.run(datastore, protocol, true).await;
         if outcome.is_err() {
-            // An object that could not be used may have been corrected since.
             self.entries.clear();
         }
         outcome

@@ -29,6 +29,7 @@ const DENIED: &[(&str, &str)] = &[
     ("calico-node list tiers.crd.projectcalico.org", NEWER),
 ];
 const NEWER: &str = "the cluster has no such kind, and that is seen instead";
+
 /// As scripts/calico-manifest has fetched it; every image is named as ours.
 fn with_our_images() -> String {
     let path = repository().join("target/kubernetes/calico-v3.28.yaml");
