@@ -1,4 +1,5 @@
-//! The agent's Unix socket: one JSON request on one line, one JSON reply on one line.
+//! The agent's Unix socket: one JSON request on one line, one JSON reply on one line; what follows an
+//! ADD is passed on while that is under way.
 
 use node::RequestId;
 use node::api::{Reply, Request};
@@ -6,7 +7,9 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -80,12 +83,21 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     refuse: impl Fn(&Request) -> Option<Reply>,
 ) -> io::Result<()> {
     let mut line = String::new();
-    let mut bounded = BufReader::new((&mut *stream).take(REQUEST_BYTES_MAX));
+    let (reader, mut writer) = tokio::io::split(stream);
+    let mut bounded = BufReader::new(reader.take(REQUEST_BYTES_MAX));
     tokio::time::timeout(request_time_max, bounded.read_line(&mut line)).await??;
     let reply = match serde_json::from_str::<Request>(&line) {
         Ok(request) => match refuse(&request) {
             Some(reply) => reply,
-            None => ask(request, asked).await,
+            None => {
+                let goes_on = may_go_on(&request);
+                // What follows must come after it.
+                let reply = ask(request, asked).await;
+                tokio::select! {
+                    reply = awaited(reply) => reply,
+                    reply = pass_on(bounded, asked), if goes_on => reply,
+                }
+            }
         },
         Err(_) if line.len() as u64 >= REQUEST_BYTES_MAX => Reply::refused(format!(
             "the agent takes requests of at most {REQUEST_BYTES_MAX} bytes; ask for less at once"
@@ -97,20 +109,39 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let mut bytes = serde_json::to_vec(&reply)?;
     bytes.push(b'\n');
-    stream.write_all(&bytes).await
+    writer.write_all(&bytes).await
 }
 
-async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> Reply {
-    let (answer, reply) = oneshot::channel();
-    let gone = || Reply::Failed {
-        retry: true,
-        message: "calico-node is stopping; the runtime tries again".to_owned(),
-    };
-    if asked.send(Asked { request, answer }).await.is_err() {
-        return gone();
+/// Whether more follows on the same connection.
+fn may_go_on(request: &Request) -> bool {
+    matches!(request, Request::AddWorkload(add) if add.interface_follows)
+}
+
+/// Passes on what follows an ADD, for ever: the reply is the ADD's.
+async fn pass_on(reader: impl AsyncBufRead + Unpin, asked: &mpsc::Sender<Asked>) -> Reply {
+    let mut lines = reader.lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Ok(request @ Request::InterfaceMade(_)) = serde_json::from_str(&line) {
+            // Nobody waits for its answer.
+            drop(ask(request, asked).await);
+        }
     }
+    std::future::pending().await
+}
+
+/// Hands a request on; where its answer comes, which an agent that is stopping drops.
+async fn ask(request: Request, asked: &mpsc::Sender<Asked>) -> oneshot::Receiver<Reply> {
+    let (answer, reply) = oneshot::channel();
+    let _stopping = asked.send(Asked { request, answer }).await;
+    reply
+}
+
+async fn awaited(reply: oneshot::Receiver<Reply>) -> Reply {
     match tokio::time::timeout(ANSWER_TIME_MAX, reply).await {
-        Ok(reply) => reply.unwrap_or_else(|_| gone()),
+        Ok(reply) => reply.unwrap_or_else(|_| Reply::Failed {
+            retry: true,
+            message: "calico-node is stopping; the runtime tries again".to_owned(),
+        }),
         Err(_) => Reply::Failed {
             retry: true,
             message: format!(
@@ -145,6 +176,79 @@ impl Waiting {
     pub(crate) fn answer(&mut self, id: RequestId, reply: Reply) {
         if let Some(answer) = self.answers.remove(&id) {
             let _client_may_be_gone = answer.send(reply);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node::api::{AddWorkload, AddressSource, DeleteWorkload, WorkloadId};
+
+    fn add(interface_follows: bool) -> Request {
+        Request::AddWorkload(Box::new(AddWorkload {
+            id: pod(),
+            host_interface: "cali1".to_owned(),
+            interface_follows,
+            mac: "02:00:00:00:00:01".to_owned(),
+            addresses: AddressSource::Given(vec![]),
+            labels: <_>::default(),
+            service_account: None,
+            ports: vec![],
+            features: <_>::default(),
+        }))
+    }
+
+    fn pod() -> WorkloadId {
+        WorkloadId {
+            network: "k8s-pod-network".to_owned(),
+            container_id: "c0ffee".to_owned(),
+            interface: "eth0".to_owned(),
+            orchestrator: "k8s".to_owned(),
+            namespace: "default".to_owned(),
+            pod: "pod-1".to_owned(),
+        }
+    }
+
+    /// Writes these at once, and answers the first, saying so, after all that is passed on has come:
+    /// what was passed on, and what the client reads.
+    async fn conversation(requests: &[Request]) -> (Vec<Request>, String) {
+        let (mut client, server) = UnixStream::pair().expect("a pair of sockets");
+        for request in requests {
+            let line = serde_json::to_string(request).expect("JSON") + "\n";
+            client.write_all(line.as_bytes()).await.expect("room in the socket");
+        }
+        let (asked, mut inbox) = mpsc::channel(8);
+        let serving = tokio::spawn(async move { answer(server, &asked).await });
+        let Asked { request, answer } = inbox.recv().await.expect("a request");
+        let mut passed_on = vec![request];
+        // What does not come in this time is not passed on; what does has been written before.
+        let pause = Duration::from_millis(100);
+        while let Ok(Some(asked)) = tokio::time::timeout(pause, inbox.recv()).await {
+            passed_on.push(asked.request);
+        }
+        answer.send(Reply::Done).expect("it waits");
+        serving.await.expect("no panic").expect("a client");
+        let mut read = String::new();
+        // That the server did not read all of it is no news to this client.
+        let _reset = client.read_to_string(&mut read).await;
+        (passed_on, read)
+    }
+
+    #[tokio::test]
+    async fn only_what_belongs_to_an_add_follows_a_request() {
+        let made = || Request::InterfaceMade(pod());
+        let removal = Request::DeleteWorkload(DeleteWorkload {
+            id: pod(),
+            host_interface: "cali1".to_owned(),
+            release_addresses: true,
+        });
+        let done = "\"Done\"\n";
+        let (passed_on, read) = conversation(&[add(true), removal.clone(), made()]).await;
+        assert_eq!((passed_on, read.as_str()), (vec![add(true), made()], done));
+        for first in [add(false), removal] {
+            let (passed_on, read) = conversation(&[first.clone(), made()]).await;
+            assert_eq!((passed_on, read.as_str()), (vec![first], done));
         }
     }
 }

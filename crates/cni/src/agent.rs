@@ -31,15 +31,31 @@ impl Agent<'_> {
     /// Asks, and waits for the answer.
     ///
     /// # Errors
-    /// Code 11 where the agent went away or says to try again; code 102 where it refuses.
+    /// As [`Agent::tell`] and [`Agent::answer`].
     pub(crate) fn ask(mut self, request: &Request) -> Result<Reply, Error> {
+        self.tell(request)?;
+        self.answer()
+    }
+
+    /// Asks, or tells what belongs to what was asked.
+    ///
+    /// # Errors
+    /// Code 11 where the agent went away.
+    pub(crate) fn tell(&mut self, request: &Request) -> Result<(), Error> {
         let mut line = serde_json::to_vec(request)
             .map_err(|error| Error::new(Code::Decoding, format!("writing a request: {error}")))?;
         line.push(b'\n');
+        self.stream.write_all(&line).map_err(|error| absent(self.socket, &error))
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// Code 11 where the agent went away or says to try again; code 102 where it refuses.
+    pub(crate) fn answer(self) -> Result<Reply, Error> {
         let mut answer = String::new();
         self.stream
             .set_read_timeout(Some(ANSWER_TIME_MAX))
-            .and_then(|()| self.stream.write_all(&line))
             .and_then(|()| {
                 BufReader::new(Read::take(&self.stream, ANSWER_BYTES_MAX)).read_line(&mut answer)
             })

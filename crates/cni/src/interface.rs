@@ -16,6 +16,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
+use uuid::Uuid;
 
 /// The MAC of every host end.
 pub(crate) const HOST_MAC: Mac = Mac([0xee; 6]);
@@ -47,7 +48,14 @@ pub(crate) fn namespace(path: &str) -> Result<NetNs, Error> {
     Ok(namespace)
 }
 
-/// Makes the veth pair in place of a stale one, both ends up, and returns the container's MAC.
+/// A MAC for a container's interface: locally administered, of one device (IEEE 802, 8.4), as the
+/// kernel gives one where none is said.
+pub(crate) fn random_mac() -> Mac {
+    let [first, a, b, c, d, e, ..] = Uuid::new_v4().into_bytes();
+    Mac([(first & !1) | 2, a, b, c, d, e])
+}
+
+/// Makes the veth pair, both ends up.
 ///
 /// # Errors
 /// Code 100: the kernel refused; nothing is left then.
@@ -55,11 +63,12 @@ pub(crate) fn create(
     namespace: &NetNs,
     host: &str,
     container: &str,
+    mac: Mac,
     mtu: u32,
     forwarding: bool,
-) -> Result<Mac, Error> {
+) -> Result<(), Error> {
     let mut netlink = Rtnetlink::open()?;
-    let peer = Peer { name: container, mac: None, namespace: Some(namespace) };
+    let peer = Peer { name: container, mac: Some(mac), namespace: Some(namespace) };
     netlink.create_veth(&Veth { name: host, mtu, mac: Some(HOST_MAC), peer }).map_err(|error| {
         if error.is_present() {
             let message = format!(
@@ -83,17 +92,14 @@ fn start(
     host: &str,
     container: &str,
     forwarding: bool,
-) -> Result<Mac, Error> {
+) -> Result<(), Error> {
     let up = LinkSettings { up: Some(true), ..LinkSettings::default() };
     netlink.set_link(host, &up)?;
     namespace.run(|| {
         set_parameters(container, forwarding)?;
         let mut netlink = Rtnetlink::open()?;
         netlink.set_link(container, &up)?;
-        let link = netlink.link(container)?;
-        link.and_then(|entry| entry.link.mac).ok_or_else(|| {
-            Error::new(Code::Kernel, format!("{container} went away while it was set up"))
-        })
+        Ok(())
     })?
 }
 

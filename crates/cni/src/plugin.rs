@@ -1,8 +1,9 @@
 //! The plugin `calico`: ADD, DEL, CHECK and VERSION, as a function of its input.
 //!
 //! ```text
-//!  ADD    veth pair ─▶ agent: address, host's side ─▶ container's address and routes ─▶ result
-//!             └──────────────┴────── failed ──────┴─▶ all of it undone, the first error told
+//!  ADD    ┬▶ agent: address ─────────┬▶ host's side ─▶ container's address and routes ─▶ result
+//!         └▶ veth pair ──────────────┘
+//!              └──────────── failed ───────────────┴─▶ all of it undone, the first error told
 //!  DEL    container's interface ─▶ agent, or the spool where there is none
 //!  CHECK  container's interface, address, routes ─▶ agent
 //! ```
@@ -129,7 +130,7 @@ impl<'a> Attachment<'a> {
         plugin: &str,
         mtu: u32,
         namespace: &NetNs,
-        agent: Agent<'_>,
+        mut agent: Agent<'_>,
         made: &mut Made,
     ) -> Result<(Mac, Vec<IpNet>), Error> {
         let host = self.call.host_interface();
@@ -153,13 +154,13 @@ impl<'a> Attachment<'a> {
         let container = &self.call.interface;
         let settings = self.configuration.keys.container_settings.as_ref();
         let forwarding = settings.and_then(|s| s.allow_ip_forwarding).unwrap_or(false);
-        let own = interface::create(namespace, &host, container, mtu, forwarding)?;
-        made.interface = true;
+        let own = interface::random_mac();
         made.workload = true;
         let said = self.configuration.keys.args.as_ref();
-        let reply = agent.ask(&Request::AddWorkload(Box::new(AddWorkload {
+        agent.tell(&Request::AddWorkload(Box::new(AddWorkload {
             id: self.workload(),
-            host_interface: host,
+            host_interface: host.clone(),
+            interface_follows: true,
             mac: own.to_string(),
             addresses: source,
             labels: said.map(Arguments::labels).unwrap_or_default(),
@@ -167,6 +168,13 @@ impl<'a> Attachment<'a> {
             ports: said.map(Arguments::ports).unwrap_or_default(),
             features: self.configuration.keys.feature_control.unwrap_or_default(),
         })))?;
+        interface::create(namespace, &host, container, own, mtu, forwarding)?;
+        made.interface = true;
+        if let Err(error) = agent.tell(&Request::InterfaceMade(self.workload())) {
+            // It has refused the ADD: its answer says why.
+            self.log.debug(&error.to_string());
+        }
+        let reply = agent.answer()?;
         let Reply::Added { addresses, mac: wished } = reply else { return Err(misunderstood()) };
         let wished = wished.map(|text| text.parse::<Mac>().map_err(|_| misunderstood()));
         let wished = wished.transpose()?;

@@ -1,9 +1,10 @@
 //! What other programs of the node ask of the agent, over its Unix socket.
 //!
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
-//! line and reads one JSON [`Reply`] on one line; then the connection ends. Other nodes' agents say
-//! the same over TCP with mutual TLS, but may only ask what changes nothing
-//! ([`Request::is_read_only`]).
+//! line and reads one JSON [`Reply`] on one line; then the connection ends. Only an ADD that came
+//! before its interface is followed by a second line, [`Request::InterfaceMade`], which has no reply
+//! of its own. Other nodes' agents say the same over TCP with mutual TLS, but may only ask what
+//! changes nothing ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
 use model::{Key, Kind, WorkloadEndpointPort, names};
@@ -24,9 +25,10 @@ pub(crate) const KUBERNETES: &str = "k8s";
 /// A question or order to the agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request {
-    /// CNI ADD, after the plugin has made the veth pair. Answered when traffic is allowed and
-    /// routed.
+    /// CNI ADD. Answered when traffic is allowed and routed.
     AddWorkload(Box<AddWorkload>),
+    /// The veth pair of the ADD on the same connection is there, both ends up.
+    InterfaceMade(WorkloadId),
     /// CNI DEL. Succeeds also for what isn't there.
     DeleteWorkload(DeleteWorkload),
     /// CNI CHECK: is this endpoint known, and routed?
@@ -53,6 +55,7 @@ impl Request {
         match self {
             Request::Status | Request::Explain(_) => true,
             Request::AddWorkload(_)
+            | Request::InterfaceMade(_)
             | Request::DeleteWorkload(_)
             | Request::CheckWorkload(_)
             | Request::PodRanges
@@ -66,8 +69,12 @@ impl Request {
 pub struct AddWorkload {
     /// Which endpoint.
     pub id: WorkloadId,
-    /// The host's end of the veth pair, e.g. `cali4d001776093`; exists already.
+    /// The host's end of the veth pair, e.g. `cali4d001776093`.
     pub host_interface: String,
+    /// The veth pair is still being made: [`Request::InterfaceMade`] follows. Its addresses are
+    /// assigned meanwhile.
+    #[serde(default)]
+    pub interface_follows: bool,
     /// The container's MAC.
     pub mac: String,
     /// Where its addresses come from.

@@ -194,6 +194,10 @@ impl Node {
     fn on_request(&mut self, id: RequestId, request: api::Request) -> Vec<Effect> {
         match request {
             api::Request::AddWorkload(add) => self.requests.add(id, *add, &mut self.cluster),
+            api::Request::InterfaceMade(workload) => {
+                self.requests.interface_made(&workload, &mut self.cluster);
+                vec![Effect::Reply { id, reply: api::Reply::Done }]
+            }
             api::Request::DeleteWorkload(delete) => {
                 self.requests.delete(id, delete, &mut self.cluster)
             }

@@ -133,6 +133,7 @@ fn add() -> Request {
     Request::AddWorkload(Box::new(AddWorkload {
         id: pod(),
         host_interface: INTERFACE.to_owned(),
+        interface_follows: false,
         mac: "fe:00:00:00:00:01".to_owned(),
         addresses: AddressSource::CalicoIpam {
             ipv4: 1,

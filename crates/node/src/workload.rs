@@ -1,7 +1,7 @@
 //! The course of CNI requests: addresses, endpoint, route, answer.
 //!
 //! ```text
-//!  ADD: [in sync? pod told?] ─▶ Assigning ─▶ Settling { stored?, applied? } ─▶ reply
+//!  ADD: [in sync? pod told?] ─▶ Assigning ─▶ Settling { stored?, [interface made?] applied? } ─▶ reply
 //!                        └── refused ──────┴─▶ Undoing ─▶ reply Failed
 //!  DEL: [its ADD's writes over?] ─▶ Removing ─▶ reply
 //! ```
@@ -11,7 +11,7 @@ mod wishes;
 
 pub use endpoint::network_profile;
 
-use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply};
+use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, WorkloadId};
 use crate::cluster::Cluster;
 use crate::event::{ApplyFailure, Effect, Refusal, RequestId, Written};
 use ipnet::IpNet;
@@ -40,6 +40,8 @@ pub(crate) struct Requests {
 struct Add {
     request: AddWorkload,
     stage: Stage,
+    /// Its interface is there. Without it nothing can be routed.
+    has_interface: bool,
     /// The MAC that the container's interface is to have in place of its own.
     mac: Option<String>,
     /// The annotation that says where its addresses are to come from.
@@ -100,11 +102,26 @@ impl Requests {
             let message = format!("{REQUESTS_MAX} requests are under way on this node; try again");
             return vec![failed(id, Refusal { retry: true, message })];
         }
-        cluster.interface_exists(&request.host_interface);
+        let has_interface = !request.interface_follows;
+        if has_interface {
+            cluster.interface_exists(&request.host_interface);
+        }
         self.removed.retain(|gone| gone.id != request.id);
         let (stage, mac, annotation) = (Stage::Waiting, None, None);
-        self.adds.insert(id, Add { request, stage, mac, annotation });
+        self.adds.insert(id, Add { request, stage, has_interface, mac, annotation });
         vec![]
+    }
+
+    /// The interface of an ADD under way is there. Of one that was given up, or answered already,
+    /// nothing is wanted any more.
+    pub(crate) fn interface_made(&mut self, workload: &WorkloadId, cluster: &mut Cluster) {
+        let wanted = |add: &&mut Add| {
+            add.request.id == *workload && !matches!(add.stage, Stage::Abandoned { .. })
+        };
+        for add in self.adds.values_mut().filter(wanted) {
+            add.has_interface = true;
+            cluster.interface_exists(&add.request.host_interface);
+        }
     }
 
     /// Starts what has waited for the node to be in sync.
@@ -277,9 +294,9 @@ impl Requests {
         }
     }
 
-    /// Plans made so far contain every endpoint that is settling.
+    /// Plans made so far contain every endpoint that is settling, where its interface is there.
     pub(crate) fn settled(&mut self, newest: u64) -> Vec<Effect> {
-        for add in self.adds.values_mut() {
+        for add in self.adds.values_mut().filter(|add| add.has_interface) {
             if let Stage::Settling { generation, applied, .. } = &mut add.stage {
                 let generation = *generation.get_or_insert(newest);
                 *applied = *applied || generation <= self.applied;

@@ -13,6 +13,8 @@ use std::path::PathBuf;
 
 /// Where runtimes bind network namespaces.
 const NETWORK_NAMESPACES: &str = "/var/run/netns";
+/// ADDs whose memory is measured.
+const PEAKS: u32 = 5;
 
 /// What all the calls cost.
 #[derive(Debug, Serialize, Deserialize)]
@@ -20,6 +22,8 @@ const NETWORK_NAMESPACES: &str = "/var/run/netns";
 pub(crate) struct Calls {
     pub(crate) adds: Vec<Call>,
     pub(crate) deletes: Vec<Call>,
+    /// The plugin's largest resident memory in some more ADDs, in MiB.
+    pub(crate) add_peaks: Vec<f64>,
     /// Processor time of the node's agent meanwhile, per pod, ADD and DEL together. The
     /// kernel counts it in steps of 10 ms, so it means something for many pods only.
     pub(crate) agent_cpu_ms: f64,
@@ -84,6 +88,16 @@ impl Pods {
         opened.map(|namespace| namespace.map_err(Into::into)).collect()
     }
 
+    /// Connects and disconnects the first a few times: what of memory the plugin had in each ADD.
+    fn add_peaks(&self) -> Result<Vec<f64>> {
+        let pod = self.attachments.first().context("no pod to connect")?;
+        let peak = |_| {
+            let peak = self.plugin.peak("ADD", pod)?;
+            self.plugin.call("DEL", pod).map(|_| peak)
+        };
+        (0..PEAKS).map(peak).collect()
+    }
+
     /// Disconnects them all.
     pub(crate) fn delete(&self) -> Result<Vec<Call>> {
         let calls = self.attachments.iter().map(|pod| Ok(self.plugin.call("DEL", pod)?.1));
@@ -120,5 +134,5 @@ pub(crate) fn measure(kind: Kind, count: u32) -> Result<Calls> {
     let adds = pods.add()?.into_iter().map(|(_, call)| call).collect();
     let deletes = pods.delete()?;
     let agent_cpu_ms = (agent.cpu_ms()? - before) / f64::from(count.max(1));
-    Ok(Calls { adds, deletes, agent_cpu_ms })
+    Ok(Calls { adds, deletes, add_peaks: pods.add_peaks()?, agent_cpu_ms })
 }

@@ -89,11 +89,11 @@ fn figures(datastore: Datastore, ours: &Calls, floor: &Calls) -> Result<Vec<Figu
     }
     let what = format!("CNI, {}, processor time of the agent per ADD and DEL", datastore.as_str());
     figures.push(Figure::new(what, ours.agent_cpu_ms, Unit::Milliseconds, ours.adds.len()));
-    let peak: Part = |call| call.peak_mebibytes;
     let what = format!("CNI ADD, {}, memory of the plugin", datastore.as_str());
-    let floor_peak = part(&floor.adds, peak)?.max();
+    let peaks = |calls: &Calls| samples(calls.add_peaks.iter().copied());
+    let floor_peak = peaks(floor)?.max();
     figures.push(
-        Figure::max(&what, &part(&ours.adds, peak)?, Unit::Mebibytes)
+        Figure::max(&what, &peaks(ours)?, Unit::Mebibytes)
             .beside("bridge", floor_peak)
             .beside_calico("86 MB, Kubernetes datastore"),
     );

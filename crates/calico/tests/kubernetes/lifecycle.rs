@@ -60,7 +60,14 @@ fn pods_outlive_kubelet_and_containerd() {
     let url = format!("http://{service}/");
     cluster.kubectl(&format!("exec later -- wget -qO- {url}"));
     assert_eq!(cluster.web("n1", "status.containerStatuses[0].containerID"), uid);
-    let status = cluster.lab(&["status", "-o", "json"]);
+    // A kubelet that has just started says for a while that its node is not ready, and so `status` fails.
+    let mut status = String::new();
+    cluster.within(LIMIT, "the node is ready", |cluster| {
+        let output =
+            cluster.command(&["status", "-o", "json"]).output().expect("calico lab starts");
+        status = String::from_utf8(output.stdout).expect("JSON");
+        output.status.success()
+    });
     let status: serde_json::Value = serde_json::from_str(&status).expect("JSON");
     // Kubelet may have started once more, before containerd answered.
     let restarts = status["nodes"][0]["restarts"].as_u64().expect("a number");

@@ -29,6 +29,7 @@ fn a_pod_gets_its_network() {
     let [Request::AddWorkload(add)] = asked.as_slice() else { panic!("{asked:?}") };
     assert_eq!(add.host_interface, HOST_INTERFACE);
     assert_eq!(add.mac, stated);
+    assert!(add.interface_follows);
     assert_eq!((add.id.namespace.as_str(), add.id.pod.as_str()), ("default", "pod1"));
     assert_eq!((add.id.orchestrator.as_str(), add.id.interface.as_str()), ("k8s", "eth0"));
     assert_eq!(add.id.network, "k8s-pod-network");
@@ -255,7 +256,11 @@ fn an_interface_of_somebody_else_stays() {
     assert!(code == 100 && message.contains("eth0 already"), "{code} {message}");
     assert_eq!(rig.in_container("ip -d link show eth0 | grep -c bridge_id"), "1\n");
     assert_eq!(rig.on_host("ip -br link | cut -d' ' -f1"), "lo\n");
-    assert!(rig.asked().is_empty());
+    let asked = rig.asked();
+    let [Request::AddWorkload(add), Request::DeleteWorkload(delete)] = asked.as_slice() else {
+        panic!("{asked:?}")
+    };
+    assert_eq!(add.id, delete.id);
 }
 
 #[test]

@@ -138,12 +138,26 @@ impl Rig {
 }
 
 fn answer(mut stream: UnixStream, script: Script, asked: &Mutex<Vec<Request>>) {
-    let mut line = String::new();
-    BufReader::new(&stream).read_line(&mut line).expect("a request");
+    let mut lines = BufReader::new(stream.try_clone().expect("the stream")).lines();
+    let mut next = || serde_json::from_str(&lines.next()?.expect("a line")).ok();
     // A plugin that only looked whether somebody is there.
-    let Ok(request) = serde_json::from_str(&line) else { return };
+    let Some(request) = next() else { return };
     let reply = script(&request);
+    // Only a refusal does not wait for the interface.
+    let waits = match &request {
+        Request::AddWorkload(add) if matches!(reply, Some(Reply::Added { .. })) => {
+            add.interface_follows.then(|| add.id.clone())
+        }
+        _ => None,
+    };
     asked.lock().expect("the list").push(request);
+    if let Some(id) = waits {
+        match next() {
+            Some(Request::InterfaceMade(made)) => assert_eq!(made, id),
+            // The plugin has hung up.
+            other => return assert_eq!(other, None),
+        }
+    }
     if let Some(reply) = reply {
         let mut answer = serde_json::to_vec(&reply).expect("a reply");
         answer.push(b'\n');

@@ -26,6 +26,53 @@ fn add_is_answered_when_stored_and_applied_in_either_order() {
 }
 
 #[test]
+fn an_add_before_its_interface_is_assigned_and_stored_but_routed_only_with_it() {
+    let follows = || match add() {
+        Request::AddWorkload(mut add) => {
+            add.interface_follows = true;
+            Request::AddWorkload(add)
+        }
+        other => panic!("{other:?}"),
+    };
+    let routed = |node: &Node| node.cluster.topology().facts.workload_links.contains(INTERFACE);
+    for made_first in [true, false] {
+        let mut node = ready();
+        let effects = asked(&mut node, 1, follows());
+        assert!(matches!(effects.first(), Some(Effect::Assign { id: 1, .. })), "{effects:?}");
+        if made_first {
+            let effects = asked(&mut node, 2, Request::InterfaceMade(pod()));
+            assert_eq!(replies(&effects), [Reply::Done]);
+        }
+        let result = Ok(vec!["192.168.226.65".parse().expect("an address")]);
+        let mut effects = node.on(Event::Assigned { id: 1, result });
+        assert!(matches!(effects.first(), Some(Effect::WriteEndpoint { .. })), "{effects:?}");
+        node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) });
+        effects.extend(node.on(Event::Idle));
+        let mut generation = applied_generation(&effects);
+        if !made_first {
+            // A plan without it, as when policy changes meanwhile, answers nothing.
+            assert!(!routed(&node));
+            let early = node.on(Event::Applied { generation, failures: vec![] });
+            assert_eq!(replies(&early), []);
+            let effects = asked(&mut node, 2, Request::InterfaceMade(pod()));
+            assert_eq!(replies(&effects), [Reply::Done]);
+            generation = applied_generation(&effects);
+        }
+        assert!(routed(&node));
+        let done = node.on(Event::Applied { generation, failures: vec![] });
+        let addresses = vec!["192.168.226.65/32".parse().expect("a prefix")];
+        assert_eq!(replies(&done), [Reply::Added { addresses, mac: None }]);
+    }
+
+    // Given up meanwhile, its interface is none of the node's.
+    let mut node = ready();
+    asked(&mut node, 1, follows());
+    asked(&mut node, 2, delete());
+    asked(&mut node, 3, Request::InterfaceMade(pod()));
+    assert!(!routed(&node));
+}
+
+#[test]
 fn an_add_with_a_label_that_is_none_takes_no_address() {
     let mut node = ready();
     let mut request = add();
