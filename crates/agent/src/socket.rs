@@ -181,7 +181,7 @@ impl Waiting {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use node::api::{AddWorkload, AddressSource, DeleteWorkload, WorkloadId};
 
@@ -199,7 +199,8 @@ mod tests {
         }))
     }
 
-    fn pod() -> WorkloadId {
+    /// The tests' pod, `default/pod-1`.
+    pub(crate) fn pod() -> WorkloadId {
         WorkloadId {
             network: "k8s-pod-network".to_owned(),
             container_id: "c0ffee".to_owned(),
@@ -210,7 +211,7 @@ mod tests {
         }
     }
 
-    /// Writes these at once, and answers the first, saying so, after all that is passed on has come:
+    /// Writes these at once, and answers the first with `Done` after all that is passed on has come:
     /// what was passed on, and what the client reads.
     async fn conversation(requests: &[Request]) -> (Vec<Request>, String) {
         let (mut client, server) = UnixStream::pair().expect("a pair of sockets");

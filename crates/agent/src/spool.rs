@@ -53,23 +53,18 @@ pub(crate) fn done(directory: &Path, delete: &DeleteWorkload) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node::api::WorkloadId;
+    use crate::socket::tests::pod;
 
     #[test]
     fn what_is_left_is_found_until_it_is_done() {
         let directory = tempfile::tempdir().expect("a directory");
         let spool = directory.path().join("spool");
         assert!(read(&spool).is_empty());
-        let id = WorkloadId {
-            network: "k8s-pod-network".to_owned(),
-            container_id: "c0ffee".to_owned(),
-            interface: "eth0".to_owned(),
-            orchestrator: "k8s".to_owned(),
-            namespace: "default".to_owned(),
-            pod: "pod-1".to_owned(),
+        let delete = DeleteWorkload {
+            id: pod(),
+            host_interface: "cali1".to_owned(),
+            release_addresses: true,
         };
-        let delete =
-            DeleteWorkload { id, host_interface: "cali1".to_owned(), release_addresses: true };
         leave(&spool, &delete).expect("left");
         leave(&spool, &delete).expect("left twice is left once");
         std::fs::write(spool.join("broken.json"), "{").expect("written");

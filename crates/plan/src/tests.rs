@@ -186,6 +186,19 @@ fn what_a_plan_makes_is_no_fact() {
     }
 }
 
+/// A pod's interface is down for a moment while the plugin makes it: a route by it would be refused.
+#[test]
+fn a_workload_is_not_routed_by_an_interface_that_is_down() {
+    let mut topology = worker_1(Never, Always);
+    let mut actual = State { links: topology.facts.links.clone(), ..State::default() };
+    for up in [false, true] {
+        let link = Link { up, ..topology.facts.links["ens5"].clone() };
+        actual.links.insert("cali4d001776093".to_owned(), link);
+        topology.facts = Facts::of(&actual, None, true);
+        assert_eq!(shown(&plan(&topology).state).contains("cali4d001776093"), up);
+    }
+}
+
 #[test]
 fn the_node_forwards_ipv6_where_a_workload_has_such_an_address() {
     let path = "net/ipv6/conf/all/forwarding";

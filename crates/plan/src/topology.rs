@@ -125,7 +125,8 @@ pub struct Facts {
     pub dropping_chains: Vec<String>,
     /// All devices but workloads' and our own.
     pub links: BTreeMap<String, Link>,
-    /// Names of the workload devices that exist.
+    /// Names of the workload devices that exist and are up: by one that is down the kernel takes no
+    /// route.
     pub workload_links: BTreeSet<String>,
     /// Addresses of those devices.
     pub addresses: BTreeSet<(String, IpNet)>,
@@ -151,7 +152,9 @@ impl Facts {
         let mut facts = Facts { ipv6, ..Facts::default() };
         for (name, link) in &actual.links {
             if owned.is_workload(name) {
-                facts.workload_links.insert(name.clone());
+                if link.up {
+                    facts.workload_links.insert(name.clone());
+                }
             } else if !owned.owns_device(name) {
                 facts.links.insert(name.clone(), link.clone());
             }

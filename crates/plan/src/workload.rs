@@ -4,7 +4,7 @@
 use crate::topology::Topology;
 use kernel::{Route, RouteKey, RouteTarget, SCOPE_LINK, State, TABLE_MAIN};
 
-/// Adds routes and sysctls for every workload whose interface exists, and forwarding itself.
+/// Adds routes and sysctls for every workload whose interface is there and up, and forwarding itself.
 pub(crate) fn add(topology: &Topology, state: &mut State) {
     sysctl(state, "net/ipv4/ip_forward".to_owned(), "1");
     // Of IPv6 only where it is needed: a router takes no routes from routers' advertisements.

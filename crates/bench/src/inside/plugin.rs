@@ -63,7 +63,7 @@ pub(crate) struct Call {
     pub(crate) cpu_ms: f64,
 }
 
-/// What a program was, with the answer's first address, if it has one.
+/// What a call came to: the answer's first address, if it has one, and what the kernel counted.
 struct Ended {
     address: Option<IpAddr>,
     wall: Duration,
