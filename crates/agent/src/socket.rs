@@ -2,7 +2,7 @@
 //! ADD is passed on while that is under way.
 
 use node::RequestId;
-use node::api::{Reply, Request};
+use node::api::{DeleteWorkload, Reply, Request};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::Path;
@@ -90,12 +90,12 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(request) => match refuse(&request) {
             Some(reply) => reply,
             None => {
-                let goes_on = may_go_on(&request);
+                let goes_on = removal_of_one_that_goes_on(&request);
                 // What follows must come after it.
                 let reply = ask(request, asked).await;
                 tokio::select! {
                     reply = awaited(reply) => reply,
-                    reply = pass_on(bounded, asked), if goes_on => reply,
+                    reply = pass_on(bounded, asked, goes_on) => reply,
                 }
             }
         },
@@ -112,18 +112,34 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     writer.write_all(&bytes).await
 }
 
-/// Whether more follows on the same connection.
-fn may_go_on(request: &Request) -> bool {
-    matches!(request, Request::AddWorkload(add) if add.interface_follows)
+/// What takes back a request that more follows on the same connection.
+fn removal_of_one_that_goes_on(request: &Request) -> Option<DeleteWorkload> {
+    match request {
+        Request::AddWorkload(add) if add.interface_follows => Some(add.removal()),
+        _ => None,
+    }
 }
 
-/// Passes on what follows an ADD, for ever: the reply is the ADD's.
-async fn pass_on(reader: impl AsyncBufRead + Unpin, asked: &mpsc::Sender<Asked>) -> Reply {
-    let mut lines = reader.lines();
-    while let Ok(Some(line)) = lines.next_line().await {
-        if let Ok(request @ Request::InterfaceMade(_)) = serde_json::from_str(&line) {
-            // Nobody waits for its answer.
-            drop(ask(request, asked).await);
+/// Passes on what follows an ADD, for ever: the reply is the ADD's. An ADD whose client goes away
+/// before its interface is there is given up: whatever else the client says may come before it, on
+/// another connection, or not at all.
+async fn pass_on(
+    reader: impl AsyncBufRead + Unpin,
+    asked: &mpsc::Sender<Asked>,
+    removal: Option<DeleteWorkload>,
+) -> Reply {
+    if let Some(removal) = removal {
+        let mut lines = reader.lines();
+        let mut has_interface = false;
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Ok(request @ Request::InterfaceMade(_)) = serde_json::from_str(&line) {
+                has_interface = true;
+                // Nobody waits for its answer.
+                drop(ask(request, asked).await);
+            }
+        }
+        if !has_interface {
+            drop(ask(Request::DeleteWorkload(removal), asked).await);
         }
     }
     std::future::pending().await
@@ -183,7 +199,7 @@ impl Waiting {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use node::api::{AddWorkload, AddressSource, DeleteWorkload, WorkloadId};
+    use node::api::{AddWorkload, AddressSource, WorkloadId};
 
     fn add(interface_follows: bool) -> Request {
         Request::AddWorkload(Box::new(AddWorkload {
@@ -191,7 +207,13 @@ pub(crate) mod tests {
             host_interface: "cali1".to_owned(),
             interface_follows,
             mac: "02:00:00:00:00:01".to_owned(),
-            addresses: AddressSource::Given(vec![]),
+            addresses: AddressSource::CalicoIpam {
+                ipv4: 1,
+                ipv6: 0,
+                ipv4_pools: vec![],
+                ipv6_pools: vec![],
+                requested: vec![],
+            },
             labels: <_>::default(),
             service_account: None,
             ports: vec![],
@@ -234,6 +256,40 @@ pub(crate) mod tests {
         // That the server did not read all of it is no news to this client.
         let _reset = client.read_to_string(&mut read).await;
         (passed_on, read)
+    }
+
+    /// What comes of these when the client goes away without an answer.
+    async fn abandoned(requests: &[Request]) -> Vec<Request> {
+        let (mut client, server) = UnixStream::pair().expect("a pair of sockets");
+        for request in requests {
+            let line = serde_json::to_string(request).expect("JSON") + "\n";
+            client.write_all(line.as_bytes()).await.expect("room in the socket");
+        }
+        drop(client);
+        let (asked, mut inbox) = mpsc::channel(8);
+        let serving = tokio::spawn(async move { answer(server, &asked).await });
+        let (mut passed_on, mut answers) = (vec![], vec![]);
+        let pause = Duration::from_millis(100);
+        while let Ok(Some(asked)) = tokio::time::timeout(pause, inbox.recv()).await {
+            passed_on.push(asked.request);
+            answers.push(asked.answer);
+        }
+        serving.abort();
+        passed_on
+    }
+
+    #[tokio::test]
+    async fn an_add_whose_client_goes_away_before_its_interface_is_there_is_given_up() {
+        let removal = Request::DeleteWorkload(DeleteWorkload {
+            id: pod(),
+            host_interface: "cali1".to_owned(),
+            release_addresses: true,
+        });
+        assert_eq!(abandoned(&[add(true)]).await, [add(true), removal]);
+        // What has its interface is the runtime's to delete, as it always was.
+        let with_interface = [add(true), Request::InterfaceMade(pod())];
+        assert_eq!(abandoned(&with_interface).await, with_interface);
+        assert_eq!(abandoned(&[add(false)]).await, [add(false)]);
     }
 
     #[tokio::test]

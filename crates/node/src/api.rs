@@ -3,7 +3,7 @@
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
 //! line and reads one JSON [`Reply`] on one line; then the connection ends. Only an ADD that came
 //! before its interface is followed by a second line, [`Request::InterfaceMade`], which has no reply
-//! of its own. Other nodes' agents say the same over TCP with mutual TLS, but may only ask what
+//! of its own; a client that goes away before it has given its ADD up. Other nodes' agents say the same over TCP with mutual TLS, but may only ask what
 //! changes nothing ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
@@ -165,6 +165,17 @@ impl WorkloadId {
         let older = || names::container_handle(&self.namespace, &self.pod);
         let is_pod = self.orchestrator == KUBERNETES;
         [Some(self.handle()), is_pod.then(older)].into_iter().flatten().collect()
+    }
+}
+
+impl AddWorkload {
+    /// What takes all of it back.
+    pub fn removal(&self) -> DeleteWorkload {
+        DeleteWorkload {
+            id: self.id.clone(),
+            host_interface: self.host_interface.clone(),
+            release_addresses: matches!(self.addresses, AddressSource::CalicoIpam { .. }),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ mod wishes;
 
 pub use endpoint::network_profile;
 
-use crate::api::{AddWorkload, AddressSource, DeleteWorkload, Reply, WorkloadId};
+use crate::api::{AddWorkload, DeleteWorkload, Reply, WorkloadId};
 use crate::cluster::Cluster;
 use crate::event::{ApplyFailure, Effect, Refusal, RequestId, Written};
 use ipnet::IpNet;
@@ -354,12 +354,7 @@ impl Requests {
     fn undo(&mut self, id: RequestId, refusal: Refusal, cluster: &mut Cluster) -> Vec<Effect> {
         let Some(add) = self.adds.get(&id) else { return vec![] };
         cluster.remove_endpoint(&add.request.id);
-        let release = matches!(add.request.addresses, AddressSource::CalicoIpam { .. });
-        let delete = DeleteWorkload {
-            id: add.request.id.clone(),
-            host_interface: add.request.host_interface.clone(),
-            release_addresses: release,
-        };
+        let delete = add.request.removal();
         let removal = Removal { delete: delete.clone(), refusal: Some(refusal) };
         self.removals.insert(id, removal);
         self.abandon(id, id, &delete).into_iter().collect()

@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What the scripted agent answers; `None`: it hangs up.
@@ -134,6 +135,15 @@ impl Rig {
 
     pub(crate) fn asked(&self) -> Vec<Request> {
         self.asked.lock().expect("the list").clone()
+    }
+
+    /// What the agent was asked, as soon as that is so many requests.
+    pub(crate) fn asked_so_many(&self, count: usize) -> Vec<Request> {
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.asked().len() < count && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        self.asked()
     }
 }
 
