@@ -40,6 +40,9 @@ pub struct Plan {
     /// How many pods the Deployment has
     #[arg(long, default_value_t = Plan::DEFAULT.deployed)]
     pub deployed: u32,
+    /// How many such Deployments there are, one after the other
+    #[arg(long, default_value_t = Plan::DEFAULT.deployments)]
+    pub deployments: u32,
     /// How many pods more the measured node has
     #[arg(long, default_value_t = Plan::DEFAULT.local)]
     pub local: u32,
@@ -60,6 +63,7 @@ impl Plan {
         calls: 40,
         single: 20,
         deployed: 100,
+        deployments: 3,
         local: 50,
         elsewhere: 10_000,
         policies: 50,
@@ -67,20 +71,24 @@ impl Plan {
     };
 }
 
-/// What one kind of cluster did.
-struct Measured {
+/// How soon pods start in one kind of cluster.
+struct Starts {
     up: Duration,
     sandbox_ms: f64,
-    deployed: Duration,
+    /// Of each Deployment, in seconds.
+    deployed: Samples,
 }
 
-/// Both kinds of cluster, one after the other.
+/// How soon pods start in both kinds of cluster, one after the other, then all the rest in another one.
 ///
 /// # Errors
 /// A cluster doesn't become ready, or a pod doesn't start.
 pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
-    let (cluster, up) = Cluster::up(lab, &["--kubernetes", "--nodes", "2"])?;
     let files = Files::new(lab)?;
+    let calico = starts(lab, &files, plan, &[])?;
+    let bridge = starts(lab, &files, plan, &["--cni", "bridge"])?;
+
+    let (cluster, _) = up(lab, &[])?;
     let idle = resident(&cluster, AGENT)?;
     let controllers = controllers(&cluster)?;
     network::operate(&cluster)?;
@@ -88,8 +96,7 @@ pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
     changes.extend(network::measure(&cluster, &files, plan, Sizes::ALONE)?);
     let ours = calls(&cluster, &files, Kind::Calico, plan.calls)?;
     let floor = calls(&cluster, &files, Kind::Bridge, plan.calls)?;
-    let sandbox_ms = sandbox(&cluster, &files, plan.single)?;
-    let deployed = deploy(&cluster, &files, plan.deployed)?;
+    deploy(&cluster, &files, plan.deployed)?;
     start(&cluster, &files, plan.local)?;
     let pods = pods(&cluster)?;
     let loaded = resident(&cluster, AGENT)?;
@@ -97,19 +104,30 @@ pub(crate) fn measure(lab: &str, plan: Plan) -> Result<Vec<Figure>> {
     let large = resident(&cluster, AGENT)?;
     changes.extend(network::measure(&cluster, &files, plan, Sizes::large(plan.elsewhere))?);
     cluster.down()?;
-    let calico = Measured { up, sandbox_ms, deployed };
-
-    let (cluster, up) = Cluster::up(lab, &["--kubernetes", "--nodes", "2", "--cni", "bridge"])?;
-    let sandbox_ms = sandbox(&cluster, &files, plan.single)?;
-    let deployed = deploy(&cluster, &files, plan.deployed)?;
-    cluster.down()?;
-    let bridge = Measured { up, sandbox_ms, deployed };
 
     let mut figures = of_calls(&ours, &floor)?;
-    figures.extend(of_pods(plan, &calico, &bridge));
+    figures.extend(of_starts(plan, &calico, &bridge));
     figures.extend(of_memory(pods, plan.elsewhere, [idle, loaded, large, controllers]));
     figures.extend(changes);
     Ok(figures)
+}
+
+fn up(lab: &str, kind: &[&str]) -> Result<(Cluster, Duration)> {
+    Cluster::up(lab, &[&["--kubernetes", "--nodes", "2"], kind].concat())
+}
+
+/// A cluster that starts pods one at a time, then many at once, and does nothing else.
+fn starts(lab: &str, files: &Files, plan: Plan, kind: &[&str]) -> Result<Starts> {
+    let (cluster, up) = up(lab, kind)?;
+    let sandbox_ms = sandbox(&cluster, files, plan.single)?;
+    let mut deployed = Vec::new();
+    for _ in 0..plan.deployments {
+        deployed.push(deploy(&cluster, files, plan.deployed)?.as_secs_f64());
+        let deletion = ["delete", "deployment/deployed", "--cascade=foreground"];
+        cluster.kubectl(&deletion, ROLLOUT)?;
+    }
+    cluster.down()?;
+    Ok(Starts { up, sandbox_ms, deployed: samples(deployed)? })
 }
 
 fn of_memory(pods: usize, elsewhere: u32, memories: [Memory; 4]) -> [Figure; 4] {
@@ -169,7 +187,7 @@ fn of_calls(ours: &Calls, floor: &Calls) -> Result<Vec<Figure>> {
     ])
 }
 
-fn of_pods(plan: Plan, calico: &Measured, bridge: &Measured) -> Vec<Figure> {
+fn of_starts(plan: Plan, calico: &Starts, bridge: &Starts) -> Vec<Figure> {
     let deployed = format!("Kubernetes, {} pods on two nodes, all ready", plan.deployed);
     let count = plan.single as usize;
     vec![
@@ -182,9 +200,9 @@ fn of_pods(plan: Plan, calico: &Measured, bridge: &Measured) -> Vec<Figure> {
         .wanted(Target::AtMost(bridge.sandbox_ms + 15.0))
         .beside("bridge", bridge.sandbox_ms)
         .beside_calico("250 ms"),
-        Figure::new(deployed, calico.deployed.as_secs_f64(), Unit::Seconds, 1)
-            .wanted(Target::AtMost(bridge.deployed.as_secs_f64() * 1.05))
-            .beside("bridge", bridge.deployed.as_secs_f64())
+        Figure::median(&deployed, &calico.deployed, Unit::Seconds)
+            .wanted(Target::AtMost(bridge.deployed.median() * 1.05))
+            .beside("bridge", bridge.deployed.median())
             .beside_calico("28 s"),
         Figure::new("Kubernetes, lab up, two nodes", calico.up.as_secs_f64(), Unit::Seconds, 1)
             .beside("bridge", bridge.up.as_secs_f64()),

@@ -4,7 +4,7 @@
 use plan::policy::Renderer;
 use policy::Output;
 use policy::input::Action;
-use policy::output::{Rule, SetId};
+use policy::output::{Rule, SetId, Workload};
 use std::net::IpAddr;
 
 /// Whether connections may have to end because of a change that the renderer doesn't know yet. What a
@@ -16,10 +16,12 @@ pub(super) fn may_forbid(
     is_own: impl Fn(&IpAddr) -> bool,
 ) -> bool {
     match output {
-        // A new workload has no connections: its addresses were nobody's, or are told to be gone.
-        // Unless another node's had them.
+        // A workload that had no addresses has no connections: its addresses were nobody's, or are
+        // told to be gone. Unless another node's had them.
         Output::Workload(id, workload) => {
-            renderer.workload(id).is_some() || !workload.addresses.iter().all(is_own)
+            let had_addresses = |old: &Workload| !old.addresses.is_empty();
+            renderer.workload(id).is_some_and(had_addresses)
+                || !workload.addresses.iter().all(is_own)
         }
         Output::Policy(id, _) => renderer.policy(id).is_some(),
         Output::Set { id, .. } => renderer.has_set(id),

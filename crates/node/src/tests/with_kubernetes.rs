@@ -80,6 +80,32 @@ fn an_add_takes_what_kubernetes_says_of_the_pod() {
     assert!(!routed(&node).contains(&"192.168.226.65/32".to_owned()), "{:?}", routed(&node));
 }
 
+/// A node may start hundreds of pods, and the kernel track a million connections.
+#[test]
+fn a_pods_start_asks_for_no_connections() {
+    let mut node = of_kubernetes();
+    let mut effects = node.on(stored(&told("", &[])));
+    effects.extend(node.on(Event::Idle));
+    let apply = |node: &mut Node, effects: &mut Vec<Effect>| {
+        let generation = node.generation;
+        effects.extend(node.on(Event::Applied { generation, failures: vec![] }));
+    };
+    apply(&mut node, &mut effects);
+    effects.extend(asked(&mut node, 1, add()));
+    let (_, generation) = assigned(&mut node, 1);
+    effects.extend(node.on(Event::Applied { generation, failures: vec![] }));
+    effects.extend(node.on(Event::Written { id: 1, written: Written::Endpoint(Ok(())) }));
+    // What CNI has written comes back, then kubelet's status.
+    for _ in 0..2 {
+        effects.extend(node.on(stored(&told("c0ffee", &["192.168.226.65/32"]))));
+        effects.extend(node.on(Event::Idle));
+        apply(&mut node, &mut effects);
+    }
+    let lists = effects.iter().filter(|effect| matches!(effect, Effect::ListConnections(_)));
+    assert_eq!(lists.count(), 0);
+    assert!(routed(&node).contains(&"192.168.226.65/32".to_owned()), "{:?}", routed(&node));
+}
+
 #[test]
 fn a_pod_that_was_not_told_is_read() {
     let key = told("", &[]).key();

@@ -157,14 +157,17 @@ impl Feed {
                 _ => failed(self.watch.client.endpoint(), None, Failure::Status(status)),
             });
         }
-        let revision = object::revision_of(text.as_bytes())
-            .ok_or_else(|| self.broken("an object without a revision"))?;
-        self.after = Some(revision);
-        if event.kind == "BOOKMARK" {
-            return Ok(self.alone.then_some(Change::Progress(revision)));
-        }
         let Watch { group, interface_prefix, query, .. } = &self.watch;
-        let read = self.source.object.read(*group, interface_prefix, text);
+        let read = match event.kind {
+            "BOOKMARK" => None,
+            _ => self.source.object.read(*group, interface_prefix, text),
+        };
+        let revision = match &read {
+            Some(read) => read.revision,
+            None => object::revision_of(text.as_bytes())
+                .ok_or_else(|| self.broken("an object without a revision"))?,
+        };
+        self.after = Some(revision);
         let Some(read) = read.filter(|read| place::covers(query, &read.key)) else {
             return Ok(self.alone.then_some(Change::Progress(revision)));
         };

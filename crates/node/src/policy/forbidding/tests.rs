@@ -25,7 +25,8 @@ fn rule(action: Action, source: Entity) -> Rule {
     }
 }
 
-/// A renderer with one workload, and one policy with this rule about the set `s:one`.
+/// A renderer with two workloads, one without an address yet, and one policy with this rule about the
+/// set `s:one`.
 fn renderer(ingress: Rule) -> Renderer {
     let mut renderer = Renderer::default();
     let kind = PolicyKind::GlobalNetworkPolicy;
@@ -35,9 +36,15 @@ fn renderer(ingress: Rule) -> Renderer {
     renderer.apply([
         Output::Set { id: set("s:one"), kind: SetKind::Nets, members },
         Output::Policy(id, Arc::new(policy)),
-        Output::Workload(workload("web"), Arc::default()),
+        told("web", "10.0.0.1"),
+        Output::Workload(workload("starting"), Arc::default()),
     ]);
     renderer
+}
+
+fn told(name: &str, address: &str) -> Output {
+    let addresses = vec![address.parse().expect("an address")];
+    Output::Workload(workload(name), Arc::new(Workload { addresses, ..Workload::default() }))
 }
 
 fn members(added: &[&str], removed: &[&str]) -> Output {
@@ -50,14 +57,10 @@ fn members(added: &[&str], removed: &[&str]) -> Output {
 #[test]
 fn a_new_workload_forbids_nothing_and_a_changed_one_may() {
     let renderer = renderer(rule(Action::Allow, Entity::default()));
-    let told = |name, address: &str| {
-        let addresses = vec![address.parse().expect("an address")];
-        let endpoint = Workload { addresses, ..Workload::default() };
-        Output::Workload(workload(name), Arc::new(endpoint))
-    };
     let own: IpAddr = "10.0.0.1".parse().expect("an address");
     let may_forbid = |output: &Output| may_forbid(&renderer, output, |address| *address == own);
     assert!(!may_forbid(&told("db", "10.0.0.1")));
+    assert!(!may_forbid(&told("starting", "10.0.0.1")), "it had no address");
     assert!(may_forbid(&told("db", "10.0.0.2")), "another node's pod may have had it");
     assert!(may_forbid(&told("web", "10.0.0.1")));
     assert!(may_forbid(&Output::WorkloadGone(workload("web"))));
