@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::settings::{self, Pem};
-use http::header::{ACCEPT, CONTENT_TYPE};
+use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use hyper_util::client::legacy;
@@ -15,12 +15,6 @@ use serde::Deserialize;
 use std::time::Duration;
 use tower::{BoxError, ServiceBuilder};
 
-/// The form of bodies and answers.
-pub(super) const JSON: &str = "application/json";
-/// An object's metadata alone, where the server can say only that (Kubernetes API concepts,
-/// "Metadata-only fetches").
-const METADATA: &str =
-    "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1,application/json";
 /// The largest answer taken, in bytes: a page of large objects, within a bound.
 const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// How long an answer may take.
@@ -108,7 +102,7 @@ impl Client {
 
     /// Sends a request without a body.
     pub(super) async fn ask(&self, method: Method, uri: &str) -> Result<Vec<u8>, Failure> {
-        self.send(method, uri, JSON, Vec::new()).await
+        self.send(method, uri, "application/json", Vec::new()).await
     }
 
     /// Sends a request; returns the answer's body.
@@ -119,31 +113,8 @@ impl Client {
         content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Vec<u8>, Failure> {
-        self.exchange(method, uri, (content_type, JSON), body).await
-    }
-
-    /// Sends a change; of the object as it is then the answer has the metadata alone, which spares the
-    /// server and the network what is known here.
-    pub(super) async fn change(
-        &self,
-        method: Method,
-        uri: &str,
-        content_type: &'static str,
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, Failure> {
-        self.exchange(method, uri, (content_type, METADATA), body).await
-    }
-
-    /// `types`: the body's, and the answer's.
-    async fn exchange(
-        &self,
-        method: Method,
-        uri: &str,
-        types: (&'static str, &'static str),
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, Failure> {
         let exchange = async {
-            let response = self.begin(method, uri, types, body).await?;
+            let response = self.begin(method, uri, content_type, body).await?;
             collect(response).await
         };
         match tokio::time::timeout(ANSWER_TIME_MAX, exchange).await {
@@ -154,7 +125,7 @@ impl Client {
 
     /// Begins an answer that has no end, of lines.
     pub(super) async fn follow(&self, uri: &str) -> Result<Lines, Failure> {
-        let begin = self.begin(Method::GET, uri, (JSON, JSON), Vec::new());
+        let begin = self.begin(Method::GET, uri, "application/json", Vec::new());
         match tokio::time::timeout(ANSWER_TIME_MAX, begin).await {
             Ok(response) => {
                 Ok(Lines { body: response?.into_body(), buffer: Vec::new(), searched: 0 })
@@ -170,10 +141,10 @@ impl Client {
         &self,
         method: Method,
         uri: &str,
-        types: (&'static str, &'static str),
+        content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Response<Body>, Failure> {
-        match self.once(method, uri, types, body).await {
+        match self.once(method, uri, content_type, body).await {
             Err(Failure::Status(status)) if status.code == 403 && !self.serves(uri).await => {
                 Err(Failure::Status(Status { code: 404, ..status }))
             }
@@ -197,7 +168,7 @@ impl Client {
             _ => return true,
         };
         let api = format!("/apis/{group}/{version}");
-        let answer = match self.once(Method::GET, &api, (JSON, JSON), Vec::new()).await {
+        let answer = match self.once(Method::GET, &api, "application/json", Vec::new()).await {
             Ok(response) => collect(response).await,
             Err(why) => Err(why),
         };
@@ -213,11 +184,10 @@ impl Client {
         &self,
         method: Method,
         uri: &str,
-        (content_type, accepted): (&'static str, &'static str),
+        content_type: &'static str,
         body: Vec<u8>,
     ) -> Result<Response<Body>, Failure> {
-        let request = Request::builder().method(method).uri(uri);
-        let request = request.header(CONTENT_TYPE, content_type).header(ACCEPT, accepted);
+        let request = Request::builder().method(method).uri(uri).header(CONTENT_TYPE, content_type);
         let request = request.body(Body::from(body)).map_err(|why| Failure::Lost(chain(&why)))?;
         let response = self.inner.send(request).await.map_err(|why| {
             let why = chain(&why);

@@ -1,6 +1,6 @@
 //! Leases (`coordination.k8s.io`), by which programs of several replicas agree on one that acts.
 
-use super::client::{Client, Failure, JSON, Status};
+use super::client::{Client, Failure, Status};
 use super::failed;
 use crate::Error;
 use crate::settings;
@@ -98,7 +98,7 @@ impl Leases {
             "spec": lease,
         });
         let body = body.to_string().into_bytes();
-        match self.client.send(method, &uri, JSON, body).await {
+        match self.client.send(method, &uri, "application/json", body).await {
             Ok(body) => self.parsed(&body).map(|(_, version)| Some(version)),
             Err(Failure::Status(Status { code: 404 | 409, .. })) => Ok(None),
             Err(why) => Err(failed(self.client.endpoint(), None, why)),

@@ -3,6 +3,7 @@
 use super::own;
 use super::place::{self, DEFAULT_TIER_PREFIX, Group, has_tier};
 use super::uid;
+use ipnet::IpNet;
 use model::kubernetes::ipam::{
     BlockAffinitySpec, Flag, IpamBlockSpec, IpamConfigurationSpec, IpamHandleSpec,
 };
@@ -135,11 +136,7 @@ impl Object {
                 let (key, value) = custom(group, kind, outer);
                 return Some(Read { key, revision, uid, value, marked: false, problems });
             }
-            Object::Block => {
-                let spec: IpamBlockSpec = spec(&outer)?;
-                let block = spec.to_block().ok()?;
-                (Key::Block(block.cidr), json(&block), spec.deleted)
-            }
+            Object::Block => block(outer.spec?.get())?,
             Object::Affinity => {
                 let spec: BlockAffinitySpec = spec(&outer)?;
                 let (kind, host, block) = spec.of()?;
@@ -221,6 +218,20 @@ impl Object {
         };
         Ok(shown(group, kind, &metadata, Some(&spec), None))
     }
+}
+
+/// Key, value and whether it is marked; `None` for a block with a prefix that cannot be read. One of
+/// another form has a value that is none, so that whoever reads it takes no address of it and says why.
+fn block(spec: &str) -> Option<(Key, Vec<u8>, bool)> {
+    #[derive(Deserialize)]
+    struct Prefix {
+        cidr: IpNet,
+    }
+    let read = parsed::<IpamBlockSpec>(spec);
+    Some(match read.and_then(|spec| Some((spec.to_block().ok()?, spec.deleted))) {
+        Some((block, deleted)) => (Key::Block(block.cidr), json(&block), deleted),
+        None => (Key::Block(parsed::<Prefix>(spec)?.cidr), spec.as_bytes().to_vec(), false),
+    })
 }
 
 fn custom(group: Group, kind: Kind, outer: Outer<'_>) -> (Key, Vec<u8>) {
@@ -318,4 +329,34 @@ fn json(value: &impl Serialize) -> Vec<u8> {
 
 fn raw(value: &impl Serialize) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).expect("it has string keys only, so it is always JSON")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use model::Value;
+
+    #[test]
+    fn a_block_of_another_form_is_there_and_cannot_be_read() {
+        let read = |spec: &str| {
+            let text = format!(
+                r#"{{"metadata": {{"name": "b", "uid": "u", "resourceVersion": "7"}}, "spec": {spec}}}"#
+            );
+            Object::Block.read(Group::Crd, "cali", &text).map(Read::into_entry)
+        };
+        let sound = r#"{"cidr": "10.0.0.0/30", "allocations": [null, null, null, null],
+            "unallocated": [0, 1, 2, 3], "attributes": []}"#;
+        let entry = read(sound).expect("a block");
+        assert!(Value::decode(&entry).is_ok());
+        for (right, wrong) in [
+            ("[null, null, null, null]", "\"many\""),
+            (r#""attributes": []"#, r#""attributes": [5]"#),
+            ("[0, 1, 2, 3]", "{}"),
+        ] {
+            let broken = read(&sound.replace(right, wrong)).expect("a block");
+            assert_eq!((&broken.key, broken.revision), (&entry.key, Revision(7)));
+            assert!(Value::decode(&broken).is_err(), "{wrong}");
+        }
+        assert!(read(r#"{"cidr": "10.0.0.0/33", "allocations": "many"}"#).is_none());
+    }
 }

@@ -1,6 +1,6 @@
 //! Tokens of service accounts, for programs that are no pods themselves.
 
-use super::client::{Client, JSON};
+use super::client::Client;
 use super::failed;
 use crate::Error;
 use crate::settings;
@@ -62,7 +62,7 @@ pub async fn request_token(
         "spec": {"expirationSeconds": validity.as_secs()},
     });
     let body = body.to_string().into_bytes();
-    let answer = client.send(Method::POST, &uri, JSON, body).await;
+    let answer = client.send(Method::POST, &uri, "application/json", body).await;
     let answer = answer.map_err(|why| failed(client.endpoint(), None, why))?;
     let answer: Answer = serde_json::from_slice(&answer).map_err(|why| Error::Unreachable {
         endpoint: client.endpoint().to_owned(),

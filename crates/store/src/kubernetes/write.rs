@@ -1,7 +1,7 @@
 //! Create, update and delete: custom resources whole, Pods and Nodes by annotations.
 
 use super::Kubernetes;
-use super::client::{Failure, JSON, Status};
+use super::client::{Failure, Status};
 use super::object::{self, Object, Read};
 use super::place::{self, Group, Place};
 use crate::Error;
@@ -9,9 +9,9 @@ use http::Method;
 use model::{Key, Revision};
 use serde_json::{Value, json};
 
+const JSON: &str = "application/json";
 const JSON_PATCH: &str = "application/json-patch+json";
-/// What costs the server least for objects of its own.
-const STRATEGIC_MERGE_PATCH: &str = "application/strategic-merge-patch+json";
+const MERGE_PATCH: &str = "application/merge-patch+json";
 
 impl Kubernetes {
     pub(super) async fn insert(&self, key: &Key, value: Vec<u8>) -> Result<Revision, Error> {
@@ -24,7 +24,7 @@ impl Kubernetes {
         let body = self.written(group, &place, key, &value, None)?;
         for attempt in 0.. {
             let uri = place.collection();
-            match self.store(Method::POST, uri, place.object, body.clone()).await {
+            match self.client.send(Method::POST, uri, JSON, body.clone()).await {
                 Ok(stored) => return self.finish(key, &place, &value, &stored).await,
                 Err(Failure::Status(Status { code: 409, .. })) => {
                     // It may be one that somebody is deleting: finish that, then it is free.
@@ -64,7 +64,7 @@ impl Kubernetes {
         }
         loop {
             let body = self.written(group, &place, key, &value, Some(revision))?;
-            match self.store(Method::PUT, &place.path(), place.object, body).await {
+            match self.client.send(Method::PUT, &place.path(), JSON, body).await {
                 Ok(stored) => return self.finish(key, &place, &value, &stored).await,
                 Err(Failure::Status(Status { code: 404, .. })) if place.older_name.is_some() => {
                     place.name = place.older_name.take().unwrap_or_default();
@@ -87,20 +87,6 @@ impl Kubernetes {
             endpoint: self.client.endpoint().to_owned(),
             reason: format!("{key} cannot be stored: {reason}"),
         })
-    }
-
-    /// The answer is whole where [`Kubernetes::finish`] looks at more than its revision.
-    async fn store(
-        &self,
-        method: Method,
-        uri: &str,
-        object: Object,
-        body: Vec<u8>,
-    ) -> Result<Vec<u8>, Failure> {
-        match object {
-            Object::Custom(_) => self.client.send(method, uri, JSON, body).await,
-            _ => self.client.change(method, uri, JSON, body).await,
-        }
     }
 
     /// Writes the status too, where the cluster keeps that apart. Returns the revision.
@@ -177,7 +163,7 @@ impl Kubernetes {
         ]);
         let uri = format!("{}/status", place.path());
         let body = patch.to_string().into_bytes();
-        match self.client.change(Method::PATCH, &uri, JSON_PATCH, body).await {
+        match self.client.send(Method::PATCH, &uri, JSON_PATCH, body).await {
             // The pod is gone, or has another container: 422 is the failed test.
             Ok(_) | Err(Failure::Status(Status { code: 404 | 422, .. })) => Ok(()),
             Err(why) => Err(self.error(Some(key), why)),
@@ -216,7 +202,7 @@ impl Kubernetes {
         }
         let uri = format!("{}/status", place.path());
         let body = patch.to_string().into_bytes();
-        let answer = self.client.change(Method::PATCH, &uri, STRATEGIC_MERGE_PATCH, body).await;
+        let answer = self.client.send(Method::PATCH, &uri, MERGE_PATCH, body).await;
         let answer = answer.map_err(|why| match why {
             // The object of this name is another by now.
             Failure::Status(Status { code: 422, message, .. })
