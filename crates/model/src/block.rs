@@ -17,7 +17,7 @@ pub struct Block {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<String>,
     /// RFC 3339; when the affinity was claimed (3.30).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "affinityClaimTime")]
     pub affinity_claim_time: Option<String>,
     /// By ordinal: index into `attributes`.
     pub allocations: Vec<Option<usize>>,

@@ -63,8 +63,10 @@ pub struct AllocationAttribute {
     pub released_at: Option<String>,
 }
 
-/// The block's own names of fields that the custom resource calls otherwise.
+/// What the block calls a field, and what the custom resource calls it.
 const CLAIM_TIME: (&str, &str) = ("affinity_claim_time", "affinityClaimTime");
+/// What definitions of older Calico require, though only `true` ever said something.
+const STRICT_AFFINITY: &str = "strictAffinity";
 
 impl IpamBlockSpec {
     /// The custom resource's form of a block.
@@ -72,33 +74,27 @@ impl IpamBlockSpec {
     /// # Errors
     /// A field of a newer Calico, which the block carries along, is of another type here.
     pub fn from_block(block: &Block) -> Result<IpamBlockSpec, serde_json::Error> {
-        // Definitions of older Calico require `strictAffinity`.
-        let spec: IpamBlockSpec =
-            serde_json::from_value(renamed(serde_json::to_value(block)?, CLAIM_TIME))?;
+        let mut value = serde_json::to_value(block)?;
+        let (own, resource) = CLAIM_TIME;
+        if let Some(fields) = value.as_object_mut()
+            && let Some(time) = fields.remove(own)
+        {
+            fields.insert(resource.to_owned(), time);
+        }
+        let spec: IpamBlockSpec = serde_json::from_value(value)?;
         Ok(IpamBlockSpec { strict_affinity: spec.strict_affinity.or(Some(false)), ..spec })
     }
 
-    /// The block.
+    /// The block that the JSON of a spec is.
     ///
     /// # Errors
-    /// The prefix cannot be read.
-    pub fn to_block(&self) -> Result<Block, serde_json::Error> {
-        let (block, resource) = CLAIM_TIME;
-        let spec = IpamBlockSpec {
-            strict_affinity: self.strict_affinity.filter(|strict| *strict),
-            ..self.clone()
-        };
-        serde_json::from_value(renamed(serde_json::to_value(spec)?, (resource, block)))
+    /// It has another form.
+    pub fn block(spec: &str) -> Result<Block, serde_json::Error> {
+        let mut block: Block = serde_json::from_str(spec)?;
+        let is_strict = |value: &serde_json::Value| value.as_bool() == Some(true);
+        block.other.retain(|name, value| name != STRICT_AFFINITY || is_strict(value));
+        Ok(block)
     }
-}
-
-fn renamed(mut value: serde_json::Value, (from, to): (&str, &str)) -> serde_json::Value {
-    if let Some(fields) = value.as_object_mut()
-        && let Some(field) = fields.remove(from)
-    {
-        fields.insert(to.to_owned(), field);
-    }
-    value
 }
 
 /// The spec of a BlockAffinity.

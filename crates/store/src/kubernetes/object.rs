@@ -227,10 +227,9 @@ fn block(spec: &str) -> Option<(Key, Vec<u8>, bool)> {
     struct Prefix {
         cidr: IpNet,
     }
-    let read = parsed::<IpamBlockSpec>(spec);
-    Some(match read.and_then(|spec| Some((spec.to_block().ok()?, spec.deleted))) {
-        Some((block, deleted)) => (Key::Block(block.cidr), json(&block), deleted),
-        None => (Key::Block(parsed::<Prefix>(spec)?.cidr), spec.as_bytes().to_vec(), false),
+    Some(match IpamBlockSpec::block(spec) {
+        Ok(block) => (Key::Block(block.cidr), json(&block), block.deleted),
+        Err(_) => (Key::Block(parsed::<Prefix>(spec)?.cidr), spec.as_bytes().to_vec(), false),
     })
 }
 
