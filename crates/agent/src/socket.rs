@@ -90,12 +90,12 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(request) => match refuse(&request) {
             Some(reply) => reply,
             None => {
-                let goes_on = removal_of_one_that_goes_on(&request);
+                let removal = removal_if_more_follows(&request);
                 // What follows must come after it.
                 let reply = ask(request, asked).await;
                 tokio::select! {
                     reply = awaited(reply) => reply,
-                    reply = pass_on(bounded, asked, goes_on) => reply,
+                    reply = pass_on(bounded, asked, removal) => reply,
                 }
             }
         },
@@ -112,8 +112,8 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     writer.write_all(&bytes).await
 }
 
-/// What takes back a request that more follows on the same connection.
-fn removal_of_one_that_goes_on(request: &Request) -> Option<DeleteWorkload> {
+/// Where more follows a request on the same connection: what takes the request back.
+fn removal_if_more_follows(request: &Request) -> Option<DeleteWorkload> {
     match request {
         Request::AddWorkload(add) if add.interface_follows => Some(add.removal()),
         _ => None,

@@ -3,8 +3,8 @@
 //! The socket is a stream at [`SOCKET`], root only. A client writes one JSON [`Request`] on one
 //! line and reads one JSON [`Reply`] on one line; then the connection ends. Only an ADD that came
 //! before its interface is followed by a second line, [`Request::InterfaceMade`], which has no reply
-//! of its own; a client that goes away before it has given its ADD up. Other nodes' agents say the same over TCP with mutual TLS, but may only ask what
-//! changes nothing ([`Request::is_read_only`]).
+//! of its own; a client that goes away before that has given its ADD up. Other nodes' agents say the
+//! same over TCP with mutual TLS, but may only ask what changes nothing ([`Request::is_read_only`]).
 
 use ipnet::IpNet;
 use model::{Key, Kind, WorkloadEndpointPort, names};
