@@ -233,79 +233,74 @@ pub(crate) mod tests {
         }
     }
 
-    /// Writes these at once, and answers the first with `Done` after all that is passed on has come:
-    /// what was passed on, and what the client reads.
-    async fn conversation(requests: &[Request]) -> (Vec<Request>, String) {
-        let (mut client, server) = UnixStream::pair().expect("a pair of sockets");
-        for request in requests {
-            let line = serde_json::to_string(request).expect("JSON") + "\n";
-            client.write_all(line.as_bytes()).await.expect("room in the socket");
-        }
-        let (asked, mut inbox) = mpsc::channel(8);
-        let serving = tokio::spawn(async move { answer(server, &asked).await });
-        let Asked { request, answer } = inbox.recv().await.expect("a request");
-        let mut passed_on = vec![request];
-        // What does not come in this time is not passed on; what does has been written before.
-        let pause = Duration::from_millis(100);
-        while let Ok(Some(asked)) = tokio::time::timeout(pause, inbox.recv()).await {
-            passed_on.push(asked.request);
-        }
-        answer.send(Reply::Done).expect("it waits");
-        serving.await.expect("no panic").expect("a client");
-        let mut read = String::new();
-        // That the server did not read all of it is no news to this client.
-        let _reset = client.read_to_string(&mut read).await;
-        (passed_on, read)
+    fn removal() -> Request {
+        Request::DeleteWorkload(DeleteWorkload {
+            id: pod(),
+            host_interface: "cali1".to_owned(),
+            release_addresses: true,
+        })
     }
 
-    /// What comes of these when the client goes away without an answer.
-    async fn abandoned(requests: &[Request]) -> Vec<Request> {
+    /// Serves a client that has written these at once.
+    async fn served(requests: &[Request]) -> (UnixStream, mpsc::Receiver<Asked>) {
         let (mut client, server) = UnixStream::pair().expect("a pair of sockets");
         for request in requests {
             let line = serde_json::to_string(request).expect("JSON") + "\n";
             client.write_all(line.as_bytes()).await.expect("room in the socket");
         }
-        drop(client);
-        let (asked, mut inbox) = mpsc::channel(8);
-        let serving = tokio::spawn(async move { answer(server, &asked).await });
-        let (mut passed_on, mut answers) = (vec![], vec![]);
-        let pause = Duration::from_millis(100);
-        while let Ok(Some(asked)) = tokio::time::timeout(pause, inbox.recv()).await {
-            passed_on.push(asked.request);
-            answers.push(asked.answer);
+        let (asked, inbox) = mpsc::channel(8);
+        tokio::spawn(async move { answer(server, &asked).await });
+        (client, inbox)
+    }
+
+    /// So many requests that were passed on, and after them no other.
+    async fn passed_on(inbox: &mut mpsc::Receiver<Asked>, count: usize) -> Vec<Asked> {
+        let mut passed = Vec::new();
+        for _ in 0..count {
+            let next = tokio::time::timeout(Duration::from_secs(10), inbox.recv()).await;
+            passed.push(next.expect("within 10 s").expect("a request"));
         }
-        serving.abort();
-        passed_on
+        // What comes at all has been written before, and comes at once.
+        let more = tokio::time::timeout(Duration::from_millis(100), inbox.recv()).await;
+        assert!(!matches!(more, Ok(Some(_))), "{more:?}");
+        passed
+    }
+
+    fn requests(asked: &[Asked]) -> Vec<Request> {
+        asked.iter().map(|asked| asked.request.clone()).collect()
     }
 
     #[tokio::test]
     async fn an_add_whose_client_goes_away_before_its_interface_is_there_is_given_up() {
-        let removal = Request::DeleteWorkload(DeleteWorkload {
-            id: pod(),
-            host_interface: "cali1".to_owned(),
-            release_addresses: true,
-        });
-        assert_eq!(abandoned(&[add(true)]).await, [add(true), removal]);
-        // What has its interface is the runtime's to delete, as it always was.
         let with_interface = [add(true), Request::InterfaceMade(pod())];
-        assert_eq!(abandoned(&with_interface).await, with_interface);
-        assert_eq!(abandoned(&[add(false)]).await, [add(false)]);
+        // What has its interface is the runtime's to delete.
+        for (written, expected) in [
+            (&with_interface[..1], &[add(true), removal()][..]),
+            (&with_interface, &with_interface),
+            (&[add(false)], &[add(false)]),
+        ] {
+            let (client, mut inbox) = served(written).await;
+            drop(client);
+            assert_eq!(requests(&passed_on(&mut inbox, expected.len()).await), expected);
+        }
     }
 
     #[tokio::test]
     async fn only_what_belongs_to_an_add_follows_a_request() {
         let made = || Request::InterfaceMade(pod());
-        let removal = Request::DeleteWorkload(DeleteWorkload {
-            id: pod(),
-            host_interface: "cali1".to_owned(),
-            release_addresses: true,
-        });
-        let done = "\"Done\"\n";
-        let (passed_on, read) = conversation(&[add(true), removal.clone(), made()]).await;
-        assert_eq!((passed_on, read.as_str()), (vec![add(true), made()], done));
-        for first in [add(false), removal] {
-            let (passed_on, read) = conversation(&[first.clone(), made()]).await;
-            assert_eq!((passed_on, read.as_str()), (vec![first], done));
+        for (written, expected) in [
+            (&[add(true), removal(), made()][..], &[add(true), made()][..]),
+            (&[add(false), made()], &[add(false)]),
+            (&[removal(), made()], &[removal()]),
+        ] {
+            let (mut client, mut inbox) = served(written).await;
+            let mut asked = passed_on(&mut inbox, expected.len()).await;
+            assert_eq!(requests(&asked), expected);
+            asked.remove(0).answer.send(Reply::Done).expect("it waits");
+            let mut read = String::new();
+            // That the server did not read all of it is no news to this client.
+            let _reset = client.read_to_string(&mut read).await;
+            assert_eq!(read, "\"Done\"\n");
         }
     }
 }

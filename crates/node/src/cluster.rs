@@ -203,7 +203,11 @@ impl Cluster {
     /// What is wrong with objects and settings, each with its name.
     pub(crate) fn warnings(&self) -> Vec<String> {
         let unreadable = self.unreadable.iter().map(|(key, why)| {
-            format!("{key} is ignored, as it cannot be read: {why}; write it anew with calicoctl")
+            let step = match key {
+                Key::Block(_) => blocks::BLOCK_STEP,
+                _ => "write it anew with calicoctl",
+            };
+            format!("{key} is ignored, as it cannot be read: {why}; {step}")
         });
         let settings = self.setting_warnings.iter().cloned();
         let dropping = self.topology.facts.dropping_chains.iter().map(|chain| {

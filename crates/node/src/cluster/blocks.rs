@@ -9,6 +9,10 @@ use std::net::IpAddr;
 /// A block of 4,096 addresses, Calico's largest for IPv4, or of so many for IPv6.
 const BLOCK_BITS_MAX: u8 = 12;
 
+/// What to do about a block that cannot be used: calicoctl writes none.
+pub(super) const BLOCK_STEP: &str =
+    "correct it, as from a backup, or delete it once its pods are gone";
+
 impl Cluster {
     /// Addresses of this node's blocks that nobody has, as far as is known: neither a workload nor a
     /// tunnel here, nor another node. Of very large blocks none.
@@ -39,8 +43,7 @@ impl Cluster {
         let is_own = contents::owner(block).is_some_and(|owner| owner == own);
         let why = is_own.then(|| contents::damage(block)).flatten()?;
         Some(format!(
-            "{key} is damaged: {why}; no address of it is given or released: correct it, as from a \
-             backup, or delete it once its pods are gone"
+            "{key} is damaged: {why}; no address of it is given or released: {BLOCK_STEP}"
         ))
     }
 

@@ -1,4 +1,4 @@
-//! An IPAM block whose lists contradict each other, as a backup's or another program's may.
+//! An IPAM block whose lists contradict each other or are none, as a backup's or another program's may.
 
 use super::{delete_pod, is_released, status_says, status_says_no_more};
 use crate::cluster::Cluster;
@@ -25,7 +25,12 @@ pub(super) fn is_told_and_left_alone(cluster: &Cluster) {
     let pods = Pods::of(cluster);
     pods.come_out(cluster, "on-n1 web tcp/80 allowed\non-n2 held ping allowed");
     assert_ne!(block_of(cluster, pods.address("on-n1")).0, name);
+    // Of another form altogether it is left alone too, and its pods stay where they are.
+    change(&json!("many"));
+    status_says(cluster, "n1", &[&format!("block {cidr}"), "cannot be read", "from a backup"]);
+    pods.come_out(cluster, "on-n2 held ping allowed");
     change(&spec["attributes"]);
+    status_says_no_more(cluster, "n1", "cannot be read");
     status_says_no_more(cluster, "n1", "names attribute");
     for pod in ["held", "on-n1", "on-n2"] {
         delete_pod(cluster, pod, "bank");
